@@ -1,0 +1,3 @@
+//! The LXD client: one file per command, rendering, remotes.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The wire of the LXD REST API: types, endpoint table, envelope.

@@ -1,0 +1,1 @@
+//! A client of the LXD REST API: transports, operations, websockets.

@@ -1,0 +1,1 @@
+//! The use cases of LXD, one folder per noun; operations and events.

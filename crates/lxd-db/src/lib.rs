@@ -1,0 +1,1 @@
+//! The node database and the cluster database: schemas, one file of queries per noun, transactions.

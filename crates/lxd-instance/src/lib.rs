@@ -1,0 +1,1 @@
+//! The life of instances: drivers, devices, exec, console, files.

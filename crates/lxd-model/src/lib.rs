@@ -1,0 +1,1 @@
+//! The nouns of LXD and their rules, without I/O, clock or async.

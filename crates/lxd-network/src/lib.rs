@@ -1,0 +1,1 @@
+//! Managed networks, their addresses, DHCP, DNS and firewall; drivers.

@@ -1,0 +1,1 @@
+//! Storage pools, volumes and images on disk; drivers.

@@ -1,0 +1,1 @@
+//! Linux behind traits: processes, mounts, namespaces, cgroups, netlink, nft, sysfs.

@@ -1,0 +1,3 @@
+//! The LXD daemon: listeners, authentication, router, handlers, sub-commands.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The automation of the project: `cargo xtask tidy` and `cargo xtask generate`.
+
+fn main() {}
