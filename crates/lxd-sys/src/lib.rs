@@ -1,1 +1,11 @@
-//! Linux behind traits: processes, mounts, namespaces, cgroups, netlink, nft, sysfs.
+//! Linux behind traits: processes, mounts, namespaces, cgroups, netlink, nft, sysfs. Knows no word of LXD's.
+
+pub mod cgroup;
+pub mod command;
+pub mod mount;
+pub mod netlink;
+pub mod nft;
+pub mod path;
+pub mod process;
+pub mod system;
+pub mod userns;

@@ -1,0 +1,1 @@
+//! Running other programs: the only place that starts a process.

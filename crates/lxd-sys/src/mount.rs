@@ -1,0 +1,1 @@
+//! Mounts by file descriptor: bind, idmapped, overlay, tmpfs.

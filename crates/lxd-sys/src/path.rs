@@ -1,0 +1,1 @@
+//! Paths opened beneath a root that they can't leave.

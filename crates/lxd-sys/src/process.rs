@@ -1,0 +1,1 @@
+//! Processes watched and signalled through pidfds.

@@ -1,0 +1,1 @@
+//! User namespaces with a map, for idmapped mounts.
