@@ -1,1 +1,0 @@
-//! Mounts by file descriptor: bind, idmapped, overlay, tmpfs.

@@ -1,1 +1,0 @@
-//! Paths opened beneath a root that they can't leave.

@@ -1,1 +1,0 @@
-//! User namespaces with a map, for idmapped mounts.
