@@ -1,1 +1,0 @@
-//! Running other programs: the only place that starts a process.
