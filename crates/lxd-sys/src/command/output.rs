@@ -13,6 +13,9 @@ use super::{Command, Error, Exit, Stream};
 const SHOWN_BYTES: usize = 4096;
 const SHOWN_LINES: usize = 10;
 
+/// How much is read from a pipe at once.
+const CHUNK: usize = 16 * 1024;
+
 /// What a program that ended well wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -68,8 +71,8 @@ pub(super) async fn run(mut command: Command) -> Result<Output, Error> {
                 exit = child.wait() => break exit?,
             }
         };
-        stdout.rest()?;
-        stderr.rest()?;
+        stdout.finish()?;
+        stderr.finish()?;
         Ok((exit, stdout.bytes, stderr.bytes))
     };
     let outcome = match timeout {
@@ -172,23 +175,28 @@ impl Drain {
     }
 
     async fn some(&mut self) -> io::Result<()> {
-        if let Some(pipe) = &self.pipe {
-            pipe.readable().await?;
-        }
-        self.rest()
-    }
-
-    /// Reads what is there now, without waiting for more.
-    fn rest(&mut self) -> io::Result<()> {
-        while let Some(pipe) = &self.pipe {
-            self.bytes.reserve(8192);
-            match pipe.try_read_buf(&mut self.bytes) {
-                Ok(0) => self.pipe = None,
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e),
-            }
+        let Some(pipe) = &self.pipe else { return Ok(()) };
+        pipe.readable().await?;
+        self.bytes.reserve(CHUNK);
+        match pipe.try_read_buf(&mut self.bytes) {
+            Ok(0) => self.pipe = None,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
         }
         Ok(())
+    }
+
+    /// Reads what is there now, without waiting for more. Asks the kernel: the runtime may not know yet that there is some.
+    fn finish(&mut self) -> io::Result<()> {
+        let Some(pipe) = self.pipe.take() else { return Ok(()) };
+        loop {
+            self.bytes.reserve(CHUNK);
+            match rustix::io::read(&pipe, rustix::buffer::spare_capacity(&mut self.bytes)) {
+                Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
     }
 }

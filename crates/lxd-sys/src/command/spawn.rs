@@ -144,10 +144,11 @@ unsafe fn set_up(plan: &Plan<'_>) -> usize {
     let image = plan.image;
     // SAFETY: plain system calls on values and pointers that the parent prepared and keeps alive.
     unsafe {
-        let mut default: libc::sigaction = std::mem::zeroed();
-        default.sa_sigaction = libc::SIG_DFL;
+        // The kernel's own struct: SIG_DFL, no flags, nothing masked are all zero. The C library's call would refuse the
+        // two real-time signals it keeps for itself, which may be ignored in us.
+        let default = [0_u64; 4];
         for signal in 1..=64 {
-            libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<c_void>(), 8_usize);
         }
         let none: libc::sigset_t = std::mem::zeroed();
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
