@@ -28,7 +28,7 @@ wire! {
 wire! {
     /// The part of the preseed that concerns this server alone.
     pub struct InitLocalPreseed {
-        config: Value,
+        config: BTreeMap<String, Value>,
         networks: Vec<InitNetworksProjectPost>,
         storage_pools: Vec<StoragePoolsPost>,
         profiles: Vec<ProfilesPost>,
@@ -51,7 +51,7 @@ wire! {
 wire! {
     /// What `lxd init --preseed` reads.
     pub struct InitPreseed {
-        config: Value,
+        config: BTreeMap<String, Value>,
         networks: Vec<InitNetworksProjectPost>,
         storage_pools: Vec<StoragePoolsPost>,
         profiles: Vec<ProfilesPost>,

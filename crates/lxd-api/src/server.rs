@@ -9,7 +9,7 @@ use crate::wire::{part_of, wire};
 wire! {
     /// The server as trusted callers see it.
     pub struct Server {
-        config: Value,
+        config: BTreeMap<String, Value>,
         api_extensions: Vec<String>,
         api_status: String,
         api_version: String,
@@ -53,7 +53,7 @@ wire! {
 wire! {
     /// What may be changed of the server: its configuration.
     pub struct ServerPut {
-        config: Value,
+        config: BTreeMap<String, Value>,
     }
 }
 
