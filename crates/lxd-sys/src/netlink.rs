@@ -1,1 +1,0 @@
-//! Links, addresses and routes through rtnetlink.

@@ -1,0 +1,9 @@
+//! The end-to-end tests: each module is one concept, seen as a user sees it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends at the first surprise"
+)]
+#![allow(missing_docs, reason = "tests are named after what they show")]
+
+mod daemon;
