@@ -1,4 +1,5 @@
 //! A process that was started or found, watched and signalled through its pidfd.
+#![allow(unsafe_code, reason = "registering a descriptor with the runtime")]
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,7 +45,11 @@ impl Process {
     pub fn adopt(pid: i32) -> io::Result<Self> {
         let raw = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
         match rustix::process::pidfd_open(raw, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Self { pid, pidfd, group: false }),
+            Ok(pidfd) => Ok(Self {
+                pid,
+                pidfd,
+                group: false,
+            }),
             Err(rustix::io::Errno::SRCH) => Err(io::ErrorKind::NotFound.into()),
             Err(e) => Err(e.into()),
         }
@@ -88,7 +93,10 @@ impl Process {
 
     /// Whether it has ended (it may still be a zombie).
     pub fn has_ended(&self) -> bool {
-        let mut fds = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
+        let mut fds = [rustix::event::PollFd::new(
+            &self.pidfd,
+            rustix::event::PollFlags::IN,
+        )];
         matches!(rustix::event::poll(&mut fds, Some(&rustix::event::Timespec::default())), Ok(n) if n > 0)
     }
 
@@ -101,7 +109,9 @@ impl Process {
             return Ok(());
         }
         // A duplicate, so that several tasks may wait: epoll takes each descriptor number once.
-        let watched = AsyncFd::with_interest(self.pidfd.try_clone()?, Interest::READABLE)?;
+        let copy = self.pidfd.try_clone()?;
+        // SAFETY: an owned descriptor is open, and stays the same one, for as long as the registration owns it.
+        let watched = unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE)? };
         let _ready = watched.readable().await?;
         Ok(())
     }
@@ -123,7 +133,15 @@ pub struct Child {
 impl Child {
     pub(super) fn new(process: Process, ours: [Option<OwnedFd>; 3]) -> Self {
         let [stdin, stdout, stderr] = ours;
-        Self { pid: process.pid, process: Some(process), exit: None, kill_on_drop: false, stdin, stdout, stderr }
+        Self {
+            pid: process.pid,
+            process: Some(process),
+            exit: None,
+            kill_on_drop: false,
+            stdin,
+            stdout,
+            stderr,
+        }
     }
 
     /// The process id.
@@ -132,9 +150,14 @@ impl Child {
     }
 
     /// The process.
-    #[expect(clippy::expect_used, reason = "only `into_process` and `drop` take it, and both end the child")]
+    #[expect(
+        clippy::expect_used,
+        reason = "only `into_process` and `drop` take it, and both end the child"
+    )]
     pub fn process(&self) -> &Process {
-        self.process.as_ref().expect("a child holds its process until it is given away")
+        self.process
+            .as_ref()
+            .expect("a child holds its process until it is given away")
     }
 
     /// Whether to kill the process when this value is dropped. Dropped or not, it is always reaped.
@@ -192,7 +215,9 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        let Some(process) = self.process.take() else { return };
+        let Some(process) = self.process.take() else {
+            return;
+        };
         if self.exit.is_some() {
             return;
         }

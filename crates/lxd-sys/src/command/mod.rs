@@ -102,7 +102,10 @@ impl Command {
 
     /// Adds one argument.
     pub fn arg(mut self, value: impl Into<OsString>) -> Self {
-        self.args.push(Argument { value: value.into(), secret: false });
+        self.args.push(Argument {
+            value: value.into(),
+            secret: false,
+        });
         self
     }
 
@@ -112,13 +115,19 @@ impl Command {
         I: IntoIterator,
         I::Item: Into<OsString>,
     {
-        self.args.extend(values.into_iter().map(|value| Argument { value: value.into(), secret: false }));
+        self.args.extend(values.into_iter().map(|value| Argument {
+            value: value.into(),
+            secret: false,
+        }));
         self
     }
 
     /// Adds an argument that errors and logs show as `***`. (The child's `/proc/PID/cmdline` still shows it.)
     pub fn secret(mut self, value: impl Into<OsString>) -> Self {
-        self.args.push(Argument { value: value.into(), secret: true });
+        self.args.push(Argument {
+            value: value.into(),
+            secret: true,
+        });
         self
     }
 
@@ -230,7 +239,13 @@ impl Command {
         let shown: Vec<_> = self
             .args
             .iter()
-            .map(|a| if a.secret { "***".into() } else { a.value.to_string_lossy().into_owned() })
+            .map(|a| {
+                if a.secret {
+                    "***".into()
+                } else {
+                    a.value.to_string_lossy().into_owned()
+                }
+            })
             .collect();
         shown.join(" ")
     }
@@ -280,8 +295,11 @@ impl Command {
     /// [`Error::NotFound`].
     pub fn resolve(&self) -> Result<PathBuf, Error> {
         let path = std::env::var_os("PATH");
-        find_program(&self.program, path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH)))
-            .ok_or_else(|| Error::NotFound { program: self.program.to_string_lossy().into_owned() })
+        find_program(&self.program, path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH))).ok_or_else(|| {
+            Error::NotFound {
+                program: self.program.to_string_lossy().into_owned(),
+            }
+        })
     }
 
     fn start(mut self) -> Result<Child, Error> {
@@ -297,7 +315,9 @@ impl Command {
         let image = spawn::Image {
             program: c_string(path.as_os_str()).map_err(|e| fail("reading the program's name", e))?,
             argv: self.argv().map_err(|e| fail("reading the arguments", e))?,
-            env: self.environment().map_err(|e| fail("reading the environment", e))?,
+            env: self
+                .environment()
+                .map_err(|e| fail("reading the environment", e))?,
             cwd: self
                 .cwd
                 .as_deref()
@@ -324,7 +344,10 @@ impl Command {
         let (pid, pidfd) =
             spawn::start(&image, fds, &self.namespaces).map_err(|(step, source)| fail(step, source))?;
         tracing::debug!(program, args, pid, "Started a process");
-        Ok(Child::new(Process::new(pid, pidfd, self.group || self.session), ours))
+        Ok(Child::new(
+            Process::new(pid, pidfd, self.group || self.session),
+            ours,
+        ))
     }
 
     fn start_error(&self, step: &'static str, source: io::Error) -> Error {
@@ -346,8 +369,11 @@ impl Command {
     /// The caller's environment with this command's changes. (A child's environment is the one thing that has to be
     /// read from the process and can't be handed in.)
     fn environment(&self) -> io::Result<Vec<CString>> {
-        let mut all: BTreeMap<OsString, OsString> =
-            if self.clear_env { BTreeMap::new() } else { std::env::vars_os().collect() };
+        let mut all: BTreeMap<OsString, OsString> = if self.clear_env {
+            BTreeMap::new()
+        } else {
+            std::env::vars_os().collect()
+        };
         for (name, value) in &self.env {
             match value {
                 Some(value) => all.insert(name.clone(), value.clone()),
@@ -374,15 +400,22 @@ fn find_program(program: &OsStr, search: &OsStr) -> Option<PathBuf> {
         let path = PathBuf::from(program);
         return executable(&path).then_some(path);
     }
-    std::env::split_paths(search).map(|dir| dir.join(program)).find(|path| executable(path))
+    std::env::split_paths(search)
+        .map(|dir| dir.join(program))
+        .find(|path| executable(path))
 }
 
 /// The child's end and, for pipes, ours.
 fn connect(target: usize, stream: Stream) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
     Ok(match stream {
-        Stream::Null | Stream::Log => {
-            (std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into(), None)
-        }
+        Stream::Null | Stream::Log => (
+            std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open("/dev/null")?
+                .into(),
+            None,
+        ),
         Stream::Fd(fd) => (fd, None),
         Stream::Inherit => {
             let own: BorrowedFd<'_> = match target {
@@ -394,7 +427,11 @@ fn connect(target: usize, stream: Stream) -> io::Result<(OwnedFd, Option<OwnedFd
         }
         Stream::Pipe => {
             let (reader, writer) = pipe()?;
-            if target == 0 { (reader, Some(writer)) } else { (writer, Some(reader)) }
+            if target == 0 {
+                (reader, Some(writer))
+            } else {
+                (writer, Some(reader))
+            }
         }
     })
 }

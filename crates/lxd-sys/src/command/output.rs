@@ -42,13 +42,19 @@ struct Label {
 
 impl Label {
     fn exchange(&self, source: io::Error) -> Error {
-        Error::Exchange { program: self.program.clone(), args: self.args.clone(), source }
+        Error::Exchange {
+            program: self.program.clone(),
+            args: self.args.clone(),
+            source,
+        }
     }
 }
 
 pub(super) async fn run(mut command: Command) -> Result<Output, Error> {
-    let label =
-        Label { program: command.program.to_string_lossy().into_owned(), args: command.rendered_args() };
+    let label = Label {
+        program: command.program.to_string_lossy().into_owned(),
+        args: command.rendered_args(),
+    };
     let input = command.input.take();
     let timeout = command.timeout;
     let accepted = std::mem::take(&mut command.accepted);
@@ -83,23 +89,49 @@ pub(super) async fn run(mut command: Command) -> Result<Output, Error> {
         },
     };
     let (exit, stdout, stderr) = outcome.map_err(|e| label.exchange(e))?;
-    tracing::debug!(program = label.program, args = label.args, ?exit, "A process ended");
-    judge(label, &accepted, exit, Output { code: 0, stdout, stderr })
+    tracing::debug!(
+        program = label.program,
+        args = label.args,
+        ?exit,
+        "A process ended"
+    );
+    judge(
+        label,
+        &accepted,
+        exit,
+        Output {
+            code: 0,
+            stdout,
+            stderr,
+        },
+    )
 }
 
 fn judge(label: Label, accepted: &[i32], exit: Exit, output: Output) -> Result<Output, Error> {
     let Label { program, args } = label;
     match exit {
         Exit::Code(code) if accepted.contains(&code) => Ok(Output { code, ..output }),
-        Exit::Code(code) => Err(Error::Failed { program, args, code, stderr: last_lines(&output.stderr) }),
-        Exit::Signal(signal) => {
-            Err(Error::Killed { program, args, signal, stderr: last_lines(&output.stderr) })
-        }
+        Exit::Code(code) => Err(Error::Failed {
+            program,
+            args,
+            code,
+            stderr: last_lines(&output.stderr),
+        }),
+        Exit::Signal(signal) => Err(Error::Killed {
+            program,
+            args,
+            signal,
+            stderr: last_lines(&output.stderr),
+        }),
     }
 }
 
 fn timed_out(label: Label, after: Duration) -> Error {
-    Error::TimedOut { program: label.program, args: label.args, after }
+    Error::TimedOut {
+        program: label.program,
+        args: label.args,
+        after,
+    }
 }
 
 /// The end of what a program wrote to standard error, trimmed.
@@ -112,7 +144,9 @@ fn last_lines(bytes: &[u8]) -> String {
 
 /// Sends what a child writes to the log, line by line, until the last writer is gone.
 pub(super) fn log_lines(program: String, pid: i32, reader: OwnedFd) {
-    let Ok(reader) = Receiver::from_owned_fd(reader) else { return };
+    let Ok(reader) = Receiver::from_owned_fd(reader) else {
+        return;
+    };
     tokio::spawn(async move {
         let mut lines = tokio::io::BufReader::new(reader).lines();
         while let Ok(Some(line)) = lines.next_line().await {
@@ -167,7 +201,10 @@ struct Drain {
 
 impl Drain {
     fn new(fd: Option<OwnedFd>) -> io::Result<Self> {
-        Ok(Self { pipe: fd.map(Receiver::from_owned_fd).transpose()?, bytes: Vec::new() })
+        Ok(Self {
+            pipe: fd.map(Receiver::from_owned_fd).transpose()?,
+            bytes: Vec::new(),
+        })
     }
 
     fn open(&self) -> bool {
@@ -189,7 +226,9 @@ impl Drain {
 
     /// Reads what is there now, without waiting for more. Asks the kernel: the runtime may not know yet that there is some.
     fn finish(&mut self) -> io::Result<()> {
-        let Some(pipe) = self.pipe.take() else { return Ok(()) };
+        let Some(pipe) = self.pipe.take() else {
+            return Ok(());
+        };
         loop {
             self.bytes.reserve(CHUNK);
             match rustix::io::read(&pipe, rustix::buffer::spare_capacity(&mut self.bytes)) {

@@ -52,7 +52,11 @@ impl Recorder {
 
     /// Prepares success with this standard output.
     pub fn answer_text(&self, stdout: &str) {
-        self.answer(Ok(Output { code: 0, stdout: stdout.as_bytes().to_vec(), stderr: Vec::new() }));
+        self.answer(Ok(Output {
+            code: 0,
+            stdout: stdout.as_bytes().to_vec(),
+            stderr: Vec::new(),
+        }));
     }
 
     /// All that was asked for, in order.
@@ -63,11 +67,25 @@ impl Recorder {
 
 impl Runner for Recorder {
     fn run(&self, command: Command) -> BoxFuture<'_, Result<Output, Error>> {
-        let line = format!("{} {}", command.program().to_string_lossy(), command.rendered_args());
-        let input = command.input.as_deref().map(|b| String::from_utf8_lossy(b).into_owned());
-        self.seen.lock().push(Recorded { line: line.trim_end().to_owned(), input: input.unwrap_or_default() });
+        let line = format!(
+            "{} {}",
+            command.program().to_string_lossy(),
+            command.rendered_args()
+        );
+        let input = command
+            .input
+            .as_deref()
+            .map(|b| String::from_utf8_lossy(b).into_owned());
+        self.seen.lock().push(Recorded {
+            line: line.trim_end().to_owned(),
+            input: input.unwrap_or_default(),
+        });
         let answer = self.answers.lock().pop_front();
-        let answer = answer.unwrap_or(Ok(Output { code: 0, stdout: Vec::new(), stderr: Vec::new() }));
+        let answer = answer.unwrap_or(Ok(Output {
+            code: 0,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }));
         Box::pin(std::future::ready(answer))
     }
 }

@@ -61,7 +61,10 @@ pub(super) fn start(
         })
         .collect::<io::Result<_>>()
         .map_err(|e| ("duplicating descriptors", e))?;
-    let numbers: Vec<(RawFd, RawFd)> = lifted.iter().map(|(fd, target)| (fd.as_raw_fd(), *target)).collect();
+    let numbers: Vec<(RawFd, RawFd)> = lifted
+        .iter()
+        .map(|(fd, target)| (fd.as_raw_fd(), *target))
+        .collect();
     let namespaces: Vec<RawFd> = namespaces.iter().map(AsRawFd::as_raw_fd).collect();
     let argv = pointers(&image.argv);
     let env = pointers(&image.env);
@@ -87,7 +90,11 @@ pub(super) fn start(
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+    strings
+        .iter()
+        .map(|s| s.as_ptr())
+        .chain(std::iter::once(std::ptr::null()))
+        .collect()
 }
 
 fn clone_child(plan: &mut Plan<'_>) -> io::Result<(i32, OwnedFd)> {
@@ -148,7 +155,13 @@ unsafe fn set_up(plan: &Plan<'_>) -> usize {
         // two real-time signals it keeps for itself, which may be ignored in us.
         let default = [0_u64; 4];
         for signal in 1..=64 {
-            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<c_void>(), 8_usize);
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null::<c_void>(),
+                8_usize,
+            );
         }
         let none: libc::sigset_t = std::mem::zeroed();
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
