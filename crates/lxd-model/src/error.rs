@@ -55,12 +55,18 @@ pub struct Invalid {
 impl Invalid {
     /// A broken rule that is the caller's fault: [`ErrorKind::BadRequest`].
     pub fn new(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::BadRequest, message: message.into() }
+        Self {
+            kind: ErrorKind::BadRequest,
+            message: message.into(),
+        }
     }
 
     /// A broken rule of another kind, such as [`ErrorKind::Conflict`] or [`ErrorKind::Forbidden`].
     pub fn of_kind(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// The kind of failure.

@@ -1,5 +1,6 @@
 //! The nouns of LXD and their rules, without I/O, clock or async.
 
 mod error;
+pub mod yaml;
 
 pub use error::{ErrorKind, Invalid};

@@ -1,0 +1,93 @@
+//! YAML as the reference reads and writes it: byte for byte what go-yaml v2 prints, as tolerant as it when reading.
+//!
+//! [`to_string`] turns a value into a tree (`ser`) and the tree into text (`emit`); [`from_str`] turns text into
+//! events (granit, through serde-saphyr), a tree with bounded size (`parse`), and that into a value (`de`).
+//! `scalar` holds what both directions must agree on: which plain words are numbers, booleans, times or null.
+
+mod de;
+mod emit;
+mod order;
+mod parse;
+mod scalar;
+mod ser;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ErrorKind;
+
+/// What went wrong between YAML and a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The text is not YAML; the line counts from one.
+    #[error("yaml: line {line}: {reason}")]
+    Syntax {
+        /// Line of the text, from one.
+        line: usize,
+        /// What the parser expected or met.
+        reason: String,
+    },
+    /// The text is YAML of another shape than was asked for.
+    #[error("yaml: unmarshal errors:\n  {0}")]
+    Shape(String),
+    /// The text is larger, or grows larger through aliases, than any document of ours.
+    #[error("yaml: document exceeds {limit} {what}")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is accepted.
+        limit: usize,
+    },
+    /// A value has no form in YAML, such as a map whose keys are maps.
+    #[error("yaml: cannot marshal: {0}")]
+    Unrepresentable(String),
+}
+
+impl Error {
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Syntax { .. } | Self::Shape(_) => ErrorKind::BadRequest,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::Unrepresentable(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+/// The result of reading or writing YAML.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Writes a value as a block-style document that ends with a newline.
+///
+/// Struct fields keep their order; maps are sorted as go-yaml sorts them (digits inside keys by their number), so a
+/// flattened struct loses its order. A type that serializes through `collect_str` and yields an RFC 3339 time is
+/// written plain, as times are; a `String` that looks like one is quoted.
+pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String> {
+    value.serialize(ser::TreeSerializer).map(|tree| emit::emit(&tree))
+}
+
+/// Reads one document. Like the reference, accepts `null` and nothing where a string, number, list or map is due,
+/// numbers and booleans where a string is due, repeated keys (the last wins) and unknown fields.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T> {
+    T::deserialize(de::NodeDeserializer::new(parse::parse(text)?))
+}
+
+/// Checks for one text that reading never panics and that what was read is written and read back the same.
+/// For fuzz targets; returns whether the text was YAML at all.
+pub fn fuzz_round_trip(text: &str) -> bool {
+    let Ok(value) = from_str::<serde_json::Value>(text) else {
+        return false;
+    };
+    let Ok(written) = to_string(&value) else {
+        return false;
+    };
+    assert_eq!(
+        from_str::<serde_json::Value>(&written).as_ref(),
+        Ok(&value),
+        "{written}"
+    );
+    true
+}
+
+#[cfg(test)]
+mod tests;
