@@ -14,6 +14,7 @@
     reason = "every function here panics at the first surprise"
 )]
 
+pub mod compare;
 pub mod image;
 pub mod program;
 pub mod server;
