@@ -3,10 +3,15 @@
 use lxd_e2e::{Kind, Server, compare::same, image, program::patiently};
 
 fn pair() -> (Server, Server) {
-    let (ours, reference) = (Server::ready(Kind::Ours, "dir"), Server::ready(Kind::Reference, "dir"));
+    let (ours, reference) = (
+        Server::ready(Kind::Ours, "dir"),
+        Server::ready(Kind::Reference, "dir"),
+    );
     let file = image::busybox(ours.scratch(), "tar.gz");
     for server in [&ours, &reference] {
-        server.lxc(&["image", "import", file.to_str().unwrap(), "--alias", "bb"]).ok();
+        server
+            .lxc(&["image", "import", file.to_str().unwrap(), "--alias", "bb"])
+            .ok();
     }
     (ours, reference)
 }
@@ -15,10 +20,27 @@ fn pair() -> (Server, Server) {
 fn lists_and_shows_print_the_same_bytes() {
     let (ours, reference) = pair();
     for server in [&ours, &reference] {
-        server.lxc(&["launch", "bb", "c1", "-c", "limits.memory=64MiB", "-c", "user.note=a: b"]).ok();
+        server
+            .lxc(&[
+                "launch",
+                "bb",
+                "c1",
+                "-c",
+                "limits.memory=64MiB",
+                "-c",
+                "user.note=a: b",
+            ])
+            .ok();
         server.lxc(&["init", "bb", "c2"]).ok();
         server.lxc(&["profile", "create", "second"]).ok();
-        patiently("an address", || server.lxc(&["list", "c1", "-f", "csv", "-c", "46"]).out.matches("eth0").count() == 2);
+        patiently("an address", || {
+            server
+                .lxc(&["list", "c1", "-f", "csv", "-c", "46"])
+                .out
+                .matches("eth0")
+                .count()
+                == 2
+        });
     }
     for args in [
         "list",
