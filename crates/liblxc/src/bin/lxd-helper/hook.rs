@@ -1,0 +1,55 @@
+//! What liblxc runs as hooks: making the network cards, and telling the daemon that a container has stopped.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use liblxc::protocol::{HookMessage, Nic};
+
+use crate::link;
+
+/// How long a daemon that does not read may hold up a stop.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// `lxc.hook.start-host`: makes the cards in the network namespace of process `LXC_PID`.
+pub(crate) fn net(arguments: &[&str]) -> Result<(), String> {
+    let pid = std::env::var("LXC_PID").map_err(|_| "LXC_PID is not set: not run by liblxc".to_owned())?;
+    let nics = arguments
+        .iter()
+        .map(|text| Nic::parse(text))
+        .collect::<Result<Vec<_>, _>>();
+    let nics = nics.map_err(|e| e.to_string())?;
+    let namespace = format!("/proc/{pid}/ns/net");
+    let namespace = std::fs::File::open(&namespace).map_err(|e| format!("opening {namespace}: {e}"))?;
+    for nic in &nics {
+        link::create_veth(nic, &namespace)
+            .map_err(|e| format!("creating network cards {} and {}: {e}", nic.host_name, nic.name))?;
+    }
+    link::enter_and_raise_loopback(&namespace).map_err(|e| format!("raising the loopback card: {e}"))
+}
+
+/// Tells the daemon. Succeeds also when it is away, so that nothing holds up a stop, with one exception: a
+/// container that wants to reboot is left to a daemon that listens, by a failure, after which liblxc does not
+/// start it by itself.
+pub(crate) fn send(socket: &str, project: &str, name: &str, kind: &str) -> ExitCode {
+    let message = HookMessage {
+        project: project.to_owned(),
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        target: std::env::var("LXC_TARGET").unwrap_or_default(),
+    };
+    match deliver(socket, &message) {
+        Ok(()) if message.kind == "post-stop" && message.target == "reboot" => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("telling the daemon at {socket}: {error}");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn deliver(socket: &str, message: &HookMessage) -> std::io::Result<()> {
+    let sender = UnixDatagram::unbound()?;
+    sender.set_write_timeout(Some(PATIENCE))?;
+    sender.send_to(&message.encode(), socket).map(drop)
+}

@@ -1,0 +1,41 @@
+//! The small program that does what forks: start, exec, console; and what liblxc runs as hooks.
+//!
+//! It stays small and links little, because liblxc's monitor is a fork of it that lives as long as the
+//! container. See `liblxc::protocol` for what it is told and what it answers.
+
+mod console;
+mod exec;
+mod hook;
+mod link;
+mod socket;
+mod start;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: lxd-helper start NAME LXCPATH CONFIG | exec | console | net NIC... | \
+hook SOCKET PROJECT NAME KIND | check CONFIG | features";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["start", name, lxcpath, config] => start::start(name, lxcpath.as_ref(), config.as_ref()),
+        ["check", config] => start::check(config.as_ref()),
+        ["features"] => {
+            start::features();
+            Ok(())
+        }
+        ["exec"] => exec::serve(),
+        ["console"] => console::serve(),
+        ["net", nics @ ..] => hook::net(nics),
+        ["hook", socket, project, name, kind] => return hook::send(socket, project, name, kind),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
