@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod endpoints;
 pub mod envelope;
 pub mod events;
+pub mod extensions;
 pub mod images;
 pub mod init;
 pub mod instance_backups;
