@@ -4,7 +4,7 @@
 //!   standard error and ends with 1.
 //! * `lxd-helper exec` and `lxd-helper console` have a connected stream socket as standard input: the daemon
 //!   sends one frame (with file descriptors), the helper answers with frames of [`Reply`].
-//! * `lxd-helper net ...` and `lxd-helper hook ...` are run by liblxc as hooks; see [`Nic`] and [`HookMessage`].
+//! * `lxd-helper net LOG NIC...` and `lxd-helper hook ...` are run by liblxc as hooks; see [`Nic`] and [`HookMessage`].
 //! * `lxd-helper check CONFIG` ends with 0 if liblxc accepts the file.
 //! * `lxd-helper features` prints the library's version, then one API extension per line that it has.
 //!

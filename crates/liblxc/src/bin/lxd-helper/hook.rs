@@ -1,5 +1,6 @@
 //! What liblxc runs as hooks: making the network cards, and telling the daemon that a container has stopped.
 
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,8 +12,19 @@ use crate::link;
 /// How long a daemon that does not read may hold up a stop.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// `lxc.hook.start-host`: makes the cards in the network namespace of process `LXC_PID`.
-pub(crate) fn net(arguments: &[&str]) -> Result<(), String> {
+/// `lxc.hook.start-host`: makes the cards in the network namespace of process `LXC_PID`. liblxc keeps what a hook
+/// says to itself, so the reason of a failure goes to the container's log too.
+pub(crate) fn net(log: &str, arguments: &[&str]) -> Result<(), String> {
+    let done = create(arguments);
+    if let Err(reason) = &done
+        && let Ok(mut file) = std::fs::OpenOptions::new().append(true).open(log)
+    {
+        let _ = writeln!(file, "lxd-helper ERROR net - start-host - {reason}");
+    }
+    done
+}
+
+fn create(arguments: &[&str]) -> Result<(), String> {
     let pid = std::env::var("LXC_PID").map_err(|_| "LXC_PID is not set: not run by liblxc".to_owned())?;
     let nics = arguments
         .iter()
@@ -25,7 +37,8 @@ pub(crate) fn net(arguments: &[&str]) -> Result<(), String> {
         link::create_veth(nic, &namespace)
             .map_err(|e| format!("creating network cards {} and {}: {e}", nic.host_name, nic.name))?;
     }
-    link::enter_and_raise_loopback(&namespace).map_err(|e| format!("raising the loopback card: {e}"))
+    let names = nics.iter().map(|nic| nic.name.as_str()).chain(["lo"]);
+    link::raise_inside(&namespace, names).map_err(|e| format!("setting the network cards up: {e}"))
 }
 
 /// Tells the daemon. Succeeds also when it is away, so that nothing holds up a stop, with one exception: a

@@ -21,7 +21,7 @@ const UP: u32 = libc::IFF_UP as u32;
 /// reboots by itself vanish with their old namespace, some 30 ms after its last process.
 const RETRIES: (u32, Duration) = (100, Duration::from_millis(5));
 
-/// Creates the pair, both ends up. A host end that is a bridge's port speaks no IPv6 of its own.
+/// Creates the pair and sets the host end up. A host end that is a bridge's port speaks no IPv6 of its own.
 pub(crate) fn create_veth(nic: &Nic, namespace: &File) -> io::Result<()> {
     let netlink = open()?;
     let master = nic.master.as_deref().map(index).transpose()?;
@@ -45,13 +45,16 @@ pub(crate) fn create_veth(nic: &Nic, namespace: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves this process into the namespace and sets its loopback card up.
-pub(crate) fn enter_and_raise_loopback(namespace: &File) -> io::Result<()> {
+/// Moves this process into the namespace and sets these cards up there.
+pub(crate) fn raise_inside<'a>(namespace: &File, names: impl Iterator<Item = &'a str>) -> io::Result<()> {
     // SAFETY: plain system call; this process has one thread.
     if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    transact(&open()?, &raise(index("lo")?))
+    let netlink = open()?;
+    names
+        .into_iter()
+        .try_for_each(|name| transact(&netlink, &raise(index(name)?)))
 }
 
 /// The request that makes both ends at once.
@@ -67,7 +70,8 @@ fn creation(nic: &Nic, namespace: &File, master: Option<u32>) -> Vec<u8> {
     message.text(IFLA_INFO_KIND, "veth");
     let data = message.begin(IFLA_INFO_DATA);
     let peer = message.begin(VETH_INFO_PEER);
-    message.link_header(0, UP);
+    // A peer can't be set up before it is tied to its other end.
+    message.link_header(0, 0);
     message.text(libc::IFLA_IFNAME, &nic.name);
     message.sizes(nic);
     if let Some(hwaddr) = nic.hwaddr {

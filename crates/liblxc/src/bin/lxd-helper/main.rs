@@ -12,7 +12,7 @@ mod start;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: lxd-helper start NAME LXCPATH CONFIG | exec | console | net NIC... | \
+const USAGE: &str = "usage: lxd-helper start NAME LXCPATH CONFIG | exec | console | net LOG NIC... | \
 hook SOCKET PROJECT NAME KIND | check CONFIG | features";
 
 fn main() -> ExitCode {
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         }
         ["exec"] => exec::serve(),
         ["console"] => console::serve(),
-        ["net", nics @ ..] => hook::net(nics),
+        ["net", log, nics @ ..] => hook::net(log, nics),
         ["hook", socket, project, name, kind] => return hook::send(socket, project, name, kind),
         _ => Err(USAGE.to_owned()),
     };

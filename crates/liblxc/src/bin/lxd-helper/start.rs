@@ -77,3 +77,28 @@ fn parent(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_new_error_lines_are_told_without_their_origin() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("lxc.log");
+        let line = |level: &str, text: &str| format!("lxc c 2026 {level} conf - ../conf.c:run:1 - {text}\n");
+        let old = line("ERROR", "old");
+        std::fs::write(
+            &log,
+            format!("{old}{}{}", line("WARN", "noise"), line("ERROR", "a - b")),
+        )
+        .unwrap();
+        assert_eq!(errors(&log, old.len() as u64), "a - b");
+        assert_eq!(
+            errors(&log, 1 << 20),
+            "old\na - b",
+            "a rotated log is read from its start"
+        );
+        assert_eq!(errors(&folder.path().join("none"), 0), "");
+    }
+}
