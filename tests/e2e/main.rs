@@ -6,5 +6,7 @@
 )]
 #![allow(missing_docs, reason = "tests are named after what they show")]
 
+mod clients;
+mod crash;
 mod daemon;
 mod output;
