@@ -6,6 +6,7 @@
 )]
 #![allow(missing_docs, reason = "tests are named after what they show")]
 
+mod bad_input;
 mod clients;
 mod crash;
 mod daemon;
