@@ -73,4 +73,19 @@ impl Invalid {
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// The same text as another kind: some endpoints of the reference answer 500 where others answer 400.
+    #[must_use]
+    pub fn into_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The same kind with what was being done in front: `"Invalid config: "`.
+    #[must_use]
+    pub fn within(self, prefix: &str) -> Self {
+        Self {
+            message: format!("{prefix}{}", self.message),
+            ..self
+        }
+    }
 }

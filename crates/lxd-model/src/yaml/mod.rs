@@ -74,16 +74,17 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T> {
 
 /// Checks for one text that reading never panics and that what was read is written and read back the same.
 /// For fuzz targets; returns whether the text was YAML at all.
+///
+/// The first writing may turn `1.0` into `1`, as the reference's does; from then on nothing changes.
 pub fn fuzz_round_trip(text: &str) -> bool {
-    let Ok(value) = from_str::<serde_json::Value>(text) else {
+    let read = |text: &str| from_str::<serde_json::Value>(text);
+    let Some(written) = read(text).ok().and_then(|value| to_string(&value).ok()) else {
         return false;
     };
-    let Ok(written) = to_string(&value) else {
-        return false;
-    };
-    assert_eq!(
-        from_str::<serde_json::Value>(&written).as_ref(),
-        Ok(&value),
+    let value = read(&written);
+    let again = value.as_ref().map(to_string);
+    assert!(
+        matches!(&again, Ok(Ok(again)) if read(again) == value),
         "{written}"
     );
     true
