@@ -209,6 +209,8 @@ pub struct Link {
     pub flags: u32,
     /// Whether it carries packets.
     pub state: OperState,
+    /// Whether a device of the machine is behind it, as opposed to software alone (kernel 5.14 and later).
+    pub physical: bool,
     /// The bridge or bond it belongs to, by index.
     pub master: Option<u32>,
     /// The link below or the veth peer, by index (of [`Link::peer_netns`] where that is set).
@@ -413,6 +415,7 @@ fn read(answer: RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(index) => link.master = Some(index),
             LinkAttribute::Link(index) => link.lower = Some(index),
+            LinkAttribute::ParentDevName(_) => link.physical = true,
             LinkAttribute::LinkNetNsId(id) => link.peer_netns = Some(id),
             LinkAttribute::OperState(state) => link.state = oper_state(state),
             LinkAttribute::LinkInfo(infos) => read_info(&mut link, infos),

@@ -19,7 +19,7 @@ use std::io;
 
 pub use address::Address;
 pub use link::{BridgeFacts, Kind, Link, LinkChange, Mac, MacvlanMode, NewLink, OperState, Peer, Stats};
-pub use namespace::in_namespace;
+pub use namespace::{current_namespace, in_namespace, in_new_namespace, new_namespace};
 pub use neighbour::Neighbour;
 pub use route::Route;
 pub use socket::Socket;

@@ -1,22 +1,13 @@
 //! Links, addresses and routes in network namespaces of the test's own.
-#![allow(unsafe_code, reason = "unshare of one thread")]
 
-use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use std::net::IpAddr;
 
 use super::*;
 
-/// A new network namespace that lives as long as this descriptor (and what is in it).
-fn new_netns() -> File {
-    std::thread::spawn(|| {
-        // SAFETY: changes only this thread, which ends right after.
-        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "needs root");
-        File::open("/proc/thread-self/ns/net").unwrap()
-    })
-    .join()
-    .unwrap()
+fn new_netns() -> OwnedFd {
+    new_namespace().expect("needs root")
 }
 
 #[test]
