@@ -1,1 +1,0 @@
-//! Control groups v1, v2 and hybrid: limits, accounting and clean-up.

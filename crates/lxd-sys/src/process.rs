@@ -1,1 +1,0 @@
-//! Processes watched and signalled through pidfds.
