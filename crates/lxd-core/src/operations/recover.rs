@@ -1,0 +1,74 @@
+//! What happens at the start of a daemon to the works that the last one left half done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use jiff::SignedDuration;
+
+use super::journal::Record;
+use super::steps::{Task, Work, resume};
+use crate::app::App;
+use crate::ctx::Ctx;
+use crate::error::Result;
+
+/// How long the outcome of an operation can be asked for, across restarts.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+type Resume = for<'a> fn(&'a Task, &'a Record) -> BoxFuture<'a, Result<()>>;
+
+/// All kinds of works that can be taken up again.
+#[derive(Default)]
+pub struct Works(BTreeMap<&'static str, Resume>);
+
+impl Works {
+    /// Adds a kind. Each noun's `works` function adds its own.
+    pub fn add<W: Work>(&mut self) {
+        self.0
+            .insert(W::KIND, |task, record| Box::pin(resume::<W>(task, record)));
+    }
+}
+
+/// Finishes or undoes everything that was left half done, the youngest first, and forgets old outcomes. Done before
+/// anybody is served, so that nobody sees a thing half made. A work that can't be taken up is logged and left for the
+/// next start.
+///
+/// # Errors
+/// The journal can't be read.
+pub async fn recover(app: &Arc<App>) -> Result<()> {
+    for record in app.journal.unfinished().await?.into_iter().rev() {
+        let Some(resume) = app.works.0.get(record.work.as_str()) else {
+            tracing::error!(
+                work = record.work,
+                id = record.id,
+                "Found a half done work of an unknown kind"
+            );
+            continue;
+        };
+        let operation = app.operations.revive(&record);
+        let task = Task {
+            app: Arc::clone(app),
+            ctx: Ctx::daemon(&record.about.project),
+            operation: operation.clone(),
+        };
+        let result = resume(&task, &record).await;
+        match &result {
+            Ok(()) => tracing::info!(work = record.work, id = record.id, "Finished what was half done"),
+            Err(error) => {
+                tracing::info!(
+                    work = record.work,
+                    id = record.id,
+                    err = error.text(),
+                    "Undid what was half done"
+                );
+            }
+        }
+        app.operations.retire(&operation, &result);
+    }
+    let before = app
+        .clock
+        .now()
+        .saturating_sub(KEPT)
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    app.journal.expire(before).await
+}
