@@ -1,6 +1,9 @@
 //! The nouns of LXD and their rules, without I/O, clock or async.
 
+pub mod config;
+pub mod devices;
 mod error;
+pub mod instances;
 pub mod names;
 pub mod units;
 pub mod yaml;

@@ -1,0 +1,298 @@
+//! Devices of instances and profiles: which keys each type takes, and what makes a set of them valid.
+
+mod tables;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use tables::TABLES;
+
+use crate::config::{For, Table, Wording};
+use crate::instances::InstanceType;
+use crate::{Invalid, names};
+
+/// One device's configuration.
+pub type Device = BTreeMap<String, String>;
+/// Devices by name.
+pub type Devices = BTreeMap<String, Device>;
+
+/// A type of device, and the kind of it where there are several.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceKind {
+    /// The value of `type`.
+    pub device_type: &'static str,
+    /// The value of `nictype` or `gputype`, else empty.
+    pub variant: &'static str,
+    /// Which instances may have it.
+    pub applies: For,
+    /// Its keys, without `type` and the variant's key.
+    pub table: Table,
+}
+
+/// What the devices are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// A profile: any type of instance, and the set may be incomplete.
+    Profile,
+    /// An instance's own and inherited devices together.
+    Instance(InstanceType),
+}
+
+/// A property of a device, empty when unset.
+pub fn property<'d>(device: &'d Device, name: &str) -> &'d str {
+    device.get(name).map(String::as_str).unwrap_or_default()
+}
+
+/// The kind of a device; `nictype_of` gives the kind of network card that a managed network asks for.
+pub fn kind_of(
+    device: &Device,
+    nictype_of: impl Fn(&str) -> Result<String, Invalid>,
+) -> Result<&'static DeviceKind, Invalid> {
+    let device_type = property(device, "type");
+    let variant = match device_type {
+        "" => return Err(Invalid::new("Missing device type in config")),
+        "nic" if !property(device, "network").is_empty() => nictype_of(property(device, "network"))?,
+        "nic" => property(device, "nictype").to_owned(),
+        "infiniband" if !["physical", "sriov"].contains(&property(device, "nictype")) => {
+            return Err(Invalid::new("Unsupported device type"));
+        }
+        "gpu" => match property(device, "gputype") {
+            kind @ ("mdev" | "mig" | "sriov") => kind.to_owned(),
+            _ => "physical".to_owned(),
+        },
+        _ => String::new(),
+    };
+    let known = TABLES
+        .iter()
+        .find(|kind| kind.device_type == device_type && kind.variant == variant);
+    known.ok_or_else(|| Invalid::new("Unsupported device type"))
+}
+
+/// Checks a set of devices: each one's name, type and keys, and that they get along.
+///
+/// `nictype_of` tells the kind of network card for a managed network (`bridged` for a bridge), or fails with "Failed
+/// to load network ...". Instances are checked with all their devices expanded.
+pub fn validate(
+    devices: &Devices,
+    context: Context,
+    nictype_of: impl Fn(&str) -> Result<String, Invalid>,
+) -> Result<(), Invalid> {
+    for (name, device) in devices {
+        validate_one(name, device, devices, context, &nictype_of).map_err(|reason| {
+            match name.len() > 64 {
+                true => reason,
+                false => reason.within(&format!("Device validation failed for {name:?}: ")),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// The root disk: the one disk device with path `/` and without a source. Its name and configuration.
+pub fn root_disk(devices: &Devices) -> Result<(&str, &Device), Invalid> {
+    let mut roots = devices.iter().filter(|(_, device)| is_root_disk(device));
+    match (roots.next(), roots.next()) {
+        (Some((name, device)), None) => Ok((name, device)),
+        (None, _) => Err(Invalid::new("No root device could be found")),
+        (Some(_), Some(_)) => Err(Invalid::new("More than one root device found")),
+    }
+}
+
+/// Whether a device is a root disk.
+pub fn is_root_disk(device: &Device) -> bool {
+    property(device, "type") == "disk"
+        && property(device, "path") == "/"
+        && property(device, "source").is_empty()
+}
+
+/// Devices in the order in which they start: network cards, then disks by the depth of their paths, then the rest.
+/// Devices of type `none` are left out.
+pub fn start_order(devices: &Devices) -> Vec<(&str, &Device)> {
+    let mut ordered: Vec<(&str, &Device)> = devices
+        .iter()
+        .filter(|(_, d)| property(d, "type") != "none")
+        .map(|(n, d)| (n.as_str(), d))
+        .collect();
+    ordered.sort_by_key(|(name, device)| {
+        let rank = match property(device, "type") {
+            "nic" | "infiniband" => 0,
+            "disk" => 1,
+            "proxy" => 3,
+            _ => 2,
+        };
+        (rank, property(device, "path").to_owned(), (*name).to_owned())
+    });
+    ordered
+}
+
+/// What changed between two sets of devices. A device whose type changed is in both lists.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Devices to take away, with their old configuration.
+    pub removed: Devices,
+    /// Devices to add.
+    pub added: Devices,
+    /// Devices of which only keys changed that take effect without replacing them: new configuration.
+    pub updated: Devices,
+}
+
+/// Compares two sets of expanded devices.
+pub fn changes(old: &Devices, new: &Devices) -> Changes {
+    let mut changes = Changes::default();
+    for (name, device) in old {
+        match new.get(name) {
+            Some(now) if now == device => {}
+            Some(now) if updates_in_place(device, now) => {
+                changes.updated.insert(name.clone(), now.clone());
+            }
+            Some(now) => {
+                changes.removed.insert(name.clone(), device.clone());
+                changes.added.insert(name.clone(), now.clone());
+            }
+            None => {
+                changes.removed.insert(name.clone(), device.clone());
+            }
+        }
+    }
+    let fresh = new.iter().filter(|(name, _)| !old.contains_key(*name));
+    changes
+        .added
+        .extend(fresh.map(|(name, device)| (name.clone(), device.clone())));
+    changes
+}
+
+fn updates_in_place(old: &Device, new: &Device) -> bool {
+    let kind = |device| kind_of(device, |_| Ok("bridged".to_owned()));
+    let (Ok(before), Ok(after)) = (kind(old), kind(new)) else {
+        return false;
+    };
+    if (before.device_type, before.variant) != (after.device_type, after.variant) {
+        return false;
+    }
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changed = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    changed
+        .into_iter()
+        .all(|name| name.starts_with("user.") || after.table.find(name).is_some_and(|key| key.live))
+}
+
+fn validate_one(
+    name: &str,
+    device: &Device,
+    devices: &Devices,
+    context: Context,
+    nictype_of: &impl Fn(&str) -> Result<String, Invalid>,
+) -> Result<(), Invalid> {
+    names::device(name)?;
+    let loading = |reason: Invalid| reason.within(&format!("Failed loading device {name:?}: "));
+    let kind = kind_of(device, nictype_of).map_err(loading)?;
+    let fits = match (kind.applies, context) {
+        (For::Any, _) | (_, Context::Profile) => true,
+        (For::Container, Context::Instance(kind)) => kind == InstanceType::Container,
+        (For::VirtualMachine, Context::Instance(kind)) => kind == InstanceType::VirtualMachine,
+    };
+    if !fits {
+        return Err(Invalid::new("Unsupported device type"));
+    }
+    let mut keys = device.clone();
+    for selector in ["type", selector_of(kind.device_type)] {
+        keys.remove(selector);
+    }
+    let prefix = if kind.device_type == "pci" {
+        "Failed to validate config: "
+    } else {
+        ""
+    };
+    kind.table
+        .validate(&keys, Wording::Device)
+        .map_err(|reason| reason.within(prefix))?;
+    match kind.device_type {
+        "nic" => nic(name, device, devices, kind.variant),
+        "disk" => disk(name, device, devices),
+        "unix-char" | "unix-block" => unix_device(device),
+        _ => Ok(()),
+    }
+}
+
+/// The key that selects the variant of a type.
+fn selector_of(device_type: &str) -> &'static str {
+    match device_type {
+        "nic" | "infiniband" => "nictype",
+        "gpu" => "gputype",
+        _ => "type",
+    }
+}
+
+fn nic(name: &str, device: &Device, devices: &Devices, variant: &str) -> Result<(), Invalid> {
+    let network = property(device, "network");
+    let parent = property(device, "parent");
+    if matches!(variant, "bridged" | "macvlan" | "sriov") && network.is_empty() && parent.is_empty() {
+        return Err(Invalid::new(
+            "Invalid value for device option \"parent\": Required value",
+        ));
+    }
+    if !network.is_empty() {
+        for key in ["nictype", "parent", "mtu", "vlan"] {
+            if device.contains_key(key) && (key != "mtu" || variant != "ovn") {
+                return Err(Invalid::new(format!(
+                    "Cannot use {key:?} property in conjunction with \"network\" property"
+                )));
+            }
+        }
+    }
+    let wanted = property(device, "name");
+    let earlier = |other: &Device| property(other, "type") == "nic" && property(other, "name") == wanted;
+    if !wanted.is_empty() && devices.iter().any(|(other, d)| other != name && earlier(d)) {
+        let text =
+            format!("Invalid value for device option \"name\": Duplicate NIC name detected {wanted:?}");
+        return Err(Invalid::new(text));
+    }
+    Ok(())
+}
+
+fn disk(name: &str, device: &Device, devices: &Devices) -> Result<(), Invalid> {
+    let (source, path, pool) = (
+        property(device, "source"),
+        property(device, "path"),
+        property(device, "pool"),
+    );
+    if source.is_empty() && path.is_empty() {
+        return Err(Invalid::new(
+            "Disk entry is missing the required \"source\" or \"path\" property",
+        ));
+    }
+    if path == "/" && !source.is_empty() {
+        return Err(Invalid::new(
+            "Root disk entry may not have a \"source\" property set",
+        ));
+    }
+    if path == "/" && pool.is_empty() {
+        return Err(Invalid::new("Root disk entry must have a \"pool\" property set"));
+    }
+    if path != "/" && !pool.is_empty() && source.starts_with('/') {
+        return Err(Invalid::new(
+            "Storage volumes cannot be specified as absolute paths",
+        ));
+    }
+    if device.contains_key("size") && path != "/" {
+        return Err(Invalid::new("Only the root disk may have a size quota"));
+    }
+    let twin = |other: &Device| property(other, "type") == "disk" && property(other, "path") == path;
+    if !path.is_empty() && devices.iter().any(|(other, d)| other != name && twin(d)) {
+        return Err(Invalid::new(format!(
+            "More than one disk device uses the same path {path:?}"
+        )));
+    }
+    Ok(())
+}
+
+fn unix_device(device: &Device) -> Result<(), Invalid> {
+    if property(device, "source").is_empty() && property(device, "path").is_empty() {
+        return Err(Invalid::new(
+            "Unix device entry is missing the required \"source\" or \"path\" property",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,594 @@
+//! The keys of each type of device.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::DeviceKind;
+use crate::config::check::{
+    DEVICE_ID, DEVICE_NUMBER, FILE_MODE, INTERFACE, IPV4_ADDRESS, IPV4_SUBNETS, IPV6_ADDRESS, IPV6_SUBNETS,
+    MAC, MTU, PCI_ADDRESS, Reason, VLAN,
+};
+use crate::config::{Check, For, Key, Table};
+
+/// All types of devices, network cards and GPUs once for each kind.
+pub const TABLES: &[DeviceKind] = &[
+    DeviceKind {
+        device_type: "nic",
+        variant: "bridged",
+        applies: For::Any,
+        table: Table {
+            noun: "device nic bridged",
+            keys: &[
+                Key::new("boot.priority", Check::Uint32),
+                Key::new("host_name", Check::Any),
+                Key::new("hwaddr", MAC),
+                Key::new("ipv4.address", IPV4_OR_NONE).live(),
+                Key::new("ipv4.routes", IPV4_SUBNETS).live(),
+                Key::new("ipv4.routes.external", IPV4_SUBNETS).live(),
+                Key::new("ipv6.address", IPV6_OR_NONE).live(),
+                Key::new("ipv6.routes", IPV6_SUBNETS).live(),
+                Key::new("ipv6.routes.external", IPV6_SUBNETS).live(),
+                Key::new("limits.egress", Check::Any).live(),
+                Key::new("limits.ingress", Check::Any).live(),
+                Key::new("limits.max", Check::Any).live(),
+                Key::new("maas.subnet.ipv4", Check::Any),
+                Key::new("maas.subnet.ipv6", Check::Any),
+                Key::new("mtu", MTU),
+                Key::new("name", INTERFACE),
+                Key::new("network", Check::Any),
+                Key::new("parent", Check::Any),
+                Key::new("security.ipv4_filtering", Check::Bool)
+                    .default("false")
+                    .live(),
+                Key::new("security.ipv6_filtering", Check::Bool)
+                    .default("false")
+                    .live(),
+                Key::new("security.mac_filtering", Check::Bool)
+                    .default("false")
+                    .live(),
+                Key::new("security.port_isolation", Check::Bool).default("false"),
+                Key::new("vlan", NIC_VLAN),
+                Key::new("vlan.tagged", VLAN_TAGGED),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "nic",
+        variant: "macvlan",
+        applies: For::Any,
+        table: Table {
+            noun: "device nic macvlan",
+            keys: &[
+                Key::new("boot.priority", Check::Uint32),
+                Key::new("gvrp", Check::Bool).default("false"),
+                Key::new("hwaddr", MAC),
+                Key::new("maas.subnet.ipv4", Check::Any),
+                Key::new("maas.subnet.ipv6", Check::Any),
+                Key::new("mtu", MTU),
+                Key::new("name", INTERFACE),
+                Key::new("network", Check::Any),
+                Key::new("parent", Check::Any),
+                Key::new("vlan", VLAN),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "nic",
+        variant: "sriov",
+        applies: For::Any,
+        table: Table {
+            noun: "device nic sriov",
+            keys: &[
+                Key::new("boot.priority", Check::Uint32),
+                Key::new("hwaddr", MAC),
+                Key::new("maas.subnet.ipv4", Check::Any),
+                Key::new("maas.subnet.ipv6", Check::Any),
+                Key::new("mtu", MTU),
+                Key::new("name", INTERFACE),
+                Key::new("network", Check::Any),
+                Key::new("parent", Check::Any),
+                Key::new("security.mac_filtering", Check::Bool).default("false"),
+                Key::new("vlan", VLAN),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "nic",
+        variant: "ovn",
+        applies: For::Any,
+        table: Table {
+            noun: "device nic ovn",
+            keys: &[
+                Key::new("acceleration", Check::OneOf(&["none", "sriov"])).default("none"),
+                Key::new("boot.priority", Check::Uint32),
+                Key::new("host_name", Check::Any),
+                Key::new("hwaddr", MAC),
+                Key::new("ipv4.address", IPV4_OR_NONE),
+                Key::new("ipv4.routes", IPV4_SUBNETS),
+                Key::new("ipv4.routes.external", IPV4_SUBNETS),
+                Key::new("ipv6.address", IPV6_OR_NONE),
+                Key::new("ipv6.routes", IPV6_SUBNETS),
+                Key::new("ipv6.routes.external", IPV6_SUBNETS),
+                Key::new("mtu", MTU),
+                Key::new("name", INTERFACE),
+                Key::new("network", REQUIRED).required(),
+                Key::new("security.acls", Check::Any).live(),
+                Key::new(
+                    "security.acls.default.egress.action",
+                    Check::OneOf(&["allow", "drop", "reject"]),
+                )
+                .live(),
+                Key::new("security.acls.default.egress.logged", Check::Bool)
+                    .default("false")
+                    .live(),
+                Key::new(
+                    "security.acls.default.ingress.action",
+                    Check::OneOf(&["allow", "drop", "reject"]),
+                )
+                .live(),
+                Key::new("security.acls.default.ingress.logged", Check::Bool)
+                    .default("false")
+                    .live(),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "nic",
+        variant: "physical",
+        applies: For::Any,
+        table: Table {
+            noun: "device nic physical",
+            keys: &[
+                Key::new("boot.priority", Check::Uint32),
+                Key::new("gvrp", Check::Bool).default("false"),
+                Key::new("hwaddr", MAC),
+                Key::new("maas.subnet.ipv4", Check::Any),
+                Key::new("maas.subnet.ipv6", Check::Any),
+                Key::new("mtu", MTU),
+                Key::new("name", INTERFACE),
+                Key::new("parent", REQUIRED).required(),
+                Key::new("vlan", VLAN),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "nic",
+        variant: "ipvlan",
+        applies: For::Container,
+        table: Table {
+            noun: "device nic ipvlan",
+            keys: &[
+                Key::new("gvrp", Check::Bool).default("false"),
+                Key::new("hwaddr", MAC),
+                Key::new("ipv4.address", Check::List(&IPV4_HOST)),
+                Key::new("ipv4.gateway", GATEWAY),
+                Key::new("ipv4.host_table", Check::Uint32),
+                Key::new("ipv6.address", Check::List(&IPV6_HOST)),
+                Key::new("ipv6.gateway", GATEWAY),
+                Key::new("ipv6.host_table", Check::Uint32),
+                Key::new("mode", Check::OneOf(&["l3s", "l2"])).default("l3s"),
+                Key::new("mtu", MTU),
+                Key::new("name", INTERFACE),
+                Key::new("parent", REQUIRED).required(),
+                Key::new("vlan", VLAN),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "nic",
+        variant: "p2p",
+        applies: For::Any,
+        table: Table {
+            noun: "device nic p2p",
+            keys: &[
+                Key::new("boot.priority", Check::Uint32),
+                Key::new("host_name", Check::Any),
+                Key::new("hwaddr", MAC),
+                Key::new("ipv4.routes", IPV4_SUBNETS).live(),
+                Key::new("ipv6.routes", IPV6_SUBNETS).live(),
+                Key::new("limits.egress", Check::Any).live(),
+                Key::new("limits.ingress", Check::Any).live(),
+                Key::new("limits.max", Check::Any).live(),
+                Key::new("mtu", MTU),
+                Key::new("name", INTERFACE),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "nic",
+        variant: "routed",
+        applies: For::Any,
+        table: Table {
+            noun: "device nic routed",
+            keys: &[
+                Key::new("gvrp", Check::Bool).default("false"),
+                Key::new("host_name", Check::Any),
+                Key::new("hwaddr", MAC),
+                Key::new("ipv4.address", Check::List(&IPV4_ADDRESS)),
+                Key::new("ipv4.gateway", GATEWAY),
+                Key::new("ipv4.host_address", IPV4_ADDRESS),
+                Key::new("ipv4.host_table", Check::Uint32),
+                Key::new("ipv4.neighbor_probe", Check::Bool).default("true"),
+                Key::new("ipv4.routes", IPV4_SUBNETS).live(),
+                Key::new("ipv6.address", Check::List(&IPV6_ADDRESS)),
+                Key::new("ipv6.gateway", GATEWAY),
+                Key::new("ipv6.host_address", IPV6_ADDRESS),
+                Key::new("ipv6.host_table", Check::Uint32),
+                Key::new("ipv6.neighbor_probe", Check::Bool).default("true"),
+                Key::new("ipv6.routes", IPV6_SUBNETS).live(),
+                Key::new("limits.egress", Check::Any).live(),
+                Key::new("limits.ingress", Check::Any).live(),
+                Key::new("limits.max", Check::Any).live(),
+                Key::new("mtu", MTU),
+                Key::new("name", INTERFACE),
+                Key::new("parent", REQUIRED).required(),
+                Key::new("vlan", VLAN),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "infiniband",
+        variant: "",
+        applies: For::Any,
+        table: Table {
+            noun: "device infiniband",
+            keys: &[
+                Key::new("hwaddr", MAC),
+                Key::new("mtu", MTU),
+                Key::new("name", INTERFACE),
+                Key::new("parent", REQUIRED).required(),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "disk",
+        variant: "",
+        applies: For::Any,
+        table: Table {
+            noun: "device disk",
+            keys: &[
+                Key::new("boot.priority", Check::Uint32),
+                Key::new("ceph.cluster_name", Check::Any),
+                Key::new("ceph.user_name", Check::Any),
+                Key::new("limits.max", Check::Any).live(),
+                Key::new("limits.read", Check::Any).live(),
+                Key::new("limits.write", Check::Any).live(),
+                Key::new("optional", Check::Bool),
+                Key::new("path", Check::Any),
+                Key::new("pool", Check::Any),
+                Key::new(
+                    "propagation",
+                    Check::OneOf(&[
+                        "private",
+                        "shared",
+                        "slave",
+                        "unbindable",
+                        "rshared",
+                        "rslave",
+                        "runbindable",
+                        "rprivate",
+                    ]),
+                ),
+                Key::new("raw.mount.options", Check::Any),
+                Key::new("readonly", Check::Bool).default("false"),
+                Key::new("recursive", Check::Bool).default("false"),
+                Key::new("required", Check::Bool).default("true"),
+                Key::new("shift", Check::Bool).default("false"),
+                Key::new("size", Check::Bytes).live(),
+                Key::new("size.state", Check::Bytes).live(),
+                Key::new("source", Check::Any),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "gpu",
+        variant: "physical",
+        applies: For::Any,
+        table: Table {
+            noun: "device gpu physical",
+            keys: &[
+                Key::new("gid", UNIX_ID).default("0"),
+                Key::new("id", Check::Any),
+                Key::new("mode", FILE_MODE).default("0660"),
+                Key::new("pci", PCI_ADDRESS),
+                Key::new("productid", DEVICE_ID),
+                Key::new("uid", UNIX_ID).default("0"),
+                Key::new("vendorid", DEVICE_ID),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "gpu",
+        variant: "mdev",
+        applies: For::VirtualMachine,
+        table: Table {
+            noun: "device gpu mdev",
+            keys: &[
+                Key::new("id", Check::Any),
+                Key::new("mdev", REQUIRED).required(),
+                Key::new("pci", PCI_ADDRESS),
+                Key::new("productid", DEVICE_ID),
+                Key::new("vendorid", DEVICE_ID),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "gpu",
+        variant: "mig",
+        applies: For::Container,
+        table: Table {
+            noun: "device gpu mig",
+            keys: &[
+                Key::new("id", Check::Any),
+                Key::new("mig.ci", Check::Uint32),
+                Key::new("mig.gi", Check::Uint32),
+                Key::new("mig.uuid", Check::Any),
+                Key::new("pci", PCI_ADDRESS),
+                Key::new("productid", DEVICE_ID),
+                Key::new("vendorid", DEVICE_ID),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "gpu",
+        variant: "sriov",
+        applies: For::Any,
+        table: Table {
+            noun: "device gpu sriov",
+            keys: &[
+                Key::new("id", Check::Any),
+                Key::new("pci", PCI_ADDRESS),
+                Key::new("productid", DEVICE_ID),
+                Key::new("vendorid", DEVICE_ID),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "none",
+        variant: "",
+        applies: For::Any,
+        table: Table {
+            noun: "device none",
+            keys: &[Key::new("user.*", Check::Any)],
+        },
+    },
+    DeviceKind {
+        device_type: "pci",
+        variant: "",
+        applies: For::VirtualMachine,
+        table: Table {
+            noun: "device pci",
+            keys: &[
+                Key::new("address", PCI_ADDRESS).required(),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "proxy",
+        variant: "",
+        applies: For::Any,
+        table: Table {
+            noun: "device proxy",
+            keys: &[
+                Key::new("bind", Check::OneOf(&["host", "instance", "guest", "container"])).default("host"),
+                Key::new("connect", PROXY).required(),
+                Key::new("gid", UNIX_ID).default("0"),
+                Key::new("listen", PROXY).required(),
+                Key::new("mode", FILE_MODE).default("0644"),
+                Key::new("nat", Check::Bool).default("false"),
+                Key::new("proxy_protocol", Check::Bool).default("false"),
+                Key::new("security.gid", UNIX_ID).default("0"),
+                Key::new("security.uid", UNIX_ID).default("0"),
+                Key::new("uid", UNIX_ID).default("0"),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "tpm",
+        variant: "",
+        applies: For::Any,
+        table: Table {
+            noun: "device tpm",
+            keys: &[
+                Key::new("path", REQUIRED).required(),
+                Key::new("pathrm", Check::Any),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "unix-char",
+        variant: "",
+        applies: For::Container,
+        table: Table {
+            noun: "device unix-char",
+            keys: &[
+                Key::new("gid", UNIX_ID).default("0"),
+                Key::new("major", DEVICE_NUMBER),
+                Key::new("minor", DEVICE_NUMBER),
+                Key::new("mode", FILE_MODE).default("0660"),
+                Key::new("path", Check::Any),
+                Key::new("required", Check::Bool).default("true"),
+                Key::new("source", Check::Any),
+                Key::new("uid", UNIX_ID).default("0"),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "unix-block",
+        variant: "",
+        applies: For::Container,
+        table: Table {
+            noun: "device unix-block",
+            keys: &[
+                Key::new("gid", UNIX_ID).default("0"),
+                Key::new("major", DEVICE_NUMBER),
+                Key::new("minor", DEVICE_NUMBER),
+                Key::new("mode", FILE_MODE).default("0660"),
+                Key::new("path", Check::Any),
+                Key::new("required", Check::Bool).default("true"),
+                Key::new("source", Check::Any),
+                Key::new("uid", UNIX_ID).default("0"),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "unix-hotplug",
+        variant: "",
+        applies: For::Container,
+        table: Table {
+            noun: "device unix-hotplug",
+            keys: &[
+                Key::new("gid", UNIX_ID).default("0"),
+                Key::new("mode", FILE_MODE).default("0660"),
+                Key::new("productid", DEVICE_ID),
+                Key::new("required", Check::Bool).default("false"),
+                Key::new("uid", UNIX_ID).default("0"),
+                Key::new("vendorid", DEVICE_ID),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+    DeviceKind {
+        device_type: "usb",
+        variant: "",
+        applies: For::Any,
+        table: Table {
+            noun: "device usb",
+            keys: &[
+                Key::new("gid", UNIX_ID).default("0"),
+                Key::new("mode", FILE_MODE).default("0660"),
+                Key::new("productid", DEVICE_ID),
+                Key::new("required", Check::Bool).default("false"),
+                Key::new("uid", UNIX_ID).default("0"),
+                Key::new("vendorid", DEVICE_ID),
+                Key::new("user.*", Check::Any),
+            ],
+        },
+    },
+];
+
+/// Text that may not be empty.
+const REQUIRED: Check = Check::Custom("string", not_empty);
+/// A user or group id.
+const UNIX_ID: Check = Check::Custom("integer", unix_id);
+/// `PROTOCOL:ADDRESS:PORTS`, or `unix:PATH`.
+const PROXY: Check = Check::Custom("string", proxy);
+/// Whether a default route goes through the interface.
+const GATEWAY: Check = Check::OneOf(&["auto", "none"]);
+const IPV4_OR_NONE: Check = Check::Custom("string", ipv4_or_none);
+const IPV6_OR_NONE: Check = Check::Custom("string", ipv6_or_none);
+/// An address with or without the length of its prefix.
+const IPV4_HOST: Check = Check::Custom("string", ipv4_host);
+const IPV6_HOST: Check = Check::Custom("string", ipv6_host);
+/// The untagged VLAN, or `none`.
+const NIC_VLAN: Check = Check::Custom("string", nic_vlan);
+/// Tagged VLANs and ranges of them.
+const VLAN_TAGGED: Check = Check::List(&Check::Custom("string", vlan_range));
+
+fn not_empty(value: &str) -> Result<(), Reason> {
+    if value.is_empty() {
+        Err("Required value".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn unix_id(value: &str) -> Result<(), Reason> {
+    let number = value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<u32>().is_ok();
+    if number {
+        Ok(())
+    } else {
+        Err("Invalid value for a UNIX ID".to_owned())
+    }
+}
+
+fn proxy(value: &str) -> Result<(), Reason> {
+    let (protocol, address) = value.split_once(':').unwrap_or((value, ""));
+    match protocol {
+        "unix" if address.is_empty() => Err("Invalid address".to_owned()),
+        "unix" => Ok(()),
+        "tcp" | "udp" => {
+            let (_, ports) = address
+                .rsplit_once(':')
+                .ok_or_else(|| format!("Invalid address {value:?}"))?;
+            ports.split(',').try_for_each(port_range)
+        }
+        _ => Err(format!("Unknown protocol type {protocol:?}")),
+    }
+}
+
+fn port_range(value: &str) -> Result<(), Reason> {
+    let number = |text: &str| match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(format!("Invalid port range {value:?}")),
+    };
+    let (first, last) = value.split_once('-').unwrap_or((value, value));
+    if number(first)? > number(last)? {
+        Err(format!("Invalid port range {value:?}"))
+    } else {
+        Ok(())
+    }
+}
+
+fn ipv4_or_none(value: &str) -> Result<(), Reason> {
+    if value == "none" {
+        Ok(())
+    } else {
+        IPV4_ADDRESS.run(value)
+    }
+}
+
+fn ipv6_or_none(value: &str) -> Result<(), Reason> {
+    if value == "none" {
+        Ok(())
+    } else {
+        IPV6_ADDRESS.run(value)
+    }
+}
+
+fn ipv4_host(value: &str) -> Result<(), Reason> {
+    let (address, length) = value.split_once('/').unwrap_or((value, "32"));
+    let good = address.parse::<Ipv4Addr>().is_ok() && length.parse::<u8>().is_ok_and(|length| length <= 32);
+    if good {
+        Ok(())
+    } else {
+        Err(format!("Not an IPv4 address {value:?}"))
+    }
+}
+
+fn ipv6_host(value: &str) -> Result<(), Reason> {
+    let (address, length) = value.split_once('/').unwrap_or((value, "128"));
+    let good = address.parse::<Ipv6Addr>().is_ok() && length.parse::<u8>().is_ok_and(|length| length <= 128);
+    if good {
+        Ok(())
+    } else {
+        Err(format!("Not an IPv6 address {value:?}"))
+    }
+}
+
+fn nic_vlan(value: &str) -> Result<(), Reason> {
+    if value == "none" { Ok(()) } else { VLAN.run(value) }
+}
+
+fn vlan_range(value: &str) -> Result<(), Reason> {
+    let (first, last) = value.split_once('-').unwrap_or((value, value));
+    VLAN.run(first).and_then(|()| VLAN.run(last))
+}
