@@ -178,22 +178,22 @@ fn creating_starting_stopping_copying_and_deleting() {
         };
         die_at_every_step(
             &mut server,
-            "instance-create",
+            "instances.create",
             &|s| s.api("POST", "/1.0/instances", &create),
             &delete_all,
         );
         die_at_every_step(
             &mut server,
-            "instance-copy",
+            "instances.copy",
             &|s| s.api("POST", "/1.0/instances", &copy),
             &exists,
         );
         let put = |s: &Server, action: &str| s.api("PUT", "/1.0/instances/crash/state", &state(action));
-        die_at_every_step(&mut server, "instance-start", &|s| put(s, "start"), &exists);
-        die_at_every_step(&mut server, "instance-stop", &|s| put(s, "stop"), &runs);
+        die_at_every_step(&mut server, "instances.start", &|s| put(s, "start"), &exists);
+        die_at_every_step(&mut server, "instances.stop", &|s| put(s, "stop"), &runs);
         die_at_every_step(
             &mut server,
-            "instance-delete",
+            "instances.delete",
             &|s| s.api("DELETE", "/1.0/instances/crash", ""),
             &exists,
         );
@@ -235,7 +235,7 @@ fn importing_an_image() {
             server.lxc(&["image", "delete", fingerprint]).ok();
         }
     };
-    die_at_every_step(&mut server, "image-import", &upload, &none);
+    die_at_every_step(&mut server, "images.import", &upload, &none);
 }
 
 #[test]

@@ -1,1 +1,0 @@
-//! Atomic batches for nft.

@@ -1,1 +1,0 @@
-//! What this machine is: kernel, memory, processors, features.
