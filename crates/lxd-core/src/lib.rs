@@ -16,13 +16,16 @@
 //! 10. Nothing here knows HTTP: the edge decodes, makes one call, encodes.
 
 pub mod app;
+pub mod certificates;
 pub mod clock;
 pub mod ctx;
 pub mod error;
 pub mod etag;
 pub mod events;
 pub mod operations;
+pub mod patch;
 pub mod paths;
+pub mod server;
 pub mod urls;
 
 pub use app::{App, StartOptions};

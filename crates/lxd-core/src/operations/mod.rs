@@ -46,6 +46,7 @@ pub use kind::Kind;
 pub use operation::{Operation, Options};
 pub use progress::Progress;
 pub use recover::{Works, recover};
+pub(crate) use sockets::fill_random;
 pub use sockets::{Message, Socket, Sockets, Ticket, secret};
 pub use status::{Class, Status};
 pub use steps::{OnCrash, Run, Step, Task, Work, run, start};
