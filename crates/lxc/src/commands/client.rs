@@ -1,0 +1,22 @@
+//! Commands about the client itself.
+
+use lxd_api::server::Server;
+use lxd_client::path;
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::render::print_line;
+
+/// `lxc version`: the versions of both sides; a server that can't be reached is said to be so.
+pub(crate) async fn version(cx: &Context) -> Result<()> {
+    print_line(&format!("Client version: {}", env!("CARGO_PKG_VERSION")))?;
+    let server = match cx.resource_or_default(0) {
+        Ok(remote) => remote.client.get::<Server>(&path(&[])).await.ok(),
+        Err(_) => None,
+    };
+    let version = server.map_or_else(
+        || "unreachable".into(),
+        |server| server.environment.server_version,
+    );
+    print_line(&format!("Server version: {version}"))
+}
