@@ -3,8 +3,12 @@
 pub mod config;
 pub mod devices;
 mod error;
+pub mod filter;
+pub mod idmap;
 pub mod instances;
 pub mod names;
+pub mod profiles;
+pub mod projects;
 pub mod units;
 pub mod yaml;
 

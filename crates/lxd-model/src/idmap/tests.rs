@@ -1,0 +1,186 @@
+//! Tests of id maps.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const HOST: Range = Range {
+    base: 100_000,
+    size: 10_000_001,
+};
+
+fn config(entries: &[(&str, &str)]) -> Config {
+    entries
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_json_is_the_references() {
+    let text = "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},\
+                {\"Isuid\":false,\"Isgid\":true,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001}]";
+    assert_eq!(IdMap::of_range(HOST).to_json(), text);
+    assert_eq!(IdMap::from_json(text).unwrap(), IdMap::of_range(HOST));
+    assert_eq!(IdMap::default().to_json(), "[]");
+    assert_eq!(IdMap::from_json("").unwrap(), IdMap::default());
+    assert!(IdMap::from_json("{").is_err());
+}
+
+#[test]
+fn the_hosts_range() {
+    let text = "_lxd:5:70000\nroot:100000:65536\nroot:1000000:1000000000\nlxd:7:99999\n# x\nroot:x:y\n";
+    assert_eq!(
+        host_range(text, text),
+        Some(Range {
+            base: 1_000_000,
+            size: 1_000_000_000
+        })
+    );
+    assert_eq!(
+        host_range("lxd:100000:65536", "lxd:100000:65536").unwrap().base,
+        100_000
+    );
+    assert_eq!(
+        host_range("", ""),
+        Some(Range {
+            base: DEFAULT_BASE,
+            size: DEFAULT_SIZE
+        })
+    );
+    assert_eq!(host_range("root:1:100", "root:1:100"), None);
+    assert_eq!(host_range("root:100000:65536", "root:900000:65536"), None);
+}
+
+#[test]
+fn raw_lines_are_read_or_refused() {
+    let entry = |is_uid, is_gid, host_id, ns_id, range| Entry {
+        is_uid,
+        is_gid,
+        host_id,
+        ns_id,
+        range,
+    };
+    assert_eq!(
+        parse_raw("both 1000 1000\n\nuid 50-60 500-510\ngid 1 2").unwrap(),
+        [
+            entry(true, true, 1000, 1000, 1),
+            entry(true, false, 50, 500, 11),
+            entry(false, true, 1, 2, 1)
+        ]
+    );
+    for bad in [
+        "x",
+        "uid 1",
+        "x 1 2",
+        "uid 1-2 3",
+        "uid 2-1 2-1",
+        "uid -1 2",
+        "uid 1 2 3",
+        "uid 9999999999 1",
+    ] {
+        assert_eq!(
+            parse_raw(bad).unwrap_err().to_string(),
+            format!("Invalid ID map line {bad:?}")
+        );
+    }
+}
+
+#[test]
+fn raw_ids_split_the_range() {
+    let map = IdMap::of_range(HOST)
+        .with_raw(&parse_raw("both 1000 1000").unwrap())
+        .unwrap();
+    let wanted = [
+        "u 0 100000 1000",
+        "u 1000 1000 1",
+        "u 1001 101001 9999000",
+        "g 0 100000 1000",
+        "g 1000 1000 1",
+        "g 1001 101001 9999000",
+    ];
+    assert_eq!(map.lxc_lines(), wanted);
+    assert_eq!(
+        (map.host_uid(0), map.host_uid(1000), map.host_gid(1001)),
+        (Some(100_000), Some(1000), Some(101_001))
+    );
+    assert!(
+        IdMap::of_range(HOST)
+            .with_raw(&parse_raw("uid 100005 7").unwrap())
+            .is_err()
+    );
+}
+
+#[test]
+fn ranges_are_allocated_behind_the_shared_one() {
+    let plain = config(&[]);
+    let isolated = config(&[("security.idmap.isolated", "true")]);
+    let privileged = config(&[
+        ("security.privileged", "true"),
+        ("security.idmap.isolated", "true"),
+    ]);
+    let at = |base| Some(Range { base, size: 65_536 });
+    assert_eq!(allocate(&plain, HOST, &[]).unwrap(), Some(HOST));
+    assert_eq!(allocate(&privileged, HOST, &[]).unwrap(), None);
+    assert_eq!(allocate(&isolated, HOST, &[]).unwrap(), at(165_536));
+    let taken = [
+        Range {
+            base: 165_536,
+            size: 65_536,
+        },
+        Range {
+            base: 300_000,
+            size: 65_536,
+        },
+    ];
+    assert_eq!(allocate(&isolated, HOST, &taken[..1]).unwrap(), at(231_072));
+    assert_eq!(allocate(&isolated, HOST, &taken).unwrap(), at(231_072));
+    let small = Range {
+        base: 100_000,
+        size: 100_000,
+    };
+    assert_eq!(
+        allocate(&isolated, small, &[]).unwrap_err().to_string(),
+        "Not enough uid/gid available for the container"
+    );
+    let fixed = config(&[
+        ("security.idmap.isolated", "1"),
+        ("security.idmap.base", "7"),
+        ("security.idmap.size", "9"),
+    ]);
+    assert_eq!(
+        allocate(&fixed, HOST, &[]).unwrap(),
+        Some(Range { base: 7, size: 9 })
+    );
+}
+
+proptest! {
+    #[test]
+    fn allocated_ranges_never_meet(sizes in prop::collection::vec(1_u32..200_000, 1..20), gaps in any::<u64>()) {
+        let mut taken: Vec<Range> = Vec::new();
+        for (i, size) in sizes.iter().enumerate() {
+            let wish = config(&[("security.idmap.isolated", "true"), ("security.idmap.size", &size.to_string())]);
+            if let Ok(Some(range)) = allocate(&wish, HOST, &taken) {
+                for other in &taken {
+                    prop_assert!(range.base + range.size <= other.base || other.base + other.size <= range.base);
+                }
+                taken.push(range);
+            }
+            if gaps >> (i % 64) & 1 == 1 {
+                taken.remove(0);
+            }
+        }
+    }
+
+    #[test]
+    fn punched_maps_stay_injective(host in 0_i64..90_000, ns in 0_i64..7_000, len in 1_i64..100) {
+        let hole = Entry { is_uid: true, is_gid: false, host_id: host, ns_id: ns, range: len };
+        let map = IdMap::of_range(Range { base: 100_000, size: 6_000 }).with_raw(&[hole]).unwrap();
+        let mut hosts: Vec<i64> = (0..7_200).filter_map(|id| map.host_uid(id)).collect();
+        let count = hosts.len();
+        hosts.sort_unstable();
+        hosts.dedup();
+        prop_assert_eq!(hosts.len(), count);
+        prop_assert_eq!(map.host_uid(ns), Some(host));
+    }
+}
