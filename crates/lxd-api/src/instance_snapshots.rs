@@ -9,6 +9,7 @@ use crate::wire::wire;
 wire! {
     /// An instance snapshot.
     pub struct InstanceSnapshot {
+        expires_at: Time,
         architecture: String,
         config: BTreeMap<String, String>,
         created_at: Time,
@@ -16,12 +17,11 @@ wire! {
         ephemeral: bool,
         expanded_config: BTreeMap<String, String>,
         expanded_devices: BTreeMap<String, BTreeMap<String, String>>,
-        expires_at: Time,
         last_used_at: Time,
         name: String,
         profiles: Vec<String>,
-        size: i64,
         stateful: bool,
+        size: i64,
     }
 }
 

@@ -56,9 +56,9 @@ wire! {
         location: String,
         r#type: String,
         project: String,
-        backups: Vec<InstanceBackup>,
+        backups: Option<Vec<InstanceBackup>>,
         state: Option<InstanceState>,
-        snapshots: Vec<InstanceSnapshot>,
+        snapshots: Option<Vec<InstanceSnapshot>>,
     }
 }
 
@@ -134,7 +134,7 @@ wire! {
         config: BTreeMap<String, String>,
         devices: BTreeMap<String, BTreeMap<String, String>>,
         ephemeral: bool,
-        profiles: Vec<String>,
+        profiles: Option<Vec<String>>,
         #[serde(skip_serializing_if = "crate::wire::is_default")]
         restore: String,
         stateful: bool,

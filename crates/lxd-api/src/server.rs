@@ -62,10 +62,10 @@ wire! {
     pub struct ServerStorageDriverInfo {
         #[serde(rename = "Name")]
         name: String,
-        #[serde(rename = "Remote")]
-        remote: bool,
         #[serde(rename = "Version")]
         version: String,
+        #[serde(rename = "Remote")]
+        remote: bool,
     }
 }
 
