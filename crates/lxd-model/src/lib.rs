@@ -5,6 +5,7 @@ pub mod devices;
 mod error;
 pub mod filter;
 pub mod idmap;
+pub mod images;
 pub mod instances;
 pub mod names;
 pub mod profiles;

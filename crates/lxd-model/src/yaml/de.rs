@@ -191,11 +191,14 @@ impl<'de> Deserializer<'de> for NodeDeserializer {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        self.deserialize_map(visitor)
+        if matches!(self.node.content, Content::Map(_)) || self.is_null() {
+            return self.deserialize_map(visitor);
+        }
+        Err(self.mismatch(&format!("api.{name}")))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
