@@ -27,9 +27,14 @@ pub fn parse_metadata(text: &[u8]) -> Result<ImageMetadata, Invalid> {
     if metadata.creation_date == 0 {
         return Err(Invalid::new("Missing creation date"));
     }
-    for (what, count) in [("properties", metadata.properties.len()), ("templates", metadata.templates.len())] {
+    for (what, count) in [
+        ("properties", metadata.properties.len()),
+        ("templates", metadata.templates.len()),
+    ] {
         if count > ENTRIES_MAX {
-            return Err(Invalid::new(format!("metadata.yaml has more than {ENTRIES_MAX} {what}")));
+            return Err(Invalid::new(format!(
+                "metadata.yaml has more than {ENTRIES_MAX} {what}"
+            )));
         }
     }
     Ok(metadata)
@@ -39,14 +44,24 @@ pub fn parse_metadata(text: &[u8]) -> Result<ImageMetadata, Invalid> {
 pub fn template_target(path: &str) -> Result<&Path, Invalid> {
     let refuse = || Invalid::new(format!("Invalid template target {path:?}"));
     let inner = Path::new(path.strip_prefix('/').ok_or_else(refuse)?);
-    let plain = inner.components().all(|part| matches!(part, Component::Normal(_)));
-    if plain && !inner.as_os_str().is_empty() && !path.contains('\0') { Ok(inner) } else { Err(refuse()) }
+    let plain = inner
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if plain && !inner.as_os_str().is_empty() && !path.contains('\0') {
+        Ok(inner)
+    } else {
+        Err(refuse())
+    }
 }
 
 /// Checks the name of a template's file: one name inside `templates/`.
 pub fn template_file(name: &str) -> Result<&str, Invalid> {
     let good = !name.is_empty() && !matches!(name, "." | "..") && !name.contains(['/', '\0']);
-    if good { Ok(name) } else { Err(Invalid::new(format!("Invalid template name {name:?}"))) }
+    if good {
+        Ok(name)
+    } else {
+        Err(Invalid::new(format!("Invalid template name {name:?}")))
+    }
 }
 
 /// Whether a text may be a fingerprint or the start of one.
@@ -60,7 +75,10 @@ pub fn resolve<T>(matches: Vec<T>) -> Result<T, Invalid> {
     match (matches.next(), matches.next()) {
         (Some(image), None) => Ok(image),
         (None, _) => Err(not_found()),
-        (Some(_), Some(_)) => Err(Invalid::of_kind(ErrorKind::Internal, "More than one image matches")),
+        (Some(_), Some(_)) => Err(Invalid::of_kind(
+            ErrorKind::Internal,
+            "More than one image matches",
+        )),
     }
 }
 
@@ -83,7 +101,9 @@ pub fn alias_exists(name: &str) -> Invalid {
 pub fn instance_config<'a>(
     properties: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) -> impl Iterator<Item = (String, String)> {
-    properties.into_iter().map(|(key, value)| (format!("image.{key}"), value.clone()))
+    properties
+        .into_iter()
+        .map(|(key, value)| (format!("image.{key}"), value.clone()))
 }
 
 /// How a tarball or file system image is packed, by its first bytes.
@@ -151,7 +171,10 @@ mod tests {
     use super::*;
 
     fn reason(text: &str) -> String {
-        parse_metadata(text.as_bytes()).err().map(|e| e.to_string()).unwrap_or_default()
+        parse_metadata(text.as_bytes())
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -160,14 +183,20 @@ mod tests {
             ("", "EOF"),
             ("architecture: x86_64", "Missing creation date"),
             ("creation_date: 5", "Architecture isn't supported: "),
-            ("architecture: bogus\ncreation_date: 5\n", "Architecture isn't supported: bogus"),
+            (
+                "architecture: bogus\ncreation_date: 5\n",
+                "Architecture isn't supported: bogus",
+            ),
             ("architecture: x86_64\ncreation_date: 5\n", ""),
             ("architecture: x86_64\ncreation_date: 8.0\nfoo: bar\n", ""),
             (
                 "architecture: x86_64\ncreation_date: x\n",
                 "yaml: unmarshal errors:\n  line 2: cannot unmarshal !!str `x` into int64",
             ),
-            ("- a", "yaml: unmarshal errors:\n  line 1: cannot unmarshal !!seq into api.ImageMetadata"),
+            (
+                "- a",
+                "yaml: unmarshal errors:\n  line 1: cannot unmarshal !!seq into api.ImageMetadata",
+            ),
             (
                 "architecture: x86_64\ncreation_date: 7\nproperties:\n  a: [1]\n",
                 "yaml: unmarshal errors:\n  line 4: cannot unmarshal !!seq into string",
@@ -193,7 +222,10 @@ mod tests {
 
     #[test]
     fn templates_stay_inside() {
-        assert_eq!(template_target("/etc/hostname").unwrap(), Path::new("etc/hostname"));
+        assert_eq!(
+            template_target("/etc/hostname").unwrap(),
+            Path::new("etc/hostname")
+        );
         for bad in ["etc/x", "/../x", "/a/../../x", "/", "", "/a\0b"] {
             assert!(template_target(bad).is_err(), "{bad:?}");
         }
@@ -206,8 +238,14 @@ mod tests {
     #[test]
     fn one_image_must_match() {
         assert_eq!(resolve(vec![1]).unwrap(), 1);
-        assert_eq!(resolve(Vec::<u8>::new()).unwrap_err().to_string(), "Image not found");
-        assert_eq!(resolve(vec![1, 2]).unwrap_err().to_string(), "More than one image matches");
+        assert_eq!(
+            resolve(Vec::<u8>::new()).unwrap_err().to_string(),
+            "Image not found"
+        );
+        assert_eq!(
+            resolve(vec![1, 2]).unwrap_err().to_string(),
+            "More than one image matches"
+        );
         assert!(is_fingerprint_prefix("0a1f") && !is_fingerprint_prefix("%") && !is_fingerprint_prefix(""));
     }
 

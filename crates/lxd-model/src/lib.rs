@@ -1,5 +1,6 @@
 //! The nouns of LXD and their rules, without I/O, clock or async.
 
+pub mod auth;
 pub mod config;
 pub mod devices;
 mod error;
@@ -8,9 +9,13 @@ pub mod idmap;
 pub mod images;
 pub mod instances;
 pub mod names;
+pub mod networks;
+pub mod operations;
 pub mod profiles;
 pub mod projects;
+pub mod storage;
 pub mod units;
+pub mod warnings;
 pub mod yaml;
 
 pub use error::{ErrorKind, Invalid};

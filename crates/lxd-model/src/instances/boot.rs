@@ -12,13 +12,20 @@ pub fn starts(expanded: &Config) -> bool {
     if is_true(wish) || is_false(wish) {
         return is_true(wish);
     }
-    let power = expanded.get("volatile.last_state.power").map(String::as_str).unwrap_or_default();
+    let power = expanded
+        .get("volatile.last_state.power")
+        .map(String::as_str)
+        .unwrap_or_default();
     Status::parse(power).is_some_and(Status::is_running)
 }
 
 /// The key to sort by for starting: higher `boot.autostart.priority` first, then by project and name.
 pub fn start_key<'a>(expanded: &Config, project: &'a str, name: &'a str) -> (Reverse<i64>, &'a str, &'a str) {
-    (Reverse(priority(expanded, "boot.autostart.priority")), project, name)
+    (
+        Reverse(priority(expanded, "boot.autostart.priority")),
+        project,
+        name,
+    )
 }
 
 /// The priority to group by for stopping: higher `boot.stop.priority` first, equals at the same time.
@@ -45,7 +52,10 @@ mod tests {
     use super::*;
 
     fn config(entries: &[(&str, &str)]) -> Config {
-        entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        entries
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]

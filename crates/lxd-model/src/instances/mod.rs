@@ -130,7 +130,9 @@ impl Status {
 
     /// The status with a word, whatever its case: liblxc's `RUNNING`, and what `volatile.last_state.power` holds.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(text))
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str().eq_ignore_ascii_case(text))
     }
 
     /// Whether processes of the instance exist.

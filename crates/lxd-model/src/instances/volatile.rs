@@ -12,14 +12,23 @@ pub fn for_copy(config: &Config, same_server: bool) -> Config {
         "volatile.last_state.idmap" => same_server,
         _ => !key.starts_with("volatile."),
     };
-    config.iter().filter(|(key, _)| keep(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    config
+        .iter()
+        .filter(|(key, _)| keep(key))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
 }
 
 /// The configuration after a client replaced it: volatile keys that it left out stay, where it may not touch them.
 ///
 /// A `PUT` without `volatile.idmap.*` is an error, as with the reference, because it would lose the files' owners.
 pub fn check_edit(old: &Config, new: &Config) -> Result<(), Invalid> {
-    for key in ["volatile.idmap.base", "volatile.idmap.current", "volatile.idmap.next", "volatile.last_state.idmap"] {
+    for key in [
+        "volatile.idmap.base",
+        "volatile.idmap.current",
+        "volatile.idmap.next",
+        "volatile.last_state.idmap",
+    ] {
         match (old.get(key), new.get(key)) {
             (Some(_), None) => return Err(Invalid::new("Volatile idmap keys can't be deleted by the user")),
             (before, after) if before != after => {
@@ -47,7 +56,9 @@ mod tests {
     use super::*;
 
     fn config(keys: &[&str]) -> Config {
-        keys.iter().map(|key| ((*key).to_owned(), "x".to_owned())).collect()
+        keys.iter()
+            .map(|key| ((*key).to_owned(), "x".to_owned()))
+            .collect()
     }
 
     #[test]
@@ -61,9 +72,17 @@ mod tests {
             "volatile.last_state.power",
             "volatile.uuid",
         ]);
-        let local = config(&["image.os", "limits.cpu", "volatile.base_image", "volatile.last_state.idmap"]);
+        let local = config(&[
+            "image.os",
+            "limits.cpu",
+            "volatile.base_image",
+            "volatile.last_state.idmap",
+        ]);
         assert_eq!(for_copy(&original, true), local);
-        assert_eq!(for_copy(&original, false), config(&["image.os", "limits.cpu", "volatile.base_image"]));
+        assert_eq!(
+            for_copy(&original, false),
+            config(&["image.os", "limits.cpu", "volatile.base_image"])
+        );
     }
 
     #[test]
@@ -78,7 +97,11 @@ mod tests {
 
     #[test]
     fn devices_are_forgotten() {
-        let mut all = config(&["volatile.eth0.hwaddr", "volatile.eth01.hwaddr", "volatile.eth0.last_state.created"]);
+        let mut all = config(&[
+            "volatile.eth0.hwaddr",
+            "volatile.eth01.hwaddr",
+            "volatile.eth0.last_state.created",
+        ]);
         forget_device(&mut all, "eth0");
         assert_eq!(all, config(&["volatile.eth01.hwaddr"]));
     }
