@@ -1,1 +1,9 @@
-//! Storage pools, volumes and images on disk; drivers.
+//! Storage pools, their volumes and image files on disk, behind drivers.
+
+pub mod images;
+
+mod error;
+mod watch;
+
+pub use error::StorageError;
+pub use watch::{Progress, Watch};

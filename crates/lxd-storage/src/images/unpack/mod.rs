@@ -1,0 +1,510 @@
+//! Unpacking archives into a directory that nothing gets out of, within limits.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use lxd_sys::path::{Links, PathError, Root, Special};
+use rustix::fs::{FileType, Timespec, Timestamps};
+
+use super::{Acl, Compression, Decoder, ImageError, ImageFiles, Kind, Member, Members, squashfs};
+use crate::watch::Watch;
+
+mod acl;
+
+/// Unpacked bytes up to which any ratio of compression is taken for possible.
+const RATIO_FROM: u64 = 1 << 30;
+
+/// What unpacking may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of content, holes not counted. The pool's free space, less what must stay free.
+    pub bytes: u64,
+    /// Members.
+    pub entries: u64,
+    /// Unpacked bytes for each packed one, beyond the first GiB.
+    pub ratio: u64,
+}
+
+impl Limits {
+    /// For a pool with this many bytes free: a twentieth of them stays, and no image may be larger than 1 TiB or 4 million members.
+    pub fn for_free_space(free: u64) -> Self {
+        Self {
+            bytes: (free - free / 20).min(1 << 40),
+            entries: 4_000_000,
+            ratio: 1000,
+        }
+    }
+}
+
+/// What an archive is unpacked as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Its root is the target; `rootfs/`, `metadata.yaml` and `templates/` lie in it. Owner and mode of the target stay.
+    Image,
+    /// Its root is the root file system, whose owner and mode count.
+    Rootfs,
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Members.
+    pub entries: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Members left out on purpose: device nodes other than the harmless ones of /dev.
+    pub skipped: Vec<String>,
+}
+
+/// Unpacks an image into `target`, an existing empty directory. Afterwards it has `rootfs/` (or `rootfs.img`) and `metadata.yaml`.
+///
+/// On failure `target` is in an undefined state: use a staging directory.
+pub fn unpack(
+    files: &ImageFiles,
+    target: &Path,
+    limits: Limits,
+    watch: &Watch,
+) -> Result<Unpacked, ImageError> {
+    let unpacked = match files {
+        ImageFiles::Unified(image) => archive(image, target, Layout::Image, limits, watch)?,
+        ImageFiles::Split { metadata, rootfs } => {
+            let mut unpacked = archive(metadata, target, Layout::Image, limits, watch)?;
+            let below = target.join("rootfs");
+            if let Err(source) = std::fs::create_dir(&below)
+                && source.kind() != std::io::ErrorKind::AlreadyExists
+            {
+                return Err(ImageError::file("creating", &below, source));
+            }
+            let second = archive(rootfs, &below, Layout::Rootfs, limits, watch)?;
+            unpacked.entries += second.entries;
+            unpacked.bytes += second.bytes;
+            unpacked.skipped.extend(second.skipped);
+            unpacked
+        }
+    };
+    let has = |name: &str, kind: FileType| {
+        rustix::fs::lstat(target.join(name)).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == kind)
+    };
+    if !has("metadata.yaml", FileType::RegularFile) {
+        return Err(ImageError::NoMetadata);
+    }
+    if !has("rootfs", FileType::Directory) && !has("rootfs.img", FileType::RegularFile) {
+        return Err(ImageError::NoRoot);
+    }
+    Ok(unpacked)
+}
+
+fn archive(
+    image: &Path,
+    target: &Path,
+    layout: Layout,
+    limits: Limits,
+    watch: &Watch,
+) -> Result<Unpacked, ImageError> {
+    if Compression::of_file(image)? == Compression::Squashfs {
+        return from_squashfs(image, target, limits, watch);
+    }
+    let root = Root::open(target, Links::Beneath).map_err(|source| ImageError::Write {
+        member: String::new(),
+        source,
+    })?;
+    let mut unpacking = Unpacking {
+        root,
+        layout,
+        limits,
+        watch,
+        members: Members::new(Decoder::open(image)?),
+        done: Unpacked::default(),
+        directories: Vec::new(),
+        packed: 0,
+        buffer: vec![0; 256 * 1024],
+    };
+    while let Some(member) = unpacking.members.next_member()? {
+        unpacking.member(&member)?;
+    }
+    unpacking.finish()
+}
+
+/// `unsquashfs` itself refuses names that lead out; the listing is judged all the same, before anything is written.
+fn from_squashfs(image: &Path, target: &Path, limits: Limits, watch: &Watch) -> Result<Unpacked, ImageError> {
+    let mut done = Unpacked::default();
+    let mut nodes: Vec<PathBuf> = Vec::new();
+    for entry in squashfs::list(image)? {
+        done.entries += 1;
+        done.bytes = done.bytes.saturating_add(entry.size);
+        clean_name(&entry.path).map_err(|reason| ImageError::member(&entry.path, reason))?;
+        if matches!(entry.kind, b'c' | b'b') && !(entry.kind == b'c' && harmless(entry.device)) {
+            nodes.push(entry.relative());
+        }
+    }
+    if done.entries > limits.entries {
+        return Err(ImageError::TooLarge {
+            reason: format!("more than {} members", limits.entries),
+        });
+    }
+    if done.bytes > limits.bytes {
+        let reason = format!(
+            "{} bytes unpacked, of which {} have room",
+            done.bytes, limits.bytes
+        );
+        return Err(ImageError::TooLarge { reason });
+    }
+    squashfs::unpack(image, target)?;
+    let root = Root::open(target, Links::Refused).map_err(|source| ImageError::Write {
+        member: String::new(),
+        source,
+    })?;
+    for node in nodes {
+        let member = node.display().to_string();
+        root.remove_file(&node).map_err(|source| ImageError::Write {
+            member: member.clone(),
+            source,
+        })?;
+        done.skipped.push(member);
+    }
+    if !watch.advance(done.bytes) {
+        return Err(ImageError::Cancelled);
+    }
+    Ok(done)
+}
+
+struct Unpacking<'a> {
+    root: Root,
+    layout: Layout,
+    limits: Limits,
+    watch: &'a Watch,
+    members: Members<Decoder>,
+    done: Unpacked,
+    /// Directories whose times are set at the end, because what goes into them changes these.
+    directories: Vec<(PathBuf, (i64, i64))>,
+    packed: u64,
+    buffer: Vec<u8>,
+}
+
+impl Unpacking<'_> {
+    fn member(&mut self, member: &Member) -> Result<(), ImageError> {
+        self.done.entries += 1;
+        if self.done.entries > self.limits.entries {
+            return Err(ImageError::TooLarge {
+                reason: format!("more than {} members", self.limits.entries),
+            });
+        }
+        let name = clean_name(&member.path).map_err(|reason| ImageError::member(&member.path, reason))?;
+        if name.is_empty() {
+            return self.root_directory(member);
+        }
+        let path = PathBuf::from(std::ffi::OsString::from_vec(name));
+        if let Kind::Character(major, minor) | Kind::Block(major, minor) = member.kind
+            && !(matches!(member.kind, Kind::Character(..)) && harmless((major, minor)))
+        {
+            self.done.skipped.push(path.display().to_string());
+            return Ok(());
+        }
+        self.make(member, &path)?;
+        self.advance(0)
+    }
+
+    /// The archive's "./".
+    fn root_directory(&mut self, member: &Member) -> Result<(), ImageError> {
+        if member.kind != Kind::Directory {
+            return Err(ImageError::member(&member.path, "it has no name"));
+        }
+        match self.layout {
+            Layout::Image => Ok(()),
+            Layout::Rootfs => {
+                let failed = |e: rustix::io::Errno| {
+                    ImageError::file("setting the owner of", self.root.path(), e.into())
+                };
+                let (uid, gid) = (
+                    rustix::fs::Uid::from_raw(member.uid),
+                    rustix::fs::Gid::from_raw(member.gid),
+                );
+                rustix::fs::fchown(self.root.as_fd(), Some(uid), Some(gid)).map_err(failed)?;
+                let mode = rustix::fs::Mode::from_raw_mode(member.mode);
+                rustix::fs::fchmod(self.root.as_fd(), mode).map_err(failed)?;
+                self.directories.push((PathBuf::new(), member.mtime));
+                Ok(())
+            }
+        }
+    }
+
+    fn make(&mut self, member: &Member, path: &Path) -> Result<(), ImageError> {
+        let failed = |source| write_error(member, source);
+        self.make_parents(path).map_err(failed)?;
+        match &member.kind {
+            Kind::Directory => self.make_directory(path).map_err(failed)?,
+            Kind::File => self.make_file(member, path)?,
+            Kind::HardLink => {
+                let link = clean_name(&member.link).map_err(|reason| {
+                    ImageError::member(&member.path, format!("its hard link's target: {reason}"))
+                })?;
+                let existing = PathBuf::from(std::ffi::OsString::from_vec(link));
+                if existing != path {
+                    self.clear(path).map_err(failed)?;
+                    self.root.hard_link(&existing, path).map_err(failed)?;
+                }
+                // It is the file that it is linked to, whose owner and mode were set then.
+                return Ok(());
+            }
+            Kind::Symlink => {
+                if member.link.contains(&0) || member.link.is_empty() {
+                    return Err(ImageError::member(&member.path, "its link's target is malformed"));
+                }
+                self.clear(path).map_err(failed)?;
+                self.root
+                    .symlink(OsStr::from_bytes(&member.link), path)
+                    .map_err(failed)?;
+            }
+            Kind::Fifo => {
+                self.clear(path).map_err(failed)?;
+                self.root
+                    .create_special(path, Special::Fifo, 0o600)
+                    .map_err(failed)?;
+            }
+            Kind::Character(major, minor) | Kind::Block(major, minor) => {
+                self.clear(path).map_err(failed)?;
+                let node = Special::Character {
+                    major: *major,
+                    minor: *minor,
+                };
+                self.root.create_special(path, node, 0o600).map_err(failed)?;
+            }
+        }
+        self.attributes(member, path).map_err(failed)
+    }
+
+    /// Directories above that the archive has no member for (yet).
+    fn make_parents(&self, path: &Path) -> Result<(), PathError> {
+        match self.root.parent(path) {
+            Err(PathError::Call { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                match path.parent() {
+                    Some(parent) => self.root.create_directories(parent, 0o755),
+                    None => Ok(()),
+                }
+            }
+            result => result.map(drop),
+        }
+    }
+
+    fn make_directory(&self, path: &Path) -> Result<(), PathError> {
+        match self.root.stat(path) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(()),
+            Ok(_) => {
+                self.root.remove_file(path)?;
+                self.root.create_directory(path, 0o700)
+            }
+            Err(_) => self.root.create_directory(path, 0o700),
+        }
+    }
+
+    /// Makes room for a member that replaces an earlier one. A directory is replaced only when empty, as tar does.
+    fn clear(&self, path: &Path) -> Result<(), PathError> {
+        match self.root.stat(path) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                let (parent, name) = self.root.parent(path)?;
+                rustix::fs::unlinkat(&parent, &name, rustix::fs::AtFlags::REMOVEDIR).map_err(|e| {
+                    PathError::Call {
+                        doing: "replacing the directory",
+                        path: path.to_path_buf(),
+                        source: e.into(),
+                    }
+                })
+            }
+            Ok(_) => self.root.remove_file(path),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn make_file(&mut self, member: &Member, path: &Path) -> Result<(), ImageError> {
+        self.clear(path).map_err(|source| write_error(member, source))?;
+        let file = self
+            .root
+            .create_file(path, 0o600)
+            .map_err(|source| write_error(member, source))?;
+        let failed = |e: rustix::io::Errno| {
+            write_error(
+                member,
+                PathError::Call {
+                    doing: "writing",
+                    path: path.to_path_buf(),
+                    source: e.into(),
+                },
+            )
+        };
+        let whole = [(0, member.size)];
+        let pieces = member.pieces.as_deref().unwrap_or(&whole);
+        for &(offset, length) in pieces {
+            let mut at = offset;
+            let end = offset + length;
+            while at < end {
+                let room = usize::try_from(end - at)
+                    .unwrap_or(usize::MAX)
+                    .min(self.buffer.len());
+                let (buffer, _) = self.buffer.split_at_mut(room);
+                let n = self.members.read_data(buffer)?;
+                if n == 0 {
+                    return Err(ImageError::member(
+                        &member.path,
+                        "it has less data than its header says",
+                    ));
+                }
+                let mut rest = buffer.get(..n).unwrap_or_default();
+                while !rest.is_empty() {
+                    let written =
+                        rustix::io::retry_on_intr(|| rustix::io::pwrite(&file, rest, at)).map_err(failed)?;
+                    at += written as u64;
+                    rest = rest.get(written..).unwrap_or_default();
+                }
+                self.advance(n as u64)?;
+            }
+        }
+        if member.pieces.is_some() {
+            rustix::fs::ftruncate(&file, member.size).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Owner first: changing it clears capabilities and setuid bits.
+    fn attributes(&mut self, member: &Member, path: &Path) -> Result<(), PathError> {
+        if (member.uid, member.gid) != (0, 0) {
+            self.root.set_owner(path, member.uid, member.gid)?;
+        }
+        for (name, value) in member.xattrs.iter().filter(|(name, _)| allowed_attribute(name)) {
+            ignore_unsupported(self.root.set_xattr(path, OsStr::from_bytes(name), value))?;
+        }
+        for (which, text) in &member.acls {
+            if let Some(value) = acl::encode(text) {
+                let name = match which {
+                    Acl::Access => "system.posix_acl_access",
+                    Acl::Default => "system.posix_acl_default",
+                };
+                ignore_unsupported(self.root.set_xattr(path, OsStr::new(name), &value))?;
+            }
+        }
+        if member.kind != Kind::Symlink {
+            self.root.set_mode(path, member.mode)?;
+        }
+        if member.kind == Kind::Directory {
+            self.directories.push((path.to_path_buf(), member.mtime));
+            return Ok(());
+        }
+        self.root.set_times(path, &times(member.mtime))
+    }
+
+    /// Counts written bytes and holds them against the limits.
+    fn advance(&mut self, bytes: u64) -> Result<(), ImageError> {
+        self.done.bytes += bytes;
+        if self.done.bytes > self.limits.bytes {
+            let reason = format!("more than the {} bytes that have room", self.limits.bytes);
+            return Err(ImageError::TooLarge { reason });
+        }
+        let packed = self.members.reader().used();
+        if self.done.bytes > RATIO_FROM && self.done.bytes / self.limits.ratio > packed {
+            let reason = format!(
+                "{} bytes from {packed}: it looks like a decompression bomb",
+                self.done.bytes
+            );
+            return Err(ImageError::TooLarge { reason });
+        }
+        let step = packed - self.packed;
+        self.packed = packed;
+        if self.watch.advance(step) {
+            Ok(())
+        } else {
+            Err(ImageError::Cancelled)
+        }
+    }
+
+    fn finish(self) -> Result<Unpacked, ImageError> {
+        for (path, mtime) in self.directories.iter().rev() {
+            if path.as_os_str().is_empty() {
+                rustix::fs::futimens(self.root.as_fd(), &times(*mtime))
+                    .map_err(|e| ImageError::file("setting the times of", self.root.path(), e.into()))?;
+                continue;
+            }
+            // A later member may have replaced it.
+            match self.root.set_times(path, &times(*mtime)) {
+                Err(PathError::Call { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                result => result.map_err(|source| ImageError::Write {
+                    member: path.display().to_string(),
+                    source,
+                })?,
+            }
+        }
+        Ok(self.done)
+    }
+}
+
+/// A member's path without leading slashes, `.` parts and doubled slashes; the reason if it may not be used.
+pub(super) fn clean_name(path: &[u8]) -> Result<Vec<u8>, String> {
+    if path.contains(&0) {
+        return Err("its name has a NUL byte".into());
+    }
+    let mut clean = Vec::with_capacity(path.len());
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => return Err("Member name contains '..'".into()),
+            part if part.len() > 255 => return Err("a part of its name is longer than 255 bytes".into()),
+            part => {
+                if !clean.is_empty() {
+                    clean.push(b'/');
+                }
+                clean.extend_from_slice(part);
+            }
+        }
+    }
+    if clean.len() > 4000 {
+        Err("its name is longer than 4000 bytes".into())
+    } else {
+        Ok(clean)
+    }
+}
+
+/// Character devices that do no harm in any container: null, zero, full, random, urandom; tty, console, ptmx.
+///
+/// Others are left out, though the reference makes them: an unpacked image lies in the host's file system and serves privileged containers too. (0, 0)
+/// would even make a name vanish in an overlay.
+fn harmless((major, minor): (u32, u32)) -> bool {
+    matches!((major, minor), (1, 3 | 5 | 7 | 8 | 9) | (5, 0..=2))
+}
+
+/// Attributes that belong to files. `trusted.*` belongs to the host (overlayfs keeps its own marks there), labels to its security modules.
+fn allowed_attribute(name: &[u8]) -> bool {
+    name == b"security.capability"
+        || name.starts_with(b"system.posix_acl_")
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+}
+
+fn ignore_unsupported(result: Result<(), PathError>) -> Result<(), PathError> {
+    match result {
+        Err(PathError::Call { source, .. }) if matches!(source.raw_os_error(), Some(code) if code == rustix::io::Errno::OPNOTSUPP.raw_os_error() || code == rustix::io::Errno::PERM.raw_os_error()) => {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn write_error(member: &Member, source: PathError) -> ImageError {
+    match source {
+        PathError::Escapes { .. } => {
+            ImageError::member(&member.path, "a symbolic link in its path leads out of the image")
+        }
+        source => ImageError::Write {
+            member: String::from_utf8_lossy(&member.path).into_owned(),
+            source,
+        },
+    }
+}
+
+fn times((seconds, nanoseconds): (i64, i64)) -> Timestamps {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
