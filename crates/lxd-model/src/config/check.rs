@@ -136,7 +136,7 @@ pub const EXPIRY: Check = Check::Custom("string", expiry);
 pub const COMPRESSION: Check = Check::Custom("string", compression);
 /// A TCP or UDP port.
 pub const PORT: Check = Check::Custom("integer", port);
-/// A list of network lists and such: subnets of IPv4.
+/// Subnets of IPv4.
 pub const IPV4_SUBNETS: Check = Check::List(&IPV4_SUBNET);
 /// Subnets of IPv6.
 pub const IPV6_SUBNETS: Check = Check::List(&IPV6_SUBNET);
@@ -259,7 +259,7 @@ fn mtu(value: &str) -> Result<(), Reason> {
     match value.parse::<u32>() {
         Err(_) => Err(format!("Invalid MTU {value:?}")),
         // IPv6 needs 1280; the largest jumbo frame has 16384.
-        Ok(mtu) if !(1280..=16384).contains(&mtu) => Err(format!("MTU {value:?} is out of range")),
+        Ok(mtu) if !(1280..=16384).contains(&mtu) => Err(format!("Out of MTU range (1280-16384) {value:?}")),
         Ok(_) => Ok(()),
     }
 }
@@ -316,18 +316,20 @@ fn ipv6_cidr(value: &str) -> Result<(), Reason> {
 }
 
 fn ipv4_subnet(value: &str) -> Result<(), Reason> {
-    ipv4_cidr(value).and_then(|()| subnet(value, "IPv4"))
+    subnet(value, "IPv4", IpAddr::is_ipv4)
 }
 
 fn ipv6_subnet(value: &str) -> Result<(), Reason> {
-    ipv6_cidr(value).and_then(|()| subnet(value, "IPv6"))
+    subnet(value, "IPv6", IpAddr::is_ipv6)
 }
 
-fn subnet(value: &str, family: &str) -> Result<(), Reason> {
-    let (address, length) = parse_cidr(value)?;
-    match is_subnet(address, length) {
-        true => Ok(()),
-        false => Err(format!("Not an {family} network address {value:?}")),
+fn subnet(value: &str, family: &str, is_of_family: fn(&IpAddr) -> bool) -> Result<(), Reason> {
+    match parse_cidr(value)? {
+        (address, _) if !is_of_family(&address) => Err(format!("Not an {family} network {value:?}")),
+        (address, length) if !is_subnet(address, length) => {
+            Err(format!("Not an {family} network address {value:?}"))
+        }
+        _ => Ok(()),
     }
 }
 

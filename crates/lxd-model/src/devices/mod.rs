@@ -197,10 +197,9 @@ fn validate_one(
     for selector in ["type", selector_of(kind.device_type)] {
         keys.remove(selector);
     }
-    let prefix = if kind.device_type == "pci" {
-        "Failed to validate config: "
-    } else {
-        ""
+    let prefix = match kind.device_type {
+        "pci" | "tpm" => "Failed to validate config: ",
+        _ => "",
     };
     kind.table
         .validate(&keys, Wording::Device)
@@ -209,6 +208,22 @@ fn validate_one(
         "nic" => nic(name, device, devices, kind.variant),
         "disk" => disk(name, device, devices),
         "unix-char" | "unix-block" => unix_device(device),
+        "unix-hotplug"
+            if property(device, "vendorid").is_empty() && property(device, "productid").is_empty() =>
+        {
+            Err(Invalid::new(
+                "Unix hotplug devices require a vendorid or a productid",
+            ))
+        }
+        "gpu" if kind.variant == "mig" => mig(device),
+        "tpm"
+            if context == Context::Instance(InstanceType::Container)
+                && property(device, "pathrm").is_empty() =>
+        {
+            let text =
+                "Failed to validate config: Invalid value for device option \"pathrm\": Required value";
+            Err(Invalid::new(text))
+        }
         _ => Ok(()),
     }
 }
@@ -283,6 +298,16 @@ fn disk(name: &str, device: &Device, devices: &Devices) -> Result<(), Invalid> {
         )));
     }
     Ok(())
+}
+
+fn mig(device: &Device) -> Result<(), Invalid> {
+    let set = |name: &str| !property(device, name).is_empty();
+    match set("mig.uuid") || (set("mig.gi") && set("mig.ci")) {
+        true => Ok(()),
+        false => Err(Invalid::new(
+            "Either \"mig.uuid\" or both \"mig.gi\" and \"mig.ci\" must be set",
+        )),
+    }
 }
 
 fn unix_device(device: &Device) -> Result<(), Invalid> {

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::DeviceKind;
 use crate::config::check::{
-    DEVICE_ID, DEVICE_NUMBER, FILE_MODE, INTERFACE, IPV4_ADDRESS, IPV4_SUBNETS, IPV6_ADDRESS, IPV6_SUBNETS,
-    MAC, MTU, PCI_ADDRESS, Reason, VLAN,
+    ADDRESS, DEVICE_ID, DEVICE_NUMBER, FILE_MODE, INTERFACE, IPV4_ADDRESS, IPV4_SUBNETS, IPV6_ADDRESS,
+    IPV6_SUBNETS, MAC, MTU, PCI_ADDRESS, Reason, VLAN,
 };
 use crate::config::{Check, For, Key, Table};
 
@@ -42,7 +42,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("security.ipv6_filtering", Check::Bool)
                     .default("false")
                     .live(),
-                Key::new("security.mac_filtering", Check::Bool)
+                Key::new("security.mac_filtering", Check::Any)
                     .default("false")
                     .live(),
                 Key::new("security.port_isolation", Check::Bool).default("false"),
@@ -88,7 +88,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("name", INTERFACE),
                 Key::new("network", Check::Any),
                 Key::new("parent", Check::Any),
-                Key::new("security.mac_filtering", Check::Bool).default("false"),
+                Key::new("security.mac_filtering", Check::Any).default("false"),
                 Key::new("vlan", VLAN),
                 Key::new("user.*", Check::Any),
             ],
@@ -170,7 +170,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("ipv6.address", Check::List(&IPV6_HOST)),
                 Key::new("ipv6.gateway", GATEWAY),
                 Key::new("ipv6.host_table", Check::Uint32),
-                Key::new("mode", Check::OneOf(&["l3s", "l2"])).default("l3s"),
+                Key::new("mode", IPVLAN_MODE).default("l3s"),
                 Key::new("mtu", MTU),
                 Key::new("name", INTERFACE),
                 Key::new("parent", REQUIRED).required(),
@@ -227,7 +227,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("limits.max", Check::Any).live(),
                 Key::new("mtu", MTU),
                 Key::new("name", INTERFACE),
-                Key::new("parent", REQUIRED).required(),
+                Key::new("parent", Check::Any),
                 Key::new("vlan", VLAN),
                 Key::new("user.*", Check::Any),
             ],
@@ -264,19 +264,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("optional", Check::Bool),
                 Key::new("path", Check::Any),
                 Key::new("pool", Check::Any),
-                Key::new(
-                    "propagation",
-                    Check::OneOf(&[
-                        "private",
-                        "shared",
-                        "slave",
-                        "unbindable",
-                        "rshared",
-                        "rslave",
-                        "runbindable",
-                        "rprivate",
-                    ]),
-                ),
+                Key::new("propagation", Check::Any),
                 Key::new("raw.mount.options", Check::Any),
                 Key::new("readonly", Check::Bool).default("false"),
                 Key::new("recursive", Check::Bool).default("false"),
@@ -384,7 +372,7 @@ pub const TABLES: &[DeviceKind] = &[
         table: Table {
             noun: "device proxy",
             keys: &[
-                Key::new("bind", Check::OneOf(&["host", "instance", "guest", "container"])).default("host"),
+                Key::new("bind", BIND).default("host"),
                 Key::new("connect", PROXY).required(),
                 Key::new("gid", UNIX_ID).default("0"),
                 Key::new("listen", PROXY).required(),
@@ -491,6 +479,10 @@ const REQUIRED: Check = Check::Custom("string", not_empty);
 const UNIX_ID: Check = Check::Custom("integer", unix_id);
 /// `PROTOCOL:ADDRESS:PORTS`, or `unix:PATH`.
 const PROXY: Check = Check::Custom("string", proxy);
+/// The side that listens.
+const BIND: Check = Check::Custom("string", bind);
+/// Which layer an ipvlan card works on.
+const IPVLAN_MODE: Check = Check::Custom("string", ipvlan_mode);
 /// Whether a default route goes through the interface.
 const GATEWAY: Check = Check::OneOf(&["auto", "none"]);
 const IPV4_OR_NONE: Check = Check::Custom("string", ipv4_or_none);
@@ -501,7 +493,7 @@ const IPV6_HOST: Check = Check::Custom("string", ipv6_host);
 /// The untagged VLAN, or `none`.
 const NIC_VLAN: Check = Check::Custom("string", nic_vlan);
 /// Tagged VLANs and ranges of them.
-const VLAN_TAGGED: Check = Check::List(&Check::Custom("string", vlan_range));
+const VLAN_TAGGED: Check = Check::Custom("string", vlan_ranges);
 
 fn not_empty(value: &str) -> Result<(), Reason> {
     if value.is_empty() {
@@ -523,12 +515,18 @@ fn unix_id(value: &str) -> Result<(), Reason> {
 fn proxy(value: &str) -> Result<(), Reason> {
     let (protocol, address) = value.split_once(':').unwrap_or((value, ""));
     match protocol {
-        "unix" if address.is_empty() => Err("Invalid address".to_owned()),
+        "tcp" | "udp" | "unix" if address.is_empty() => Err("Missing address".to_owned()),
         "unix" => Ok(()),
         "tcp" | "udp" => {
-            let (_, ports) = address
-                .rsplit_once(':')
-                .ok_or_else(|| format!("Invalid address {value:?}"))?;
+            let missing = || format!("address {address}: missing port in address");
+            let (host, ports) = address.rsplit_once(':').ok_or_else(missing)?;
+            let host = host
+                .strip_prefix('[')
+                .and_then(|host| host.strip_suffix(']'))
+                .unwrap_or(host);
+            if !host.is_empty() {
+                ADDRESS.run(host)?;
+            }
             ports.split(',').try_for_each(port_range)
         }
         _ => Err(format!("Unknown protocol type {protocol:?}")),
@@ -536,15 +534,26 @@ fn proxy(value: &str) -> Result<(), Reason> {
 }
 
 fn port_range(value: &str) -> Result<(), Reason> {
-    let number = |text: &str| match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(port),
-        _ => Err(format!("Invalid port range {value:?}")),
-    };
+    let number = |text: &str| text.parse::<i64>().map_err(|_| crate::units::go_parse_int(text));
     let (first, last) = value.split_once('-').unwrap_or((value, value));
-    if number(first)? > number(last)? {
-        Err(format!("Invalid port range {value:?}"))
-    } else {
-        Ok(())
+    let (first, last) = (number(first)?, number(last)?);
+    match 1 <= first && first <= last && last <= 65535 {
+        true => Ok(()),
+        false => Err(format!("Invalid port range {value:?}")),
+    }
+}
+
+fn bind(value: &str) -> Result<(), Reason> {
+    match value {
+        "host" | "instance" | "guest" | "container" => Ok(()),
+        _ => Err("Invalid binding side given. Must be \"host\" or \"instance\"".to_owned()),
+    }
+}
+
+fn ipvlan_mode(value: &str) -> Result<(), Reason> {
+    match value {
+        "l3s" | "l2" => Ok(()),
+        _ => Err("Must be one of: l3s, l2".to_owned()),
     }
 }
 
@@ -588,7 +597,17 @@ fn nic_vlan(value: &str) -> Result<(), Reason> {
     if value == "none" { Ok(()) } else { VLAN.run(value) }
 }
 
+fn vlan_ranges(value: &str) -> Result<(), Reason> {
+    value.split(',').map(str::trim).try_for_each(vlan_range)
+}
+
 fn vlan_range(value: &str) -> Result<(), Reason> {
     let (first, last) = value.split_once('-').unwrap_or((value, value));
+    let number = |text: &str| {
+        text.parse::<u16>()
+            .map_err(|_| format!("Invalid VLAN range input: {value}"))
+    };
+    number(first)?;
+    number(last)?;
     VLAN.run(first).and_then(|()| VLAN.run(last))
 }

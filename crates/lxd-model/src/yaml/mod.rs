@@ -11,8 +11,8 @@ mod parse;
 mod scalar;
 mod ser;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 
 use crate::ErrorKind;
 
@@ -64,6 +64,25 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// written plain, as times are; a `String` that looks like one is quoted.
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     value.serialize(ser::TreeSerializer).map(|tree| emit::emit(&tree))
+}
+
+/// JSON of no known type, as in the metadata of operations: Go takes all its numbers for floats, and so prints
+/// `1234567` as `1.234567e+06`.
+#[derive(Debug, Clone, Copy)]
+pub struct Untyped<'a>(pub &'a serde_json::Value);
+
+impl Serialize for Untyped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        use serde_json::Value;
+        match self.0 {
+            Value::Number(number) => serializer.serialize_f64(number.as_f64().unwrap_or(f64::NAN)),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Untyped)),
+            Value::Object(map) => {
+                serializer.collect_map(map.iter().map(|(key, value)| (key, Untyped(value))))
+            }
+            other => other.serialize(serializer),
+        }
+    }
 }
 
 /// Reads one document. Like the reference, accepts `null` and nothing where a string, number, list or map is due,

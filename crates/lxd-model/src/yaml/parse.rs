@@ -228,11 +228,11 @@ fn merged(entries: Vec<(Node, Node)>) -> Result<Vec<(Node, Node)>> {
         }
     }
     for (key, value) in inherited {
-        if let Content::Scalar(text, _) = &key.content {
-            if !places.contains_key(text) {
-                places.insert(text.clone(), own.len());
-                own.push((key, value));
-            }
+        if let Content::Scalar(text, _) = &key.content
+            && !places.contains_key(text)
+        {
+            places.insert(text.clone(), own.len());
+            own.push((key, value));
         }
     }
     Ok(own)

@@ -55,7 +55,7 @@ fn plain(text: impl ToString) -> Result<Tree> {
     Ok(Tree::Plain(text.to_string()))
 }
 
-/// A float as Go's `%g` prints it: shortest digits, exponent from 1e21 down to plain below, here from 1e6 as go-yaml.
+/// A float as Go's `%g` prints it: shortest digits, with an exponent below 1e-4 and from 1e6 on.
 fn float(value: f64) -> String {
     if value.is_nan() {
         return ".nan".to_owned();
@@ -66,14 +66,7 @@ fn float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
-    // Few digits need no exponent up to their own count, at least up to 21 places.
-    let precision = if digits as i32 > exponent {
-        digits.max(6) as i32
-    } else {
-        21
-    };
-    if exponent < -4 || exponent >= precision {
+    if exponent < -4 || exponent >= 6 {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{mantissa}e{sign}{:02}", exponent.abs());
     }

@@ -181,6 +181,17 @@ fn numbers_times_and_nothing_are_written_plain() {
     assert_eq!(to_string(&facts).unwrap(), wanted);
 }
 
+#[test]
+fn json_without_a_type_has_only_floats() {
+    let value = serde_json::json!({
+        "a": 1_234_567, "b": 1e21, "c": 0.00001, "d": 1_000_000, "e": 100_000, "f": 5, "i": 0.0001, "j": 1.5,
+        "k": null, "l": [1, "x", true, {"b": 1, "a": 2}], "m": {}, "n": 1e-7, "p": 123_456.789, "q": 1_234_567.5
+    });
+    let wanted = "a: 1.234567e+06\nb: 1e+21\nc: 1e-05\nd: 1e+06\ne: 100000\nf: 5\ni: 0.0001\nj: 1.5\nk: null\n\
+                  l:\n- 1\n- x\n- true\n- a: 2\n  b: 1\nm: {}\n\"n\": 1e-07\np: 123456.789\nq: 1.2345675e+06\n";
+    assert_eq!(to_string(&Untyped(&value)).unwrap(), wanted);
+}
+
 proptest! {
     #[test]
     fn whatever_is_written_is_read_back(
