@@ -121,7 +121,7 @@ pub struct Console {
 /// The two uses of a console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsoleAction {
-    /// Take it: [`Reply::Running`] brings the descriptor that holds it, then its master side.
+    /// Take it, until the descriptor that holds it is closed: [`Reply::Running`].
     Attach,
     /// Read what the ring buffer holds: [`Reply::Log`].
     Log,
@@ -132,8 +132,8 @@ pub enum ConsoleAction {
 /// What the helper answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The program runs as this process of the host (0 for a console). The terminal's master side comes with
-    /// this frame where one was asked for.
+    /// The program runs as this process of the host. With this frame come its pidfd, and the terminal's master
+    /// side where one was asked for. For a console: 0, the descriptor that holds it, its master side.
     Running(i32),
     /// The program has ended with this code: its own, or 128 + signal.
     Exited(i32),

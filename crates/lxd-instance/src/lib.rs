@@ -1,1 +1,28 @@
-//! The life of instances: drivers, devices, exec, console, files.
+//! The life of instances: drivers, devices, exec, console.
+//!
+//! [`Instances`] is the door. It owns one task for each instance that runs; what is allowed in which phase is decided by
+//! one pure function, [`lifecycle::decide`]. What runs an instance is a [`drivers::Driver`]. What instances need of
+//! storage and networks stands in [`ports`]. This crate never sees the database: it gets an [`Instance`] and returns
+//! what changed.
+
+pub mod console;
+pub mod devices;
+pub mod drivers;
+mod error;
+mod events;
+pub mod exec;
+mod helper;
+mod hooks;
+mod instance;
+mod instances;
+pub mod lifecycle;
+pub mod limits;
+mod owner;
+pub mod ports;
+mod state;
+
+pub use error::{Error, TearDown};
+pub use events::{Cause, Event};
+pub use instance::{Instance, InstancePaths, InstanceType, Key};
+pub use instances::{Features, Instances, Settings, Started, Stop};
+pub use state::State;

@@ -1,11 +1,13 @@
 //! What `/proc` tells about processes that somebody else started, and finding them again after a restart.
 //!
 //! [`crate::command::Process`] holds, watches and signals such a process by its pidfd.
+#![allow(unsafe_code, reason = "pidfd_send_signal with any number")]
 
 mod parse;
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
 pub use crate::command::Process;
@@ -83,6 +85,20 @@ pub fn namespace(pid: i32, kind: &str) -> io::Result<File> {
     gone(File::open(format!("/proc/{pid}/ns/{kind}")))
 }
 
+/// Sends a signal by its number, real-time signals included. A process that has ended already is no error.
+///
+/// # Errors
+/// What the kernel answers, such as `EINVAL` for a number that is none.
+pub fn signal(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: plain system call on an open descriptor; no siginfo is a documented choice.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, none, 0) };
+    match io::Error::last_os_error() {
+        error if sent < 0 && error.raw_os_error() != Some(libc::ESRCH) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Whether there is such a process; it may be a zombie.
 pub fn exists(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
@@ -141,6 +157,7 @@ mod tests {
         let mut child = Command::new("cat").stdin(Stream::Pipe).spawn().unwrap();
         let parent = stat(child.pid()).unwrap().parent;
         assert_eq!(parent, i32::try_from(std::process::id()).unwrap());
+        assert!(signal(child.process().pidfd(), 0).is_ok() && signal(child.process().pidfd(), 999).is_err());
         drop(child.take_stdin());
         child.wait().await.unwrap();
         assert!(!exists(child.pid()));

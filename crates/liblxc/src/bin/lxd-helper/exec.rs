@@ -54,7 +54,8 @@ fn run(socket: &Socket, exec: &Exec, stdio: Vec<OwnedFd>) -> Result<i32, String>
     };
     let pid = attach(&container, exec, [stdin, stdout, stderr])?;
     drop(stdio);
-    let sent: Vec<BorrowedFd<'_>> = master.iter().map(AsFd::as_fd).collect();
+    let pidfd = pidfd(pid).map_err(|e| format!("watching process {pid}: {e}"))?;
+    let sent: Vec<BorrowedFd<'_>> = [&pidfd].into_iter().chain(&master).map(AsFd::as_fd).collect();
     // The daemon may be gone by now. The program runs on, and somebody must wait for it.
     let _ = socket.send(&Reply::Running(pid), &sent);
     drop(master);
@@ -111,6 +112,12 @@ fn open_terminal(devpts: &OwnedFd, terminal: Terminal) -> io::Result<(OwnedFd, O
     // SAFETY: plain system call on an open descriptor.
     check(unsafe { libc::fchown(slave.as_raw_fd(), terminal.owner, u32::MAX) })?;
     Ok((master, slave))
+}
+
+/// The child as a descriptor, which names it also after its number was given to another.
+fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: plain system call; the child is not reaped yet, so the number is its own.
+    unsafe { owned(libc::syscall(libc::SYS_pidfd_open, pid, 0) as libc::c_int) }
 }
 
 /// Waits for a child and returns its code as a shell would.

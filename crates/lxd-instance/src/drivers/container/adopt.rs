@@ -1,0 +1,68 @@
+//! Finds containers that run already, by the titles that liblxc gives its monitors.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use liblxc::protocol::Started;
+use lxd_sys::process;
+
+use super::Shared;
+use super::guest::Container;
+use crate::drivers::Guest;
+use crate::instance::Key;
+
+/// The title of a monitor is this, then the folder above the container's, then the container's name.
+const TITLE: &str = "[lxc monitor] ";
+
+/// Finds monitors and inits of the wanted containers (folder and name) in one pass over all processes.
+pub(super) fn find(
+    shared: &Arc<Shared>,
+    wanted: &HashMap<(PathBuf, String), Key>,
+) -> Vec<(Key, Arc<dyn Guest>)> {
+    let mut found: Vec<(Key, Arc<dyn Guest>)> = Vec::new();
+    if wanted.is_empty() {
+        return found;
+    }
+    for pid in process::list().unwrap_or_default() {
+        let Some(key) = process::command_line(pid).ok().and_then(|line| wanted.get(&parse(&line)?)) else {
+            continue;
+        };
+        let Some(init) = init_of(pid) else {
+            tracing::warn!(instance = %key, monitor = pid, "Found a monitor without a container");
+            continue;
+        };
+        match Container::open(shared.clone(), key.clone(), Started { init, monitor: pid }) {
+            Ok(container) => found.push((key.clone(), Arc::new(container))),
+            Err(error) => tracing::warn!(instance = %key, %error, "Failed to take over a running container"),
+        }
+    }
+    found
+}
+
+/// The container's init: the child that is process 1 in a namespace below the monitor's.
+pub(super) fn init_of(monitor: i32) -> Option<i32> {
+    let children = process::children(monitor).ok()?;
+    children.into_iter().find(|child| {
+        process::status(*child).is_ok_and(|s| s.namespace_pids.len() > 1 && s.namespace_pids.last() == Some(&1))
+    })
+}
+
+fn parse(command_line: &[u8]) -> Option<(PathBuf, String)> {
+    let line = String::from_utf8_lossy(command_line);
+    let (folder, name) = line.trim_end_matches(['\0', ' ']).strip_prefix(TITLE)?.rsplit_once(' ')?;
+    Some((folder.into(), name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_with_spaces_and_padding() {
+        let parsed = parse(b"[lxc monitor] /var/lib/my lxd/containers p_c1\0\0\0");
+        assert_eq!(parsed, Some(("/var/lib/my lxd/containers".into(), "p_c1".into())));
+        assert_eq!(parse(b"/bin/sh\0-c\0[lxc monitor] /a b"), None);
+        assert_eq!(parse(b""), None);
+    }
+}

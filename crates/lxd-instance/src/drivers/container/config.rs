@@ -1,0 +1,223 @@
+//! Writes a container's liblxc configuration. Pure: what the host has is handed in.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use lxd_sys::cgroup::{Version, Write as CgroupWrite};
+use lxd_sys::userns::IdRange;
+
+use crate::devices::nic::Plan;
+use crate::instance::Instance;
+use crate::ports::RootVolume;
+
+/// What the host offers, found out once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Host {
+    /// Whether the kernel has AppArmor.
+    pub(crate) apparmor: bool,
+    /// Those of [`HOST_MOUNTS`] that exist, by source.
+    pub(crate) mounts: Vec<&'static str>,
+    /// Whether there is a folder with the sockets for `/dev/lxd`.
+    pub(crate) devlxd: bool,
+    /// Lines of the distribution's drop-in files for all containers.
+    pub(crate) drop_ins: Vec<String>,
+}
+
+/// Everything a configuration is made of.
+pub(crate) struct Input<'a> {
+    pub(crate) instance: &'a Instance,
+    pub(crate) host: &'a Host,
+    pub(crate) root: &'a RootVolume,
+    pub(crate) nics: &'a [Plan],
+    pub(crate) limits: &'a [CgroupWrite],
+    pub(crate) seccomp: bool,
+    pub(crate) helper: &'a Path,
+    pub(crate) hook_socket: &'a Path,
+}
+
+/// Files of the host that every container sees, where the host has them: source, target, whether it is a folder.
+pub(crate) const HOST_MOUNTS: [(&str, &str, bool); 8] = [
+    ("/dev/fuse", "dev/fuse", false),
+    ("/dev/net/tun", "dev/net/tun", false),
+    ("/proc/sys/fs/binfmt_misc", "proc/sys/fs/binfmt_misc", true),
+    ("/sys/fs/fuse/connections", "sys/fs/fuse/connections", true),
+    ("/sys/fs/pstore", "sys/fs/pstore", true),
+    ("/sys/kernel/debug", "sys/kernel/debug", true),
+    ("/sys/kernel/security", "sys/kernel/security", true),
+    ("/sys/kernel/tracing", "sys/kernel/tracing", true),
+];
+
+/// The devices that a privileged container may use, beside making nodes: ptys, null, zero, full, random, urandom, tty,
+/// console, ptmx, fuse, tun.
+const DEVICES: [&str; 13] = [
+    "b *:* m", "c *:* m", "c 136:* rwm", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm",
+    "c 5:1 rwm", "c 5:2 rwm", "c 10:229 rwm", "c 10:200 rwm",
+];
+
+/// The files that a container's run has in its folder of logs.
+pub(crate) fn files(instance: &Instance) -> (PathBuf, PathBuf, PathBuf) {
+    let logs = &instance.paths.logs;
+    (logs.join("lxc.conf"), logs.join("lxc.log"), logs.join("console.log"))
+}
+
+/// The configuration's text.
+pub(crate) fn render(input: &Input<'_>) -> String {
+    let mut out = Lines(String::new());
+    let instance = input.instance;
+    let privileged = instance.idmap.is_none();
+    let (_, log, console) = files(instance);
+    out.path("lxc.log.file", &log);
+    out.line("lxc.log.level", "warn");
+    out.line("lxc.console.buffer.size", "auto");
+    out.line("lxc.console.size", "auto");
+    out.path("lxc.console.logfile", &console);
+    if privileged {
+        out.line("lxc.cap.drop", "sys_time sys_module sys_rawio mac_admin mac_override");
+        out.line("lxc.mount.auto", "proc:mixed sys:mixed cgroup:mixed");
+    } else {
+        out.line("lxc.mount.auto", "proc:rw sys:rw cgroup:mixed");
+    }
+    out.line("lxc.autodev", "1");
+    out.line("lxc.pty.max", "1024");
+    if privileged {
+        out.line("lxc.mount.entry", "mqueue dev/mqueue mqueue rw,relatime,create=dir,optional 0 0");
+    }
+    mounts(&mut out, input);
+    if privileged {
+        out.line("lxc.cgroup.devices.deny", "a");
+        out.line("lxc.cgroup2.devices.deny", "a");
+        for device in DEVICES {
+            out.line("lxc.cgroup.devices.allow", device);
+            out.line("lxc.cgroup2.devices.allow", device);
+        }
+    }
+    out.line("lxc.arch", if is_32_bit(&instance.architecture) { "linux32" } else { "linux64" });
+    hooks(&mut out, input);
+    out.line("lxc.tty.max", "0");
+    out.line("lxc.uts.name", &instance.key.name);
+    if input.host.devlxd && !instance.is_unset("security.devlxd") {
+        out.line("lxc.mount.entry", &entry(&instance.paths.devlxd, "dev/lxd none bind,create=dir 0 0"));
+    }
+    security(&mut out, input);
+    if let Some(map) = &instance.idmap {
+        map.uids.iter().for_each(|range| out.idmap('u', range));
+        map.gids.iter().for_each(|range| out.idmap('g', range));
+    }
+    let shared = instance.paths.shmounts.display();
+    out.line("lxc.mount.auto", &format!("shmounts:{shared}:/dev/.lxd-mounts"));
+    keys(&mut out, instance);
+    for write in input.limits {
+        let version = if write.version == Version::V2 { "cgroup2" } else { "cgroup" };
+        out.line(&format!("lxc.{version}.{}", write.file), &write.value);
+    }
+    out.path("lxc.rootfs.path", &PathBuf::from(format!("dir:{}", input.root.rootfs.display())));
+    if input.root.needs_idmap && !privileged {
+        out.line("lxc.rootfs.options", "idmap=container");
+    }
+    input.host.drop_ins.iter().for_each(|line| out.raw(line));
+    if let Some(raw) = instance.config("raw.lxc") {
+        raw.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| out.raw(line));
+    }
+    out.0
+}
+
+fn mounts(out: &mut Lines, input: &Input<'_>) {
+    for (source, target, is_folder) in HOST_MOUNTS {
+        if input.host.mounts.contains(&source) {
+            let options = if is_folder { "rbind,create=dir" } else { "bind,create=file" };
+            out.line("lxc.mount.entry", &format!("{source} {target} none {options},optional 0 0"));
+        }
+    }
+    if input.instance.is_set("security.nesting") {
+        // Lets a nested container mount both unmasked.
+        out.line("lxc.mount.entry", "proc dev/.lxc/proc proc create=dir,optional 0 0");
+        out.line("lxc.mount.entry", "sys dev/.lxc/sys sysfs create=dir,optional 0 0");
+    }
+}
+
+fn hooks(out: &mut Lines, input: &Input<'_>) {
+    out.line("lxc.hook.version", "1");
+    let helper = quote(&input.helper.display().to_string());
+    if !input.nics.is_empty() {
+        let (_, log, _) = files(input.instance);
+        let mut command = format!("{helper} net {}", quote(&log.display().to_string()));
+        for plan in input.nics {
+            let _ = write!(command, " {}", quote(&plan.nic.to_argument()));
+        }
+        out.line("lxc.hook.start-host", &command);
+    }
+    let socket = quote(&input.hook_socket.display().to_string());
+    let key = &input.instance.key;
+    let command = format!("{helper} hook {socket} {} {} post-stop", quote(&key.project), quote(&key.name));
+    out.line("lxc.hook.post-stop", &command);
+}
+
+fn security(out: &mut Lines, input: &Input<'_>) {
+    if input.host.apparmor {
+        // liblxc makes and loads a profile that fits this container, and removes it.
+        out.line("lxc.apparmor.profile", "generated");
+        if input.instance.is_set("security.nesting") {
+            out.line("lxc.apparmor.allow_nesting", "1");
+        }
+    } else {
+        out.line("lxc.apparmor.profile", "unconfined");
+    }
+    if input.seccomp {
+        out.path("lxc.seccomp.profile", &input.instance.paths.seccomp);
+    }
+}
+
+/// Configuration keys that map one to one.
+fn keys(out: &mut Lines, instance: &Instance) {
+    let prefixes =
+        [("environment.", "lxc.environment"), ("linux.sysctl.", "lxc.sysctl."), ("limits.kernel.", "lxc.prlimit.")];
+    for (prefix, target) in prefixes {
+        for (key, value) in &instance.config {
+            match key.strip_prefix(prefix) {
+                Some(name) if target.ends_with('.') => out.line(&format!("{target}{name}"), value),
+                Some(name) => out.line(target, &format!("{name}={value}")),
+                None => {}
+            }
+        }
+    }
+}
+
+fn is_32_bit(architecture: &str) -> bool {
+    ["i686", "i586", "armv7l", "armv6l", "ppc", "mips"].contains(&architecture)
+}
+
+/// A mount entry's source may hold spaces, written as in fstab(5).
+fn entry(source: &Path, rest: &str) -> String {
+    format!("{} {rest}", source.display().to_string().replace(' ', "\\040"))
+}
+
+/// A word of a shell command: liblxc runs hooks through `/bin/sh`.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=,:@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+struct Lines(String);
+
+impl Lines {
+    /// Adds `key = value`. A line break in a value would start another key.
+    fn line(&mut self, key: &str, value: &str) {
+        let _ = writeln!(self.0, "{key} = {}", value.replace(['\n', '\r'], " "));
+    }
+
+    fn path(&mut self, key: &str, path: &Path) {
+        self.line(key, &path.display().to_string());
+    }
+
+    fn idmap(&mut self, kind: char, range: &IdRange) {
+        self.line("lxc.idmap", &format!("{kind} {} {} {}", range.inside, range.outside, range.count));
+    }
+
+    fn raw(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
+}

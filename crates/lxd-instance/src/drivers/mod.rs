@@ -1,0 +1,94 @@
+//! What runs instances. A driver starts guests and finds them again; a guest is one that runs.
+
+pub mod container;
+pub mod mock;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::console::Console;
+use crate::devices::nic::Plan;
+use crate::error::Error;
+use crate::exec::{Exec, ExecRequest};
+use crate::instance::{Instance, Key};
+use crate::ports::RootVolume;
+use crate::state::State;
+
+/// How a guest ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// It is to stay stopped.
+    Stop,
+    /// Its init asked for a reboot.
+    Reboot,
+}
+
+/// What a start needs besides the instance.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    /// Its root volume, mounted.
+    pub root: &'a RootVolume,
+    /// Its network cards.
+    pub nics: &'a [Plan],
+    /// The processors that it may use, where they are limited, such as `0,2-3`.
+    pub processors: Option<&'a str>,
+}
+
+/// Starts guests of one type of instance.
+pub trait Driver: Send + Sync {
+    /// Starts a guest; returns once its init runs. A failure leaves no process behind.
+    fn start<'a>(
+        &'a self,
+        instance: &'a Instance,
+        prepared: Prepared<'a>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Guest>, Error>>;
+
+    /// Finds the guests that run already, started by a daemon that is gone. Starts no process.
+    fn adopt<'a>(&'a self, instances: &'a [Instance]) -> BoxFuture<'a, Result<Vec<(Key, Arc<dyn Guest>)>, Error>>;
+
+    /// Removes what a stopped guest has left: files of the run, control groups. Also when there is nothing.
+    fn clean<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Vec<Error>>;
+
+    /// Checks configuration that only the driver can read, such as `raw.lxc`.
+    fn check<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// An instance that runs.
+pub trait Guest: Send + Sync {
+    /// Its init, seen from the host.
+    fn pid(&self) -> i32;
+
+    /// Resolves once nothing of it runs any more.
+    fn ended(self: Arc<Self>) -> BoxFuture<'static, Target>;
+
+    /// Kills it, frozen or not.
+    fn kill(&self) -> Result<(), Error>;
+
+    /// Asks its init to shut down.
+    fn halt(&self) -> Result<(), Error>;
+
+    /// Makes all its processes stand still.
+    fn freeze(self: Arc<Self>) -> BoxFuture<'static, Result<(), Error>>;
+
+    /// Lets its processes go on.
+    fn thaw(&self) -> Result<(), Error>;
+
+    /// Whether its processes stand still.
+    fn is_frozen(&self) -> bool;
+
+    /// Counters and addresses. Reads a few files and two tables of the kernel: not for async code.
+    fn state(&self, instance: &Instance) -> Result<State, Error>;
+
+    /// Brings limits from those of `old` to those of `new`. A failure leaves the old ones.
+    fn update(&self, old: &Instance, new: &Instance, processors: Option<&str>) -> Result<(), Error>;
+
+    /// Runs a program in it.
+    fn exec<'a>(&'a self, instance: &'a Instance, request: ExecRequest) -> BoxFuture<'a, Result<Exec, Error>>;
+
+    /// Takes its console.
+    fn console<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<Console, Error>>;
+
+    /// What its console showed lately; empties the memory of that when `clear`.
+    fn console_log<'a>(&'a self, instance: &'a Instance, clear: bool) -> BoxFuture<'a, Result<Vec<u8>, Error>>;
+}

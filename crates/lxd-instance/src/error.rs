@@ -1,0 +1,191 @@
+//! What can go wrong with an instance.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use lxd_model::{ErrorKind, Invalid};
+use lxd_sys::cgroup;
+
+use crate::instance::Key;
+use crate::lifecycle::Refusal;
+use crate::ports::PortError;
+
+/// What went wrong, with the instance and the paths.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The instance's phase does not allow it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// A value of its configuration makes no sense.
+    #[error("{0}")]
+    Invalid(Invalid),
+    /// It did not shut down in time and goes on running.
+    #[error("Failed shutting down instance, status is \"{status}\": shutting down the container failed")]
+    ShutdownTimeout {
+        /// The status it has now.
+        status: &'static str,
+    },
+    /// liblxc did not start it.
+    #[error("Failed to run: {command}: exit status 1{}", after_colon(.reason))]
+    Start {
+        /// The helper's command line.
+        command: String,
+        /// What liblxc wrote into its log.
+        reason: String,
+    },
+    /// A control group controller that a key needs is not there.
+    #[error("Cannot apply limits: the {controller} cgroup controller is missing")]
+    MissingController {
+        /// The controller.
+        controller: &'static str,
+    },
+    /// A device can't be used.
+    #[error("Failed to start device {device:?}")]
+    Device {
+        /// The device's name.
+        device: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A device's value makes no sense.
+    #[error("{0}")]
+    DeviceValue(String),
+    /// The network behind a nic refused.
+    #[error("Failed to set up network card {device:?}")]
+    Network {
+        /// The device's name.
+        device: String,
+        /// The network's reason.
+        #[source]
+        source: PortError,
+    },
+    /// The root volume could not be made ready, or put away.
+    #[error("Failed to {action} the root volume of instance \"{key}\"")]
+    Storage {
+        /// `mount` or `unmount`.
+        action: &'static str,
+        /// The instance.
+        key: Key,
+        /// The storage's reason.
+        #[source]
+        source: PortError,
+    },
+    /// A file of the instance.
+    #[error("Failed to {action} {}", path.display())]
+    File {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// A process of the instance.
+    #[error("Failed to {action} instance \"{key}\"")]
+    Process {
+        /// What was being done.
+        action: &'static str,
+        /// The instance.
+        key: Key,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// Its network namespace.
+    #[error("Failed to read the network cards of instance \"{key}\"")]
+    Netlink {
+        /// The instance.
+        key: Key,
+        /// What the kernel answered.
+        #[source]
+        source: lxd_sys::netlink::Error,
+    },
+    /// A control group.
+    #[error("Failed to {action} instance \"{key}\"")]
+    Cgroup {
+        /// What was being done.
+        action: &'static str,
+        /// The instance.
+        key: Key,
+        /// What the kernel answered.
+        #[source]
+        source: cgroup::Error,
+    },
+    /// The helper program could not be run.
+    #[error("Failed to run the helper program")]
+    Helper(#[source] lxd_sys::command::Error),
+    /// The helper program did not answer as it should.
+    #[error("Failed to talk to the helper program: {0}")]
+    Protocol(String),
+    /// Nothing was executed inside.
+    #[error("{0}")]
+    Exec(String),
+    /// It has stopped, but not everything could be put away.
+    #[error("{0}")]
+    TearDown(TearDown),
+    /// The type of instance has no driver here.
+    #[error("Instance type not operational: no driver for {0}")]
+    NoDriver(&'static str),
+    /// The task that owns the instance has ended.
+    #[error("The instance \"{0}\" is being put away")]
+    Gone(Key),
+}
+
+/// Everything that could not be put away.
+#[derive(Debug)]
+pub struct TearDown(pub Vec<Error>);
+
+impl fmt::Display for TearDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Failed to put away all of a stopped instance: ")?;
+        for (index, error) in self.0.iter().enumerate() {
+            f.write_str(if index > 0 { "; " } else { "" })?;
+            write!(f, "{error}")?;
+            let mut source = std::error::Error::source(error);
+            while let Some(below) = source {
+                write!(f, ": {below}")?;
+                source = below.source();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Error {
+    /// The kind of failure, for whoever answers the caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused(_) | Self::DeviceValue(_) | Self::Exec(_) => ErrorKind::BadRequest,
+            Self::Invalid(invalid) => invalid.kind(),
+            Self::Network { source, .. } | Self::Storage { source, .. } => source.kind,
+            Self::Device { source, .. } => source.kind(),
+            Self::NoDriver(_) => ErrorKind::NotImplemented,
+            Self::Gone(_) => ErrorKind::Unavailable,
+            _ => ErrorKind::Internal,
+        }
+    }
+
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+fn after_colon(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}

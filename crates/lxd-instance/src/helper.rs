@@ -1,0 +1,149 @@
+//! Runs `lxd-helper`, the small program that does what forks, and talks to it.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use liblxc::protocol::{self, Reply, Started};
+use lxd_sys::command::{Child, Command, Stream};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+
+use crate::error::Error;
+use crate::instances::Features;
+
+/// The `PATH` of hooks. Nothing else of the daemon's environment reaches a container's monitor.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Longer than any start: hooks of `raw.lxc` may take their time.
+const START_LIMIT: Duration = Duration::from_secs(300);
+const CHECK_LIMIT: Duration = Duration::from_secs(20);
+
+/// The helper program.
+#[derive(Debug, Clone)]
+pub(crate) struct Helper {
+    path: PathBuf,
+}
+
+impl Helper {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The program's path, for hooks.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts a container; returns once it is RUNNING.
+    pub(crate) async fn start(&self, name: &str, lxcpath: &Path, config: &Path) -> Result<Started, Error> {
+        let command = self.command("start").arg(name).arg(lxcpath).arg(config).accept(&[1]);
+        let shown = format!("{} start {name} {} {}", self.path.display(), lxcpath.display(), config.display());
+        let output = command.timeout(START_LIMIT).output().await.map_err(Error::Helper)?;
+        if output.code == 0 {
+            return Started::parse(&output.text()).map_err(|e| Error::Protocol(e.to_string()));
+        }
+        // liblxc repeats its errors on standard error; the log's lines, which the helper prints last, are enough.
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<&str> = stderr.lines().filter(|line| !line.contains(".c: ") && !line.contains(".c:")).collect();
+        Err(Error::Start { command: shown, reason: lines.join("; ") })
+    }
+
+    /// Whether liblxc accepts a configuration file.
+    pub(crate) async fn check(&self, config: &Path) -> Result<bool, Error> {
+        let command = self.command("check").arg(config).accept(&[1]).timeout(CHECK_LIMIT);
+        Ok(command.output().await.map_err(Error::Helper)?.code == 0)
+    }
+
+    /// What the installed liblxc can do.
+    pub(crate) async fn features(&self) -> Result<Features, Error> {
+        let output = self.command("features").timeout(CHECK_LIMIT).output().await.map_err(Error::Helper)?;
+        let text = output.text();
+        let mut lines = text.lines().map(str::to_owned);
+        Ok(Features { version: lines.next().unwrap_or_default(), extensions: lines.collect() })
+    }
+
+    /// Runs the helper with a socket to talk to it.
+    pub(crate) fn connect(&self, command: &str) -> Result<Connection, Error> {
+        let lost = |e: io::Error| Error::Protocol(e.to_string());
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(lost)?;
+        ours.set_nonblocking(true).map_err(lost)?;
+        let stream = UnixStream::from_std(ours).map_err(lost)?;
+        let child = self.command(command).stdin(Stream::Fd(theirs.into())).stderr(Stream::Log).spawn();
+        Ok(Connection { stream, _child: child.map_err(Error::Helper)? })
+    }
+
+    fn command(&self, name: &str) -> Command {
+        Command::new(&self.path).arg(name).env_clear().env("PATH", PATH)
+    }
+}
+
+/// A running helper. It goes on when this is dropped, because what it runs goes on.
+pub(crate) struct Connection {
+    stream: UnixStream,
+    /// Reaped when dropped.
+    _child: Child,
+}
+
+impl Connection {
+    /// Sends one frame, its descriptors with the first byte.
+    pub(crate) async fn send(&mut self, body: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        let bytes = protocol::frame(body);
+        let stream = &self.stream;
+        let sent = stream.async_io(Interest::WRITABLE, || send_some(stream.as_fd(), &bytes, fds)).await;
+        let done = match sent {
+            Ok(sent) => self.stream.write_all(&bytes[sent..]).await,
+            Err(error) => Err(error),
+        };
+        done.map_err(|e| Error::Protocol(e.to_string()))
+    }
+
+    /// Receives one frame with its descriptors.
+    pub(crate) async fn receive(&mut self) -> Result<(Reply, Vec<OwnedFd>), Error> {
+        let lost = |e: io::Error| match e.kind() {
+            io::ErrorKind::UnexpectedEof => Error::Protocol("it ended without an answer".into()),
+            _ => Error::Protocol(e.to_string()),
+        };
+        let mut header = [0; 4];
+        let mut fds = Vec::new();
+        let stream = &self.stream;
+        let receive = || receive_some(stream.as_fd(), &mut header, &mut fds);
+        let count = stream.async_io(Interest::READABLE, receive).await.map_err(lost)?;
+        self.stream.read_exact(&mut header[count..]).await.map_err(lost)?;
+        let length = protocol::frame_length(header).map_err(|e| Error::Protocol(e.to_string()))?;
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await.map_err(lost)?;
+        let reply = Reply::decode(&body).map_err(|e| Error::Protocol(e.to_string()))?;
+        Ok((reply, fds))
+    }
+}
+
+fn send_some(stream: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("too many descriptors"));
+    }
+    Ok(rustix::net::sendmsg(stream, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+}
+
+fn receive_some(stream: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = rustix::net::recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    match received.bytes {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        bytes => Ok(bytes),
+    }
+}

@@ -1,0 +1,484 @@
+//! The door of this crate: all running instances of this server by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use liblxc::protocol::HookMessage;
+use lxd_sys::cgroup::Cgroups;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::console::Console;
+use crate::drivers::container::{ContainerDriver, Shared, blocking};
+use crate::drivers::{Driver, Guest};
+use crate::error::{Error, TearDown};
+use crate::events::{Cause, Event};
+use crate::exec::{Exec, ExecRequest};
+use crate::helper::Helper;
+use crate::hooks::Hooks;
+use crate::instance::{Instance, InstanceType, Key};
+use crate::lifecycle::{self, Phase, Refusal, Request};
+use crate::limits::{self, Machine, Processors};
+use crate::owner::{Message, Owner, Reply, View, tear_down};
+use crate::ports::{Network, Storage};
+use crate::state::State;
+
+/// Requests to one instance that may wait; more of them wait at the door.
+const QUEUE: usize = 32;
+
+/// Where things are on this server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The program `lxd-helper`.
+    pub helper: PathBuf,
+    /// Where to listen for what containers' hooks say; a path of this daemon alone.
+    pub hook_socket: PathBuf,
+    /// The folder with the sockets for `/dev/lxd`; containers get it if it exists now.
+    pub devlxd: PathBuf,
+    /// The folder of the distribution's configuration for liblxc, such as `/usr/share/lxc/config`.
+    pub lxc_template: PathBuf,
+}
+
+/// What liblxc can do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Features {
+    /// Its version.
+    pub version: String,
+    /// The API extensions that it has, of those that users are told about.
+    pub extensions: Vec<String>,
+}
+
+/// What a start has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// The instance's init, seen from the host.
+    pub pid: i32,
+    /// `volatile.*` keys to be stored.
+    pub volatile: Vec<(String, String)>,
+}
+
+/// How to stop an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// Kill it instead of asking its init.
+    pub force: bool,
+    /// How long to wait for its init; for ever if none.
+    pub timeout: Option<Duration>,
+}
+
+impl Stop {
+    /// Kills.
+    pub fn kill() -> Self {
+        Self { force: true, timeout: None }
+    }
+
+    /// Asks, and waits.
+    pub fn ask(timeout: Option<Duration>) -> Self {
+        Self { force: false, timeout }
+    }
+}
+
+/// All running instances. Cheap to clone.
+#[derive(Clone)]
+pub struct Instances {
+    ports: Arc<Ports>,
+    drivers: Arc<Drivers>,
+    events: mpsc::UnboundedSender<Event>,
+    machine: Arc<Machine>,
+    _hooks_task: Arc<AbortOnDrop>,
+}
+
+struct Drivers {
+    container: Arc<dyn Driver>,
+    helper: Helper,
+    hooks: Arc<Hooks>,
+}
+
+/// What owners share: the ports, and the registry that they leave at their end.
+pub(crate) struct Ports {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) network: Arc<dyn Network>,
+    slots: Mutex<BTreeMap<Key, Slot>>,
+}
+
+struct Slot {
+    view: Arc<RwLock<View>>,
+    queue: mpsc::Sender<Message>,
+    /// The processors that it was given.
+    processors: Option<BTreeSet<u32>>,
+}
+
+impl Ports {
+    /// Takes an instance that has stopped out of the registry.
+    pub(crate) fn forget(&self, key: &Key, view: &Arc<RwLock<View>>) {
+        let mut slots = self.slots.lock();
+        if slots.get(key).is_some_and(|slot| Arc::ptr_eq(&slot.view, view)) {
+            slots.remove(key);
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Instances {
+    /// Prepares for the instances of this server; none are known yet, see [`Instances::adopt`]. What happens to them
+    /// arrives at the receiver.
+    ///
+    /// # Errors
+    /// When the hooks' socket can't be made, or the machine not be looked at.
+    pub fn new(
+        settings: Settings,
+        storage: Arc<dyn Storage>,
+        network: Arc<dyn Network>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), Error> {
+        let hooks = Hooks::listen(&settings.hook_socket).map_err(Error::file("listen at", &settings.hook_socket))?;
+        let hooks = Arc::new(hooks);
+        let key = Key::new("", "");
+        let cgroup = |source| Error::Cgroup { action: "prepare for any", key: key.clone(), source };
+        let cgroups = Cgroups::detect().map_err(cgroup)?;
+        let all = cgroups.processors().map_err(cgroup)?;
+        let machine = Machine { memory: total_memory()?, processors: limits::parse_set(&all).unwrap_or_default() };
+        let helper = Helper::new(settings.helper.clone());
+        let shared = Shared { helper: helper.clone(), hooks: hooks.clone(), cgroups, machine: machine.clone() };
+        let container = Arc::new(ContainerDriver::new(shared, &settings.devlxd, &settings.lxc_template));
+        Ok(Self::with_driver(container, helper, hooks, machine, (storage, network)))
+    }
+
+    pub(crate) fn with_driver(
+        container: Arc<dyn Driver>,
+        helper: Helper,
+        hooks: Arc<Hooks>,
+        machine: Machine,
+        (storage, network): (Arc<dyn Storage>, Arc<dyn Network>),
+    ) -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let listening = hooks.clone();
+        let task = tokio::spawn(async move { listening.run().await });
+        let instances = Self {
+            ports: Arc::new(Ports { storage, network, slots: Mutex::default() }),
+            drivers: Arc::new(Drivers { container, helper, hooks }),
+            events,
+            machine: Arc::new(machine),
+            _hooks_task: Arc::new(AbortOnDrop(task.abort_handle())),
+        };
+        (instances, receiver)
+    }
+
+    /// What the installed liblxc can do. Runs the helper: ask once.
+    ///
+    /// # Errors
+    /// The helper or the library is missing.
+    pub async fn features(&self) -> Result<Features, Error> {
+        self.drivers.helper.features().await
+    }
+
+    /// Checks configuration before it is stored, as far as only the driver can: devices, limits, `raw.lxc`.
+    ///
+    /// # Errors
+    /// The first value that would make a start fail.
+    pub async fn check(&self, instance: &Instance) -> Result<(), Error> {
+        limits::limits(instance, &self.machine)?;
+        limits::processors(instance, &self.machine)?;
+        self.driver(instance)?.check(instance).await
+    }
+
+    /// Takes over the instances that run already. Returns their keys; the others do not run.
+    ///
+    /// # Errors
+    /// `/proc` can't be read.
+    pub async fn adopt(&self, instances: &[Instance]) -> Result<Vec<Key>, Error> {
+        let mut adopted = Vec::new();
+        for (key, guest) in self.drivers.container.adopt(instances).await? {
+            let Some(instance) = instances.iter().find(|instance| instance.key == key) else { continue };
+            let phase = if guest.is_frozen() { Phase::Frozen } else { Phase::Running };
+            if let Ok(owner) = self.register(instance.clone(), phase, Some(guest.clone())) {
+                tokio::spawn(owner.run(guest));
+                adopted.push(key);
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Starts an instance.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it runs already; else what failed, after everything was undone.
+    pub async fn start(&self, instance: Instance) -> Result<Started, Error> {
+        let key = instance.key.clone();
+        let owner = self.register(instance, Phase::Starting, None)?;
+        // The start goes on when whoever asked for it goes away: half a start helps nobody.
+        let (ports, events) = (self.ports.clone(), self.events.clone());
+        let processors = self.give_processors(&owner)?;
+        let task = tokio::spawn(async move {
+            let started = owner.start(processors.as_deref()).await;
+            let guest = owner.view.read().guest.clone();
+            match guest {
+                Some(guest) if started.is_ok() => {
+                    let _ = events.send(Event::Started(key));
+                    tokio::spawn(owner.run(guest));
+                }
+                _ => ports.forget(&key, &owner.view),
+            }
+            started
+        });
+        match task.await {
+            Ok(started) => started,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Stops an instance; returns once everything of it is put away.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::ShutdownTimeout`]; [`Error::TearDown`] when it has stopped, but left something.
+    pub async fn stop(&self, key: &Key, stop: Stop) -> Result<(), Error> {
+        self.stop_for(key, stop, Cause::Requested).await
+    }
+
+    /// Stops an instance and starts it again, perhaps with another configuration.
+    ///
+    /// # Errors
+    /// As [`Instances::stop`] and [`Instances::start`].
+    pub async fn restart(&self, instance: Instance, stop: Stop) -> Result<Started, Error> {
+        lifecycle::decide(self.phase(&instance.key), Request::Restart { force: stop.force })?;
+        match self.stop_for(&instance.key, stop, Cause::Restart).await {
+            // What could not be put away is logged; the new start says whether it matters.
+            Ok(()) | Err(Error::TearDown(_)) => self.start(instance).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes all processes of an instance stand still.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Cgroup`].
+    pub async fn freeze(&self, key: &Key) -> Result<(), Error> {
+        self.ask(key, Request::Freeze, Message::Freeze).await
+    }
+
+    /// Lets the processes of a frozen instance go on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Cgroup`].
+    pub async fn unfreeze(&self, key: &Key) -> Result<(), Error> {
+        self.ask(key, Request::Thaw, Message::Thaw).await
+    }
+
+    /// Tells a running instance its new configuration: limits take effect at once. Nothing happens to a stopped one.
+    ///
+    /// # Errors
+    /// A limit that can't be set; the old ones stay then.
+    pub async fn update(&self, instance: Instance) -> Result<(), Error> {
+        let key = instance.key.clone();
+        if !self.phase(&key).is_running() {
+            return Ok(());
+        }
+        let chosen = self.choose(&key, &instance)?;
+        let processors = chosen.as_ref().map(limits::format_set);
+        let instance = Box::new(instance);
+        let (sender, receiver) = oneshot::channel();
+        self.send(&key, Message::Update { instance, processors, reply: sender }, Refusal::NotRunning).await?;
+        receiver.await.unwrap_or_else(|_| Err(Error::Gone(key.clone())))?;
+        if let Some(slot) = self.ports.slots.lock().get_mut(&key) {
+            slot.processors = chosen;
+        }
+        Ok(())
+    }
+
+    /// Runs a program in an instance.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::Exec`] when it could not be run. A program that is not found is no error here, but
+    /// exit code 127.
+    pub async fn exec(&self, key: &Key, request: ExecRequest) -> Result<Exec, Error> {
+        let (instance, guest) = self.running(key, Request::Exec)?;
+        guest.exec(&instance, request).await
+    }
+
+    /// Takes the console of a running instance.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::Exec`] when somebody else has it.
+    pub async fn console(&self, key: &Key) -> Result<Console, Error> {
+        let (instance, guest) = self.running(key, Request::Exec)?;
+        guest.console(&instance).await
+    }
+
+    /// What the console of a running instance showed lately; forgets that when `clear`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Exec`].
+    pub async fn console_log(&self, key: &Key, clear: bool) -> Result<Vec<u8>, Error> {
+        let (instance, guest) = self.running(key, Request::Exec)?;
+        guest.console_log(&instance, clear).await
+    }
+
+    /// Where an instance is in its life. Costs nothing.
+    pub fn phase(&self, key: &Key) -> Phase {
+        self.view(key).map_or(Phase::Stopped, |view| view.phase)
+    }
+
+    /// The init of a running instance, seen from the host.
+    pub fn pid(&self, key: &Key) -> Option<i32> {
+        self.view(key)?.guest.map(|guest| guest.pid())
+    }
+
+    /// All instances that run, with their phases.
+    pub fn running_keys(&self) -> Vec<(Key, Phase)> {
+        let slots = self.ports.slots.lock();
+        let all = slots.iter().map(|(key, slot)| (key.clone(), slot.view.read().phase));
+        all.filter(|(_, phase)| phase.is_running()).collect()
+    }
+
+    /// Counters and addresses of one instance, with what its root volume uses.
+    ///
+    /// # Errors
+    /// A running instance that can't be looked into.
+    pub async fn state(&self, instance: &Instance) -> Result<State, Error> {
+        let mut state = self.states(vec![instance.key.clone()]).await.remove(&instance.key);
+        let mut state = state.take().unwrap_or_else(|| Ok(State::without_processes(Phase::Stopped)))?;
+        let used = self.ports.storage.root_usage(instance).await;
+        state.root_usage = used.map_err(|source| Error::Storage { action: "look at", key: instance.key.clone(), source })?;
+        Ok(state)
+    }
+
+    /// Counters and addresses of those of these instances that run, without their root volumes. Stopped ones cost nothing.
+    pub async fn states(&self, keys: Vec<Key>) -> BTreeMap<Key, Result<State, Error>> {
+        let views: Vec<(Key, View)> = keys.into_iter().filter_map(|key| Some((key.clone(), self.view(&key)?))).collect();
+        if views.is_empty() {
+            return BTreeMap::new();
+        }
+        let read = blocking(move || Ok(views.into_iter().map(|(key, view)| (key, look(&view))).collect()));
+        read.await.unwrap_or_default()
+    }
+
+    /// Puts away what a stopped instance has left, such as one that ended while no daemon ran. Refuses one that runs.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::TearDown`] with everything that is left.
+    pub async fn clean_up(&self, instance: &Instance) -> Result<(), Error> {
+        if self.phase(&instance.key) != Phase::Stopped {
+            return Err(Refusal::AlreadyRunning.into());
+        }
+        let errors = tear_down(&self.ports, self.driver(instance)?.as_ref(), instance).await;
+        if errors.is_empty() { Ok(()) } else { Err(Error::TearDown(TearDown(errors))) }
+    }
+
+    /// A hook's report that came by another way than the socket: from a container that the reference has started.
+    pub fn hook(&self, key: &Key, kind: &str, target: &str) {
+        self.drivers.hooks.take(&HookMessage {
+            project: key.project.clone(),
+            name: key.name.clone(),
+            kind: kind.to_owned(),
+            target: target.to_owned(),
+        });
+    }
+
+    fn driver(&self, instance: &Instance) -> Result<Arc<dyn Driver>, Error> {
+        match instance.kind {
+            InstanceType::Container => Ok(self.drivers.container.clone()),
+            InstanceType::VirtualMachine => Err(Error::NoDriver("virtual-machine")),
+        }
+    }
+
+    /// Enters an instance into the registry, unless it is there.
+    fn register(&self, instance: Instance, phase: Phase, guest: Option<Arc<dyn Guest>>) -> Result<Owner, Error> {
+        let driver = self.driver(&instance)?;
+        let mut slots = self.ports.slots.lock();
+        let key = instance.key.clone();
+        let now = slots.get(&key).map_or(Phase::Stopped, |slot| slot.view.read().phase);
+        lifecycle::decide(now, Request::Start)?;
+        let view = Arc::new(RwLock::new(View { phase, instance: Arc::new(instance), guest }));
+        let (sender, queue) = mpsc::channel(QUEUE);
+        slots.insert(key, Slot { view: view.clone(), queue: sender, processors: None });
+        Ok(Owner { ports: self.ports.clone(), driver, view, events: self.events.clone(), queue })
+    }
+
+    /// Chooses processors for an instance that is about to start, and notes them.
+    fn give_processors(&self, owner: &Owner) -> Result<Option<String>, Error> {
+        let instance = owner.view.read().instance.clone();
+        match self.choose(&instance.key, &instance) {
+            Ok(chosen) => {
+                let text = chosen.as_ref().map(limits::format_set);
+                if let Some(slot) = self.ports.slots.lock().get_mut(&instance.key) {
+                    slot.processors = chosen;
+                }
+                Ok(text)
+            }
+            Err(error) => {
+                self.ports.forget(&instance.key, &owner.view);
+                Err(error)
+            }
+        }
+    }
+
+    fn choose(&self, key: &Key, instance: &Instance) -> Result<Option<BTreeSet<u32>>, Error> {
+        let wanted = limits::processors(instance, &self.machine)?;
+        if wanted == Processors::All {
+            return Ok(None);
+        }
+        let slots = self.ports.slots.lock();
+        let others = slots.iter().filter(|(other, _)| *other != key).filter_map(|(_, slot)| slot.processors.as_ref());
+        Ok(limits::choose(&wanted, &self.machine, others))
+    }
+
+    fn view(&self, key: &Key) -> Option<View> {
+        self.ports.slots.lock().get(key).map(|slot| slot.view.read().clone())
+    }
+
+    fn running(&self, key: &Key, request: Request) -> Result<(Arc<Instance>, Arc<dyn Guest>), Error> {
+        let view = self.view(key);
+        lifecycle::decide(view.as_ref().map_or(Phase::Stopped, |view| view.phase), request)?;
+        let view = view.and_then(|view| Some((view.instance, view.guest?)));
+        view.ok_or(Error::Refused(Refusal::NotRunning))
+    }
+
+    async fn stop_for(&self, key: &Key, stop: Stop, cause: Cause) -> Result<(), Error> {
+        let Stop { force, timeout } = stop;
+        let message = |reply| Message::Stop { force, timeout, cause, reply };
+        self.ask(key, Request::Stop { force }, message).await
+    }
+
+    /// Sends a request to the owner and waits for its answer. What the phase forbids is refused here already.
+    async fn ask(&self, key: &Key, request: Request, message: impl FnOnce(Reply) -> Message) -> Result<(), Error> {
+        lifecycle::decide(self.phase(key), request)?;
+        let (sender, receiver) = oneshot::channel();
+        let refusal = lifecycle::decide(Phase::Stopped, request).err().unwrap_or(Refusal::NotRunning);
+        self.send(key, message(sender), refusal).await?;
+        // The owner ends without an answer when the instance stops before it reads the request.
+        receiver.await.unwrap_or(Err(Error::Refused(refusal)))
+    }
+
+    async fn send(&self, key: &Key, message: Message, refusal: Refusal) -> Result<(), Error> {
+        let queue = self.ports.slots.lock().get(key).map(|slot| slot.queue.clone());
+        let queue = queue.ok_or(Error::Refused(refusal))?;
+        queue.send(message).await.map_err(|_| Error::Refused(refusal))
+    }
+}
+
+fn look(view: &View) -> Result<State, Error> {
+    match &view.guest {
+        Some(guest) => {
+            let mut state = guest.state(&view.instance)?;
+            state.phase = view.phase;
+            Ok(state)
+        }
+        None => Ok(State::without_processes(view.phase)),
+    }
+}
+
+/// The machine's memory in bytes.
+fn total_memory() -> Result<u64, Error> {
+    let path = Path::new("/proc/meminfo");
+    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    Ok(kib.unwrap_or(0u64) * 1024)
+}

@@ -1,0 +1,85 @@
+//! What instances need of storage and networks. The use cases join these with the crates that can do it.
+
+use futures::future::BoxFuture;
+use lxd_model::ErrorKind;
+
+use crate::instance::Instance;
+
+/// Why a port could not do what it was asked to; its text stands alone.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct PortError {
+    /// The kind of failure.
+    pub kind: ErrorKind,
+    /// The failure of the crate behind the port.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl PortError {
+    /// Wraps another crate's error.
+    pub fn new(kind: ErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind, source: source.into() }
+    }
+}
+
+/// What every port answers with.
+pub type PortResult<T> = Result<T, PortError>;
+
+/// A root volume that is ready to be started from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootVolume {
+    /// The folder that becomes `/`.
+    pub rootfs: std::path::PathBuf,
+    /// Whether files there belong to ids inside (0 and up), so that the container must mount it with its own id map. If
+    /// not, they belong to the host's ids of the container's map already, by an idmapped mount or on disk.
+    pub needs_idmap: bool,
+    /// `volatile.*` keys that this changes, such as `volatile.last_state.idmap`.
+    pub volatile: Vec<(String, String)>,
+}
+
+/// Root volumes.
+pub trait Storage: Send + Sync {
+    /// Makes the instance's root volume ready for its id map. Doing it twice is harmless.
+    fn mount_root<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<RootVolume>>;
+
+    /// Undoes [`Storage::mount_root`]. Also harmless when it was never mounted.
+    fn unmount_root<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<()>>;
+
+    /// What the root volume uses, in bytes, where that costs no walk over its files.
+    fn root_usage<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<Option<u64>>>;
+}
+
+/// The host's end of a network card.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NicHost {
+    /// The bridge that it becomes a port of; none for a point-to-point card.
+    pub master: Option<String>,
+    /// The network's packet size in bytes, for cards that have none configured.
+    pub mtu: Option<u32>,
+}
+
+/// A network card of an instance that starts, runs, or has stopped.
+#[derive(Debug, Clone, Copy)]
+pub struct NicDevice<'a> {
+    /// The instance.
+    pub instance: &'a Instance,
+    /// The device's name, such as `eth0`.
+    pub device: &'a str,
+    /// The name of the card's end on the host; empty before it has one.
+    pub host_name: &'a str,
+    /// The MAC address inside; empty before it has one.
+    pub hwaddr: &'a str,
+}
+
+/// Networks.
+pub trait Network: Send + Sync {
+    /// Before the card exists: says where it belongs, and lays down what must be there before its first packet, such as
+    /// filters and static leases.
+    fn prepare_nic<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<NicHost>>;
+
+    /// After its host end exists and is up: routes, shaping, isolation.
+    fn nic_started<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>>;
+
+    /// After the card is gone, which the kernel sees to; also harmless when it never was. Waits for nothing.
+    fn nic_stopped<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>>;
+}
