@@ -1,9 +1,16 @@
 //! Storage pools, their volumes and image files on disk, behind drivers.
 
+pub mod config;
+pub mod drivers;
 pub mod images;
 
 mod error;
+mod pool;
+mod volume;
 mod watch;
 
+pub use drivers::{DriverInfo, Mounted, Place, Resources, VolumeSource};
 pub use error::StorageError;
+pub use pool::{Access, Cleaned, Pool, Pools};
+pub use volume::{Volume, VolumeType};
 pub use watch::{Progress, Watch};

@@ -72,6 +72,17 @@ pub fn copy_tree(source: &Path, target: &Path, options: CopyOptions<'_>) -> Resu
     Ok(copy.done)
 }
 
+/// Makes `target` a directory with owner, mode, times and attributes of the directory `source`, and nothing in it.
+pub fn copy_directory(source: &Path, target: &Path) -> Result<(), PathError> {
+    let failed = |e: Errno| PathError::call("copying", source, e);
+    let from = open_directory(CWD, source).map_err(failed)?;
+    rustix::fs::mkdirat(CWD, target, Mode::from_raw_mode(0o700))
+        .map_err(|e| PathError::call("creating the directory", target, e))?;
+    let to = open_directory(CWD, target).map_err(|e| PathError::call("opening", target, e))?;
+    let stat = rustix::fs::fstat(&from).map_err(failed)?;
+    finish(from.as_fd(), to.as_fd(), &stat).map_err(failed)
+}
+
 /// Where the walk is.
 struct Place<'a> {
     source: &'a Path,

@@ -16,7 +16,7 @@ mod remove;
 mod tests;
 mod usage;
 
-pub use copy::{Copied, CopyOptions, copy_tree};
+pub use copy::{Copied, CopyOptions, copy_directory, copy_tree};
 pub use remove::{remove_contents, remove_tree};
 pub use usage::disk_usage;
 

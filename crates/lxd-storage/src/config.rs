@@ -1,0 +1,110 @@
+//! Configuration keys of pools and volumes whose pool is a directory.
+
+use lxd_model::Invalid;
+use lxd_model::config::check::EXPIRY;
+use lxd_model::config::schedule::SCHEDULE;
+use lxd_model::config::{Check, Config, Key, Table, Wording};
+
+use crate::drivers::DriverInfo;
+
+/// Pool keys of `dir`.
+pub static DIR_POOL: Table = Table {
+    noun: "storage pool dir",
+    keys: POOL_KEYS,
+};
+/// Volume keys of `dir`.
+pub static DIR_VOLUME: Table = Table {
+    noun: "storage volume dir",
+    keys: VOLUME_KEYS,
+};
+/// Pool keys of `overlay`.
+pub static OVERLAY_POOL: Table = Table {
+    noun: "storage pool overlay",
+    keys: POOL_KEYS,
+};
+/// Volume keys of `overlay`.
+pub static OVERLAY_VOLUME: Table = Table {
+    noun: "storage volume overlay",
+    keys: VOLUME_KEYS,
+};
+
+const POOL_KEYS: &[Key] = &[
+    Key::new("source", Check::Any),
+    Key::new("volatile.initial_source", Check::Any),
+    Key::new("rsync.bwlimit", Check::Any).default("0").live(),
+    Key::new("rsync.compression", Check::Bool).default("true").live(),
+    Key::new("volume.size", Check::Bytes).live(),
+    Key::new("volume.snapshots.expiry", EXPIRY).live(),
+    Key::new("volume.snapshots.schedule", SCHEDULE).live(),
+    Key::new("volume.snapshots.pattern", Check::Any).live(),
+    Key::new("volume.security.shifted", Check::Bool).live(),
+    Key::new("volume.security.unmapped", Check::Bool).live(),
+    Key::new("user.*", Check::Any).live(),
+];
+
+const VOLUME_KEYS: &[Key] = &[
+    Key::new("size", Check::Bytes).live(),
+    Key::new("snapshots.expiry", EXPIRY).when("custom volume").live(),
+    Key::new("snapshots.schedule", SCHEDULE)
+        .when("custom volume")
+        .live(),
+    Key::new("snapshots.pattern", Check::Any)
+        .default("snap%d")
+        .when("custom volume")
+        .live(),
+    Key::new("security.shifted", Check::Bool)
+        .default("false")
+        .when("custom volume"),
+    Key::new("security.unmapped", Check::Bool)
+        .default("false")
+        .when("custom volume"),
+    Key::new("volatile.idmap.last", Check::Any),
+    Key::new("volatile.idmap.next", Check::Any),
+    Key::new("volatile.rootfs.size", Check::Any),
+    Key::new("volatile.uuid", Check::Any),
+    Key::new("user.*", Check::Any).live(),
+];
+
+/// Checks a pool's configuration.
+pub(crate) fn validate_pool(driver: &DriverInfo, config: &Config) -> Result<(), Invalid> {
+    driver.pool_keys.validate(config, Wording::StoragePool)
+}
+
+/// Checks a volume's configuration; `disk_name` is its name on disk, which the message has.
+pub(crate) fn validate_volume(driver: &DriverInfo, disk_name: &str, config: &Config) -> Result<(), Invalid> {
+    driver
+        .volume_keys
+        .validate(config, Wording::StorageVolume(disk_name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers;
+
+    fn config(key: &str, value: &str) -> Config {
+        Config::from([(key.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn refusals_have_the_reference_words() {
+        let info = drivers::load("overlay").unwrap().info();
+        let pool = |key, value| validate_pool(info, &config(key, value)).unwrap_err().to_string();
+        assert_eq!(pool("foo", "bar"), r#"Invalid option "foo""#);
+        assert_eq!(pool("size", "1GB"), r#"Invalid option "size""#);
+        assert_eq!(
+            pool("volume.size", "xx"),
+            r#"Invalid value for option "volume.size": Invalid value: xx"#
+        );
+        assert_eq!(
+            pool("rsync.compression", "xx"),
+            r#"Invalid value for option "rsync.compression": Invalid value for a boolean "xx""#
+        );
+        let volume = validate_volume(info, "default_v", &config("foo", "bar"))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(volume, r#"Invalid option for volume "default_v" option "foo""#);
+        validate_pool(info, &config("user.x", "y")).unwrap();
+        validate_volume(info, "default_v", &config("size", "1GB")).unwrap();
+    }
+}

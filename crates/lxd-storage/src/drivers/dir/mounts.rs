@@ -1,0 +1,56 @@
+//! Roots of `dir` volumes: the directory itself, or an idmapped mount of it upon itself.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use lxd_sys::mount::{self, BindOptions};
+use lxd_sys::userns::{self, IdMap};
+
+use super::Dir;
+use crate::drivers::{Mounted, Place};
+use crate::error::StorageError;
+use crate::volume::Volume;
+
+pub(super) fn mount(
+    driver: &Dir,
+    place: &Place,
+    volume: &Volume,
+    ids: Option<&IdMap>,
+) -> Result<Mounted, StorageError> {
+    let rootfs = rootfs(place, volume);
+    let Some(ids) = ids.filter(|_| maps_ids(driver, place)) else {
+        return Ok(Mounted {
+            rootfs,
+            mapped: false,
+        });
+    };
+    let userns = driver.maps.userns(ids)?;
+    mount::bind(
+        &rootfs,
+        &rootfs,
+        BindOptions {
+            userns: Some(userns.as_fd()),
+            ..Default::default()
+        },
+    )?;
+    Ok(Mounted { rootfs, mapped: true })
+}
+
+pub(super) fn unmount(place: &Place, volume: &Volume) -> Result<(), StorageError> {
+    Ok(mount::detach(&rootfs(place, volume))?)
+}
+
+pub(super) fn is_mounted(place: &Place, volume: &Volume) -> bool {
+    mount::is_mountpoint(&rootfs(place, volume))
+}
+
+fn rootfs(place: &Place, volume: &Volume) -> PathBuf {
+    place.volume(volume).join("rootfs")
+}
+
+fn maps_ids(driver: &Dir, place: &Place) -> bool {
+    *driver
+        .maps_ids
+        .lock()
+        .get_or_insert_with(|| userns::idmapped_mounts_supported(&place.root()))
+}

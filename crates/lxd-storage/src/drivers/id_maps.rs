@@ -1,0 +1,32 @@
+//! User namespaces of the id maps in use, made once each.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use lxd_sys::userns::{self, IdMap};
+use parking_lot::Mutex;
+
+use crate::error::StorageError;
+
+/// Maps beyond this number are made anew (each costs a quarter of a millisecond, and a descriptor while it is kept).
+const KEPT: usize = 32;
+
+/// Descriptors of user namespaces by their map.
+#[derive(Debug, Default)]
+pub(super) struct IdMaps(Mutex<HashMap<IdMap, Arc<OwnedFd>>>);
+
+impl IdMaps {
+    pub(super) fn userns(&self, map: &IdMap) -> Result<Arc<OwnedFd>, StorageError> {
+        if let Some(found) = self.0.lock().get(map) {
+            return Ok(Arc::clone(found));
+        }
+        let made = Arc::new(userns::create(map)?);
+        let mut kept = self.0.lock();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(map.clone(), Arc::clone(&made));
+        Ok(made)
+    }
+}

@@ -1,0 +1,276 @@
+//! A pool for asynchronous callers: each call runs where it may block.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lxd_model::config::Config;
+use lxd_sys::userns::IdMap;
+use parking_lot::{Condvar, Mutex, RwLock};
+use tokio::task::spawn_blocking;
+
+use crate::config;
+use crate::drivers::{Driver, DriverInfo, Mounted, Place, Resources, VolumeSource};
+use crate::error::StorageError;
+use crate::images::ImageFiles;
+use crate::volume::Volume;
+use crate::watch::Watch;
+
+mod access;
+mod images;
+mod registry;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+pub use access::Access;
+pub use registry::Pools;
+
+/// What [`Pool::clean_leftovers`] found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Half-made or half-removed volumes.
+    pub directories: usize,
+    /// Mounts that belong to nobody.
+    pub mounts: usize,
+}
+
+/// A pool that is mounted. Cheap to clone; clones are the same pool.
+#[derive(Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+/// The blocking side.
+struct Inner {
+    place: Place,
+    driver: Arc<dyn Driver>,
+    config: RwLock<Config>,
+    /// One lock for each image: held for writing while it is unpacked or taken away, for reading while volumes are made from it.
+    images: Mutex<HashMap<String, Arc<RwLock<()>>>>,
+    /// Volumes whose root is accessed by the daemon, and by how many.
+    readers: Mutex<HashMap<Volume, usize>>,
+    readers_changed: Condvar,
+    /// Removals that go on behind the answer.
+    removing: Mutex<usize>,
+    removing_changed: Condvar,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.inner.place.name)
+            .field("driver", &self.inner.driver)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(place: Place, driver: Arc<dyn Driver>, config: Config) -> Self {
+        let inner = Inner {
+            place,
+            driver,
+            config: RwLock::new(config),
+            images: Mutex::default(),
+            readers: Mutex::default(),
+            readers_changed: Condvar::new(),
+            removing: Mutex::new(0),
+            removing_changed: Condvar::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The pool's name.
+    pub fn name(&self) -> &str {
+        &self.inner.place.name
+    }
+
+    /// What its driver is.
+    pub fn driver(&self) -> &'static DriverInfo {
+        self.inner.driver.info()
+    }
+
+    /// The configuration as it is in force.
+    pub fn config(&self) -> Config {
+        self.inner.config.read().clone()
+    }
+
+    /// `LXD_DIR/storage-pools/NAME`
+    pub fn root(&self) -> PathBuf {
+        self.inner.place.root()
+    }
+
+    /// A volume's directory.
+    pub fn volume_path(&self, volume: &Volume) -> PathBuf {
+        self.inner.place.volume(volume)
+    }
+
+    /// Puts another configuration into force, after checking it. The source can't change.
+    pub async fn update(&self, config: Config) -> Result<(), StorageError> {
+        config::validate_pool(self.driver(), &config)?;
+        let mut current = self.inner.config.write();
+        if current.get("source") != config.get("source") {
+            return Err(StorageError::refused(
+                "Pool source cannot be changed when not in pending state",
+            ));
+        }
+        *current = config;
+        Ok(())
+    }
+
+    /// Checks the configuration of a volume of this pool.
+    pub fn validate_volume(&self, volume: &Volume, config: &Config) -> Result<(), StorageError> {
+        Ok(config::validate_volume(self.driver(), &volume.name, config)?)
+    }
+
+    /// Space and inodes.
+    pub async fn resources(&self) -> Result<Resources, StorageError> {
+        self.blocking(|pool| pool.driver.resources(&pool.place)).await
+    }
+
+    /// Whether the pool has the image unpacked.
+    pub async fn has_image(&self, fingerprint: &str) -> Result<bool, StorageError> {
+        let fingerprint = fingerprint.to_owned();
+        self.blocking(move |pool| Ok(pool.place.volume(&Volume::image(&fingerprint)).is_dir()))
+            .await
+    }
+
+    /// Unpacks the image unless the pool has it already; several callers wait for the first. Returns the members left out if it was
+    /// unpacked now, none if it was there.
+    pub async fn ensure_image(
+        &self,
+        fingerprint: &str,
+        files: ImageFiles,
+        watch: Watch,
+    ) -> Result<Option<Vec<String>>, StorageError> {
+        let fingerprint = fingerprint.to_owned();
+        self.blocking(move |pool| pool.ensure_image(&fingerprint, &files, &watch))
+            .await
+    }
+
+    /// Takes the unpacked image away. Where volumes share its data it stays on disk, unseen, until the last of them has gone. Not having
+    /// it is fine.
+    pub async fn delete_image(&self, fingerprint: &str) -> Result<(), StorageError> {
+        let fingerprint = fingerprint.to_owned();
+        self.blocking(move |pool| pool.delete_image(&fingerprint)).await
+    }
+
+    /// Makes a volume: all of it or nothing. For instances the directory has mode 0100 and owner 0, and the symbolic link beneath
+    /// LXD_DIR is made too.
+    pub async fn create_volume(
+        &self,
+        volume: &Volume,
+        source: VolumeSource,
+        watch: Watch,
+    ) -> Result<(), StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| pool.create_volume(&volume, &source, &watch))
+            .await
+    }
+
+    /// Makes a volume as a copy of one in another pool (or in this one). The source's root is mounted for it, unless it is already.
+    pub async fn copy_volume_from(
+        &self,
+        source: &Pool,
+        from: &Volume,
+        to: &Volume,
+        watch: Watch,
+    ) -> Result<(), StorageError> {
+        if Arc::ptr_eq(&self.inner, &source.inner) {
+            return self
+                .create_volume(to, VolumeSource::Volume(from.clone()), watch)
+                .await;
+        }
+        let (source, from, to) = (source.clone(), from.clone(), to.clone());
+        self.blocking(move |pool| volumes::copy_between(&source.inner, &from, (pool, &to), &watch))
+            .await
+    }
+
+    /// Renames a volume that is not mounted, with its snapshots and links.
+    pub async fn rename_volume(&self, from: &Volume, to: &Volume) -> Result<(), StorageError> {
+        let (from, to) = (from.clone(), to.clone());
+        self.blocking(move |pool| pool.rename_volume(&from, &to)).await
+    }
+
+    /// Removes a volume: at once for everybody who looks, while its space comes back behind the answer ([`Self::settle`]). Not being
+    /// there is fine.
+    pub async fn delete_volume(&self, volume: &Volume) -> Result<(), StorageError> {
+        let volume = volume.clone();
+        // The removal begins in the same step, so that it goes on if our caller is cancelled here.
+        self.blocking(move |pool| {
+            let removal = pool.take_away(&volume)?;
+            pool.remove_behind(removal);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until all removals have ended.
+    pub async fn settle(&self) -> Result<(), StorageError> {
+        self.blocking(|pool| {
+            pool.settle();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Mounts the root of an instance that is about to start. With `ids` the files on disk keep the ids of the inside. What a killed
+    /// daemon left mounted there is replaced; so the instance must not run.
+    pub async fn mount_instance(&self, volume: &Volume, ids: Option<IdMap>) -> Result<Mounted, StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| pool.mount_instance(&volume, ids.as_ref()))
+            .await
+    }
+
+    /// Unmounts the root of an instance that has stopped. Not being mounted is fine.
+    pub async fn unmount_instance(&self, volume: &Volume) -> Result<(), StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| pool.unmount_instance(&volume)).await
+    }
+
+    /// Whether the root is mounted now (by anybody). For drivers without mounts this is never so.
+    pub async fn is_mounted(&self, volume: &Volume) -> Result<bool, StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| Ok(pool.driver.is_mounted(&pool.place, &volume)))
+            .await
+    }
+
+    /// Gives the daemon access to the root of an instance, for templates and files: ids as on disk if it is stopped, as the
+    /// running instance's mount shows them if it runs. Ends when dropped.
+    pub async fn access(&self, volume: &Volume) -> Result<Access, StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| Access::begin(pool, &volume)).await
+    }
+
+    /// Bytes on disk of the volume alone, where the driver knows.
+    pub async fn usage(&self, volume: &Volume) -> Result<Option<u64>, StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| pool.driver.usage(&pool.place, &volume))
+            .await
+    }
+
+    /// Writes `backup.yaml` (mode 0400) into an instance's volume, replacing it in one step.
+    pub async fn write_backup_file(&self, volume: &Volume, content: Vec<u8>) -> Result<(), StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| pool.write_backup_file(&volume, &content))
+            .await
+    }
+
+    /// For the start of the daemon: removes what a killed one left half done, and mounts of instances that are not in `running`.
+    pub async fn clean_leftovers(&self, running: Vec<Volume>) -> Result<Cleaned, StorageError> {
+        self.blocking(move |pool| pool.clean_leftovers(&running)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Inner>) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let inner = Arc::clone(&self.inner);
+        spawn_blocking(move || work(&inner))
+            .await
+            .unwrap_or_else(|e| Err(StorageError::Panicked(e.to_string())))
+    }
+}

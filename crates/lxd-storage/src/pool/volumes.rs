@@ -1,0 +1,427 @@
+//! Volumes of a pool: made in a staging directory, put in place by one rename, taken away by another.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lxd_sys::mount;
+use lxd_sys::path::{CopyOptions, copy_tree, remove_tree};
+
+use super::access::Access;
+use super::{Cleaned, Inner};
+use crate::drivers::{Place, VolumeSource};
+use crate::error::StorageError;
+use crate::volume::{Volume, VolumeType};
+use crate::watch::Watch;
+
+/// A directory in the making; removed when dropped before it was published.
+pub(super) struct Staged {
+    path: Option<PathBuf>,
+}
+
+impl Staged {
+    pub(super) fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or_else(|| Path::new("/nonexistent"))
+    }
+
+    /// Gives the directory its name, which must be free.
+    pub(super) fn publish(mut self, target: &Path) -> Result<(), StorageError> {
+        if let Some(parent) = target.parent() {
+            crate::drivers::make_parent(parent)?;
+        }
+        rename_new(self.path(), target)?;
+        self.path = None;
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path
+            && let Err(error) = remove_tree(path)
+        {
+            tracing::warn!(%error, "A half-made volume stays until the next start");
+        }
+    }
+}
+
+/// Directories to be removed for good.
+#[derive(Debug)]
+pub(super) struct Removal {
+    pub(super) trash: Vec<PathBuf>,
+}
+
+impl Inner {
+    pub(super) fn stage(&self) -> Result<Staged, StorageError> {
+        let staging = self.staging()?;
+        let made = tempfile::Builder::new().prefix("new-").tempdir_in(&staging);
+        let made = made.map_err(|e| StorageError::io("creating a directory in", &staging, e))?;
+        let path = made.keep();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o711))
+            .map_err(|e| StorageError::io("changing the mode of", &path, e))?;
+        Ok(Staged { path: Some(path) })
+    }
+
+    fn staging(&self) -> Result<PathBuf, StorageError> {
+        let staging = self.place.staging();
+        crate::drivers::make_private(&staging)?;
+        Ok(staging)
+    }
+
+    pub(super) fn create_volume(
+        &self,
+        volume: &Volume,
+        source: &VolumeSource,
+        watch: &Watch,
+    ) -> Result<(), StorageError> {
+        let lock = match source {
+            VolumeSource::Image { fingerprint } => Some(self.image_lock(fingerprint)),
+            _ => None,
+        };
+        let _shared = lock.as_ref().map(|lock| lock.read());
+        match source {
+            VolumeSource::Empty => {}
+            VolumeSource::Image { fingerprint }
+                if self.driver.find_image(&self.place, fingerprint)?.is_none() =>
+            {
+                return Err(self.not_found(&Volume::image(fingerprint)));
+            }
+            VolumeSource::Volume(from) if !self.place.volume(from).is_dir() => {
+                return Err(self.not_found(from));
+            }
+            _ => {}
+        }
+        self.make(volume, |staged| {
+            self.driver.fill_volume(&self.place, staged, source, watch)
+        })
+    }
+
+    /// Stages, fills, publishes and links a volume; on failure nothing is left.
+    fn make(
+        &self,
+        volume: &Volume,
+        fill: impl FnOnce(&Path) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let target = self.place.volume(volume);
+        if target.symlink_metadata().is_ok() {
+            let (kind, name) = (volume.kind.word(), volume.name.clone());
+            return Err(StorageError::VolumeExists {
+                kind,
+                name,
+                pool: self.place.name.clone(),
+            });
+        }
+        let staged = self.stage()?;
+        fill(staged.path())?;
+        let mode = match volume.kind {
+            VolumeType::Container | VolumeType::VirtualMachine => 0o100,
+            VolumeType::Custom | VolumeType::Image => 0o711,
+        };
+        rustix::fs::chown(
+            staged.path(),
+            Some(rustix::fs::Uid::ROOT),
+            Some(rustix::fs::Gid::ROOT),
+        )
+        .or_else(|e| {
+            if e == rustix::io::Errno::PERM {
+                Ok(())
+            } else {
+                Err(e)
+            }
+        })
+        .map_err(|e| StorageError::io("changing the owner of", staged.path(), e))?;
+        fs::set_permissions(staged.path(), fs::Permissions::from_mode(mode))
+            .map_err(|e| StorageError::io("changing the mode of", staged.path(), e))?;
+        staged.publish(&target)?;
+        if let Err(error) = link(&self.place, volume) {
+            remove_tree(&target)?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    pub(super) fn rename_volume(&self, from: &Volume, to: &Volume) -> Result<(), StorageError> {
+        let _idle = self.wait_for_readers(from)?;
+        if self.driver.is_mounted(&self.place, from) {
+            return Err(StorageError::VolumeBusy {
+                name: from.name.clone(),
+                pool: self.place.name.clone(),
+            });
+        }
+        let (old, new) = (self.place.volume(from), self.place.volume(to));
+        if old.symlink_metadata().is_err() {
+            return Err(self.not_found(from));
+        }
+        rename_new(&old, &new).map_err(|error| match error {
+            StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
+                let (kind, name) = (to.kind.word(), to.name.clone());
+                StorageError::VolumeExists {
+                    kind,
+                    name,
+                    pool: self.place.name.clone(),
+                }
+            }
+            error => error,
+        })?;
+        // The snapshots of an instance or volume lie in a directory of its name.
+        let moved = match (from.snapshot.is_none(), from.kind.snapshots_directory()) {
+            (true, Some((directory, _))) => {
+                let below = self.place.root().join(directory);
+                let (old, new) = (below.join(&from.name), below.join(&to.name));
+                if old.is_dir() {
+                    rename_new(&old, &new)
+                } else {
+                    Ok(())
+                }
+            }
+            _ => Ok(()),
+        };
+        let done = moved
+            .and_then(|()| link(&self.place, to))
+            .and_then(|()| unlink(&self.place, from));
+        if done.is_err() {
+            rename_new(&new, &old)?;
+            unlink(&self.place, to)?;
+            link(&self.place, from)?;
+        }
+        done
+    }
+
+    /// Makes the volume disappear; the result is what is left to remove.
+    pub(super) fn take_away(&self, volume: &Volume) -> Result<Removal, StorageError> {
+        let _idle = self.wait_for_readers(volume)?;
+        let directory = self.place.volume(volume);
+        let mut trash = Vec::new();
+        if directory.symlink_metadata().is_ok() {
+            self.driver.unmount_volume(&self.place, volume)?;
+            mount_free(&directory)?;
+            let discarded = self.discard(&directory)?;
+            let fingerprints = self.driver.release_volume(&self.place, &discarded);
+            trash.push(discarded);
+            for image in fingerprints? {
+                trash.push(self.discard(&image)?);
+            }
+        }
+        if volume.snapshot.is_some()
+            && let Some(parent) = directory.parent()
+        {
+            // The last snapshot takes the directory with it; it is not empty otherwise.
+            let _ = fs::remove_dir(parent);
+        }
+        unlink(&self.place, volume)?;
+        Ok(Removal { trash })
+    }
+
+    /// Moves a directory to where nobody sees it.
+    pub(super) fn discard(&self, directory: &Path) -> Result<PathBuf, StorageError> {
+        let staging = self.staging()?;
+        let place = tempfile::Builder::new().prefix("old-").tempdir_in(&staging);
+        let place = place
+            .map_err(|e| StorageError::io("creating a directory in", &staging, e))?
+            .keep();
+        fs::rename(directory, &place).map_err(|e| StorageError::io("renaming", directory, e))?;
+        Ok(place)
+    }
+
+    /// Removes for good behind the caller's back, whom [`Self::settle`] lets wait for it.
+    pub(super) fn remove_behind(self: &Arc<Self>, removal: Removal) {
+        *self.removing.lock() += 1;
+        let inner = Arc::clone(self);
+        let remove = move || inner.remove(removal);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+
+    fn remove(&self, removal: Removal) {
+        for path in removal.trash {
+            if let Err(error) = remove_tree(&path) {
+                tracing::warn!(%error, "A removed volume stays on disk until the next start");
+            }
+        }
+        let mut removing = self.removing.lock();
+        *removing -= 1;
+        if *removing == 0 {
+            self.removing_changed.notify_all();
+        }
+    }
+
+    pub(super) fn settle(&self) {
+        let mut removing = self.removing.lock();
+        self.removing_changed
+            .wait_while(&mut removing, |removing| *removing > 0);
+    }
+
+    pub(super) fn write_backup_file(&self, volume: &Volume, content: &[u8]) -> Result<(), StorageError> {
+        let directory = self.place.volume(volume);
+        let path = directory.join("backup.yaml");
+        let failed = |e: std::io::Error| StorageError::io("writing", &path, e);
+        let mut file = tempfile::Builder::new()
+            .prefix(".backup.yaml-")
+            .tempfile_in(&directory)
+            .map_err(failed)?;
+        file.write_all(content).map_err(failed)?;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o400))
+            .map_err(failed)?;
+        file.persist(&path).map_err(|e| failed(e.error))?;
+        Ok(())
+    }
+
+    pub(super) fn clean_leftovers(&self, running: &[Volume]) -> Result<Cleaned, StorageError> {
+        let mut cleaned = Cleaned::default();
+        let mut errors: Vec<StorageError> = Vec::new();
+        let root = self.place.root();
+        let kept: Vec<PathBuf> = running
+            .iter()
+            .map(|volume| self.place.volume(volume).join("rootfs"))
+            .collect();
+        let foreign = |target: &Path| target == root || kept.iter().any(|rootfs| target.starts_with(rootfs));
+        for mounted in mount::mounts_beneath(&root)?
+            .iter()
+            .rev()
+            .filter(|mounted| !foreign(&mounted.target))
+        {
+            match mount::detach(&mounted.target) {
+                Ok(()) => cleaned.mounts += 1,
+                Err(e) => errors.push(e.into()),
+            }
+        }
+        let staging = self.place.staging();
+        if let Ok(entries) = fs::read_dir(&staging) {
+            for entry in entries {
+                let path = entry
+                    .map_err(|e| StorageError::io("listing", &staging, e))?
+                    .path();
+                // A removal that was under way may have been the last user of a deleted image.
+                match self.driver.release_volume(&self.place, &path) {
+                    Ok(more) => errors.extend(
+                        more.iter()
+                            .filter_map(|p| remove_tree(p).err())
+                            .map(StorageError::from),
+                    ),
+                    Err(e) => errors.push(e),
+                }
+                match remove_tree(&path) {
+                    Ok(()) => cleaned.directories += 1,
+                    Err(e) => errors.push(e.into()),
+                }
+            }
+        }
+        StorageError::collect(errors).map(|()| cleaned)
+    }
+
+    fn not_found(&self, volume: &Volume) -> StorageError {
+        let (kind, name) = (volume.kind.word(), volume.name.clone());
+        StorageError::VolumeNotFound {
+            kind,
+            name,
+            pool: self.place.name.clone(),
+        }
+    }
+}
+
+/// Copies a volume of another pool through its mounted root.
+pub(super) fn copy_between(
+    source: &Arc<Inner>,
+    from: &Volume,
+    (pool, to): (&Arc<Inner>, &Volume),
+    watch: &Watch,
+) -> Result<(), StorageError> {
+    let access = Access::begin(source, from)?;
+    if access.is_running() {
+        return Err(StorageError::VolumeBusy {
+            name: from.name.clone(),
+            pool: source.place.name.clone(),
+        });
+    }
+    pool.make(to, |staged| {
+        for name in ["metadata.yaml", "templates"] {
+            let (old, new) = (access.directory().join(name), staged.join(name));
+            if old.is_dir() {
+                copy_tree(
+                    &old,
+                    &new,
+                    CopyOptions {
+                        progress: &mut |_| true,
+                        reflink: true,
+                    },
+                )?;
+            } else if old.is_file() {
+                fs::copy(&old, &new).map_err(|e| StorageError::io("copying", &old, e))?;
+            }
+        }
+        pool.driver
+            .fill_volume(&pool.place, staged, &VolumeSource::Empty, watch)
+    })?;
+    let filled = Access::begin(pool, to).and_then(|target| {
+        let progress = &mut |bytes| watch.advance(bytes);
+        copy_tree(
+            access.rootfs(),
+            target.rootfs(),
+            CopyOptions {
+                progress,
+                reflink: true,
+            },
+        )?;
+        Ok(())
+    });
+    if let Err(error) = filled {
+        let removal = pool.take_away(to)?;
+        pool.remove_behind(removal);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// The instance's link beneath LXD_DIR.
+fn link(place: &Place, volume: &Volume) -> Result<(), StorageError> {
+    let Some((link, target)) = volume.link() else {
+        return Ok(());
+    };
+    let (link, target) = (place.lxd_dir.join(link), place.root().join(target));
+    if fs::read_link(&link).is_ok_and(|found| found == target) {
+        return Ok(());
+    }
+    if let Some(parent) = link.parent() {
+        crate::drivers::make_parent(parent)?;
+    }
+    match fs::remove_file(&link) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(StorageError::io("replacing", &link, e));
+        }
+        _ => {}
+    }
+    symlink(&target, &link).map_err(|e| StorageError::io("linking", &link, e))
+}
+
+/// Removes the link, unless it leads to something that is still there.
+fn unlink(place: &Place, volume: &Volume) -> Result<(), StorageError> {
+    let Some((link, target)) = volume.link() else {
+        return Ok(());
+    };
+    if place.root().join(target).symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let link = place.lxd_dir.join(link);
+    match fs::remove_file(&link) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io("removing", &link, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Renames a directory to a name that must be free.
+fn rename_new(from: &Path, to: &Path) -> Result<(), StorageError> {
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)
+        .map_err(|e| StorageError::io("renaming to", to, e))
+}
+
+/// Detaches whatever else is mounted in a directory that is about to go.
+fn mount_free(directory: &Path) -> Result<(), StorageError> {
+    let (_, failures) = mount::detach_beneath(directory);
+    StorageError::collect(failures.into_iter().map(StorageError::from).collect())
+}
