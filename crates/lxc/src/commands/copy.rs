@@ -1,0 +1,158 @@
+//! `lxc copy` and `lxc move` of instances on one server.
+
+use lxd_api::instance_snapshots::InstanceSnapshot;
+use lxd_api::instances::{Instance, InstanceSource, InstancesPost};
+use lxd_client::path;
+use serde_json::{Value, json};
+
+use super::launch::device_overrides;
+use crate::context::{Context, Resource};
+use crate::error::{Error, Result};
+use crate::render::print_line;
+
+/// What the progress of a copy is called.
+const TRANSFERRING: &str = "Transferring instance: ";
+
+/// `lxc copy`.
+pub(crate) async fn copy(cx: &Context) -> Result<()> {
+    let (source, target) = ends(cx)?;
+    let client = target.client.in_project(target_project(cx, &source)).on_target(cx.text("target"));
+    let mut post = described(cx, &source).await?;
+    overrides(cx, &mut post)?;
+    post.name.clone_from(&target.name);
+    post.ephemeral = cx.switch("ephemeral");
+    post.source = InstanceSource {
+        r#type: "copy".into(),
+        source: source.name.clone(),
+        project: source.client.project().into(),
+        instance_only: cx.switch("instance-only"),
+        container_only: cx.switch("instance-only"),
+        refresh: cx.switch("refresh"),
+        live: post.stateful && !cx.switch("stateless"),
+        allow_inconsistent: cx.switch("allow-inconsistent"),
+        ..InstanceSource::default()
+    };
+    let background = client.create_instance(&post).await?;
+    let ended = cx.wait(&background, TRANSFERRING).await?;
+    if target.name.is_empty() {
+        let resources = ended.unwrap_or_default().resources;
+        let url = resources.get("instances").and_then(|urls| urls.first()).cloned().unwrap_or_default();
+        let name = url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
+        print_line(&format!("Instance name is: {name}"))?;
+    }
+    Ok(())
+}
+
+/// `lxc move` within a server: a new name, another pool, project or cluster member.
+pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
+    let (source, target) = ends(cx)?;
+    let new = if target.name.is_empty() { &source.name } else { &target.name };
+    let stays = [cx.text("storage"), cx.text("target-project"), cx.text("target")].iter().all(|flag| flag.is_empty());
+    let same = stays && !["config", "device", "profile", "no-profiles", "instance-only"].iter().any(|flag| cx.given(flag));
+    if same && new == &source.name {
+        return Err(Error::message("Both source and target have the same name"));
+    }
+    if let Some((instance, snapshot)) = source.name.split_once('/') {
+        let new = new.split_once('/').filter(|(parent, _)| *parent == instance);
+        let (_, new) = new.ok_or_else(|| Error::message("Invalid new snapshot name, parent must be the same as source"))?;
+        let at = path(&["instances", instance, "snapshots", snapshot]);
+        let background = source.client.start(&at, &json!({ "name": new, "migration": false })).await?;
+        return cx.wait(&background, "").await.map(drop);
+    }
+    let mut body = json!({ "name": new });
+    if !same {
+        body["migration"] = Value::Bool(true);
+        body["live"] = Value::Bool(!cx.switch("stateless"));
+        body["instance_only"] = Value::Bool(cx.switch("instance-only"));
+        body["allow_inconsistent"] = Value::Bool(cx.switch("allow-inconsistent"));
+        for (key, flag) in [("pool", "storage"), ("project", "target-project")] {
+            if !cx.text(flag).is_empty() {
+                body[key] = cx.text(flag).into();
+            }
+        }
+    }
+    let client = source.client.on_target(cx.text("target"));
+    let background = client.start(&path(&["instances", &source.name]), &body).await?;
+    cx.wait(&background, TRANSFERRING).await.map(drop)
+}
+
+/// Source and target, which must be on one server.
+fn ends(cx: &Context) -> Result<(Resource, Resource)> {
+    let source = cx.resource(cx.argument(0))?;
+    if source.name.is_empty() {
+        return Err(Error::message("You must specify a source instance name"));
+    }
+    let target = match cx.arguments().get(1) {
+        Some(word) => cx.resource(word)?,
+        None => Resource { name: String::new(), ..cx.resource("")? },
+    };
+    if source.remote != target.remote {
+        return Err(Error::message("Copying and moving between servers is not available yet"));
+    }
+    Ok((source, target))
+}
+
+fn target_project<'a>(cx: &'a Context, source: &'a Resource) -> &'a str {
+    let wanted = cx.text("target-project");
+    if wanted.is_empty() { source.client.project() } else { wanted }
+}
+
+/// The source's description, without what belongs to it alone.
+async fn described(cx: &Context, source: &Resource) -> Result<InstancesPost> {
+    let (config, devices, profiles, stateful, description, architecture, kind) = match source.name.split_once('/') {
+        Some((instance, snapshot)) => {
+            let at = path(&["instances", instance, "snapshots", snapshot]);
+            let found: InstanceSnapshot = source.client.get(&at).await?;
+            let kind = source.client.instance(instance).await?.0.r#type;
+            (found.config, found.devices, found.profiles, found.stateful, String::new(), found.architecture, kind)
+        }
+        None => {
+            let found: Instance = source.client.instance(&source.name).await?.0;
+            let Instance { config, devices, profiles, stateful, description, architecture, r#type, .. } = found;
+            (config, devices, profiles, stateful, description, architecture, r#type)
+        }
+    };
+    let own = |key: &str| key.starts_with("volatile.") && key != "volatile.base_image" && key != "volatile.last_state.idmap";
+    let config = if cx.switch("refresh") { config } else { config.into_iter().filter(|(key, _)| !own(key)).collect() };
+    Ok(InstancesPost {
+        config,
+        devices,
+        profiles: Some(profiles),
+        stateful,
+        description,
+        architecture,
+        r#type: kind,
+        ..InstancesPost::default()
+    })
+}
+
+/// What the flags change of the copy.
+fn overrides(cx: &Context, post: &mut InstancesPost) -> Result<()> {
+    if cx.switch("no-profiles") {
+        post.profiles = Some(Vec::new());
+    } else if cx.given("profile") {
+        post.profiles = Some(cx.list("profile").to_vec());
+    }
+    for word in cx.list("config") {
+        let (key, value) =
+            word.split_once('=').ok_or_else(|| Error::message(format!("Bad key=value pair: {word:?}")))?;
+        post.config.insert(key.into(), value.into());
+    }
+    for (device, key, value) in device_overrides(cx.list("device"))? {
+        post.devices.entry(device).or_default().insert(key, value);
+    }
+    if !cx.text("storage").is_empty() {
+        let root = post.devices.values_mut().find(|device| {
+            device.get("type").is_some_and(|kind| kind == "disk") && device.get("path").is_some_and(|path| path == "/")
+        });
+        let pool = cx.text("storage").to_string();
+        match root {
+            Some(root) => drop(root.insert("pool".into(), pool)),
+            None => {
+                let root = [("type", "disk".to_string()), ("path", "/".into()), ("pool", pool)];
+                post.devices.insert("root".into(), root.map(|(key, value)| (key.into(), value)).into());
+            }
+        }
+    }
+    Ok(())
+}

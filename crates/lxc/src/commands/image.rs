@@ -1,0 +1,302 @@
+//! Commands about images.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use lxd_api::images::{Image, ImageAliasesEntry, ImageAliasesPost, ImagePut};
+use lxd_client::{Client, Etag, Upload, UploadPart, path};
+use lxd_model::yaml;
+use serde_json::json;
+
+use super::{image_alias, image_list, not_yet};
+use crate::context::{Context, Resource, read_stdin, stdin_is_terminal};
+use crate::edit::edit;
+use crate::error::{Error, Result};
+use crate::key_values::strict_pairs;
+use crate::progress::Progress;
+use crate::render::{bytes_decimal, print_line, print_yaml};
+
+/// Runs a command about images.
+pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
+    match path {
+        "image delete" => delete(cx).await,
+        "image edit" => edit_image(cx).await,
+        "image export" => export(cx).await,
+        "image get-property" => get_property(cx).await,
+        "image import" => import(cx).await,
+        "image info" => image_list::info(cx).await,
+        "image list" => image_list::list(cx).await,
+        "image refresh" => refresh(cx).await,
+        "image set-property" => {
+            change_properties(cx, |all| drop(all.insert(cx.argument(1).into(), cx.argument(2).into()))).await
+        }
+        "image show" => show(cx).await,
+        "image unset-property" => change_properties(cx, |all| drop(all.remove(cx.argument(1)))).await,
+        _ if path.starts_with("image alias ") => image_alias::run(cx, path).await,
+        _ => not_yet(),
+    }
+}
+
+/// The image that a word names: its alias is looked up first, else it is (the beginning of) a fingerprint.
+pub(super) async fn find(cx: &Context, word: &str) -> Result<(Resource, String)> {
+    let image = cx.resource(word)?;
+    if image.name.is_empty() {
+        return Err(Error::message("Image identifier missing"));
+    }
+    let fingerprint = fingerprint(&image.client, &image.name).await?;
+    Ok((image, fingerprint))
+}
+
+async fn fingerprint(client: &Client, name: &str) -> Result<String> {
+    let alias = client.get::<ImageAliasesEntry>(&path(&["images", "aliases", name])).await;
+    match alias {
+        Ok(alias) => Ok(alias.target),
+        Err(error) if error.is_not_found() => Ok(name.to_owned()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn delete(cx: &Context) -> Result<()> {
+    for word in cx.arguments() {
+        let (image, fingerprint) = find(cx, word).await?;
+        let deleted = image.client.delete(&path(&["images", &fingerprint])).await?;
+        cx.wait(&deleted, "").await?;
+    }
+    Ok(())
+}
+
+async fn show(cx: &Context) -> Result<()> {
+    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
+    let shown: Image = image.client.get(&path(&["images", &fingerprint])).await?;
+    print_yaml(&ImagePut::from(&shown))
+}
+
+async fn get_property(cx: &Context) -> Result<()> {
+    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
+    let shown: Image = image.client.get(&path(&["images", &fingerprint])).await?;
+    let value = shown.properties.get(cx.argument(1)).ok_or_else(|| Error::message("Property not found"))?;
+    print_line(value)
+}
+
+async fn change_properties(cx: &Context, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
+    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
+    let at = path(&["images", &fingerprint]);
+    let (shown, etag): (Image, Etag) = image.client.get_with_etag(&at).await?;
+    let mut put = ImagePut::from(&shown);
+    change(&mut put.properties);
+    Ok(image.client.replace(&at, &put, &etag).await?)
+}
+
+async fn edit_image(cx: &Context) -> Result<()> {
+    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
+    let at = path(&["images", &fingerprint]);
+    if !stdin_is_terminal() {
+        let put: ImagePut = yaml::from_str(&read_stdin()?)?;
+        return Ok(image.client.replace(&at, &put, &Etag::default()).await?);
+    }
+    let (shown, etag): (Image, Etag) = image.client.get_with_etag(&at).await?;
+    let explanation = "### The image as YAML. Lines that begin with # are left out.\n\n";
+    edit(&format!("{explanation}{}", yaml::to_string(&ImagePut::from(&shown))?), async |text| {
+        let put: ImagePut = yaml::from_str(text)?;
+        Ok(image.client.replace(&at, &put, &etag).await?)
+    })
+    .await
+}
+
+async fn refresh(cx: &Context) -> Result<()> {
+    for word in cx.arguments() {
+        let (image, fingerprint) = find(cx, word).await?;
+        let refreshed = image.client.start(&path(&["images", &fingerprint, "refresh"]), &json!({})).await?;
+        let ended = cx.wait(&refreshed, "Refreshing the image: ").await?;
+        let is_new = ended.is_some_and(|operation| operation.metadata["refreshed"] == true);
+        print_line(if is_new { "Image refreshed successfully!" } else { "Image already up to date." })?;
+    }
+    Ok(())
+}
+
+/// What is to be imported, and where.
+struct Import {
+    first: String,
+    rootfs: Option<PathBuf>,
+    client: Client,
+    properties: BTreeMap<String, String>,
+}
+
+/// Tells file, rootfs, remote and properties apart.
+fn what_to_import(cx: &Context) -> Result<Import> {
+    let (mut files, mut remote, mut properties) = (Vec::new(), "", Vec::new());
+    for word in cx.arguments() {
+        if let Some((name, "")) = word.split_once(':')
+            && cx.config.remotes().contains_key(name)
+        {
+            remote = word;
+        } else if word.contains('=') && !Path::new(word).exists() {
+            properties.push(word.clone());
+        } else {
+            files.push(word.clone());
+        }
+    }
+    let mut files = files.into_iter();
+    let first = files.next().ok_or(Error::Count)?;
+    let rootfs = files.next().map(PathBuf::from);
+    let client = cx.resource(remote)?.client;
+    Ok(Import { first, rootfs, client, properties: strict_pairs(&properties)? })
+}
+
+async fn import(cx: &Context) -> Result<()> {
+    let import = what_to_import(cx)?;
+    if import.first.starts_with("http://") {
+        return Err(Error::message("Only https:// is supported for remote image import"));
+    }
+    let background = if import.first.starts_with("https://") {
+        let source = json!({
+            "public": cx.switch("public"),
+            "properties": import.properties,
+            "source": {"type": "url", "mode": "pull", "url": import.first, "protocol": "direct"},
+        });
+        import.client.start(&path(&["images"]), &source).await?
+    } else {
+        send(cx, &import).await?
+    };
+    let ended = cx.wait(&background, "Transferring image: ").await?;
+    let ended = ended.or_else(|| background.operation().cloned()).unwrap_or_default();
+    let fingerprint = ended.metadata["fingerprint"].as_str().unwrap_or_default().to_owned();
+    print_line(&format!("Image imported with fingerprint: {fingerprint}"))?;
+    give_aliases(cx, &import.client, &fingerprint).await
+}
+
+/// Gives the image the aliases of the command line, taking them from other images.
+async fn give_aliases(cx: &Context, client: &Client, fingerprint: &str) -> Result<()> {
+    for name in cx.list("alias") {
+        let at = path(&["images", "aliases", name]);
+        if client.get::<ImageAliasesEntry>(&at).await.is_ok() {
+            client.remove(&at).await?;
+        }
+        let alias = ImageAliasesPost {
+            name: name.clone(),
+            target: fingerprint.to_owned(),
+            ..ImageAliasesPost::default()
+        };
+        client.create(&path(&["images", "aliases"]), &alias).await?;
+    }
+    Ok(())
+}
+
+async fn send(cx: &Context, import: &Import) -> Result<lxd_client::Background> {
+    let first = PathBuf::from(&import.first);
+    let meta = std::fs::metadata(&first).map_err(|source| opening(&first, &source))?;
+    let packed = if meta.is_dir() { Some(pack(&first)?) } else { None };
+    let file = packed.as_ref().map_or(first.as_path(), |packed| packed.path());
+    let upload = match &import.rootfs {
+        None => Upload::file(file).await?,
+        Some(rootfs) => {
+            std::fs::metadata(rootfs).map_err(|source| opening(rootfs, &source))?;
+            let part = |name, path: &Path| UploadPart { name, path: path.to_owned() };
+            Upload::files(&[part("metadata", file), part("rootfs", rootfs)]).await?
+        }
+    };
+    let name = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut upload = upload.header("x-lxd-filename", &name)?;
+    if cx.switch("public") {
+        upload = upload.header("x-lxd-public", "true")?;
+    }
+    if !import.properties.is_empty() {
+        let pairs: Vec<String> =
+            import.properties.iter().map(|(key, value)| format!("{}={}", escaped(key), escaped(value))).collect();
+        upload = upload.header("x-lxd-properties", &pairs.join("&"))?;
+    }
+    upload_with_progress(cx, &import.client, upload).await
+}
+
+/// Sends an upload and shows how much of it has gone.
+async fn upload_with_progress(cx: &Context, client: &Client, upload: Upload) -> Result<lxd_client::Background> {
+    let mut progress = Progress::new(cx.is_quiet(), "Transferring image: ");
+    let (total, sent, began) = (upload.length(), upload.counter(), Instant::now());
+    let at = path(&["images"]);
+    let mut sending = std::pin::pin!(client.upload(&at, upload));
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            done = &mut sending => {
+                progress.done("");
+                return Ok(done?);
+            }
+            _ = tick.tick() => progress.update(&share(sent.load(Ordering::Relaxed), total, began)),
+        }
+    }
+}
+
+/// How much of a whole is done, and how quickly: `57% (12.31MB/s)`.
+fn share(done: u64, total: u64, began: Instant) -> String {
+    let percent = (done * 100).checked_div(total).unwrap_or(100);
+    let micros = began.elapsed().as_micros().max(1);
+    let speed = i64::try_from(u128::from(done) * 1_000_000 / micros).unwrap_or(i64::MAX);
+    format!("{percent}% ({}/s)", bytes_decimal(speed, 2))
+}
+
+fn opening(path: &Path, source: &std::io::Error) -> Error {
+    let reason = source.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
+    Error::message(format!("open {}: {reason}", path.display()))
+}
+
+/// Packs a folder as an image.
+#[expect(clippy::disallowed_methods, reason = "the client has no lxd-sys; tar is asked once")]
+fn pack(folder: &Path) -> Result<tempfile::NamedTempFile> {
+    let failed = |source| Error::Terminal { doing: "Failed to pack the folder", source };
+    let file = tempfile::Builder::new().prefix("lxd_image_").suffix(".tar.xz").tempfile().map_err(failed)?;
+    let status = std::process::Command::new("tar")
+        .args(["-C"])
+        .arg(folder)
+        .args(["--numeric-owner", "--restrict", "--force-local", "--xattrs", "-cJf"])
+        .arg(file.path())
+        .args(["metadata.yaml", "rootfs", "templates"].iter().filter(|name| folder.join(name).exists()))
+        .status()
+        .map_err(failed)?;
+    if status.success() { Ok(file) } else { Err(Error::message(format!("tar: {status}"))) }
+}
+
+/// Text as a value of a query string.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
+            b' ' => out.push('+'),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+async fn export(cx: &Context) -> Result<()> {
+    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
+    // The full fingerprint names the files.
+    let shown: Image = image.client.get(&path(&["images", &fingerprint])).await?;
+    let target = cx.argument(1);
+    let (folder, base) = match target {
+        "" => (PathBuf::from("."), None),
+        target if Path::new(target).is_dir() => (PathBuf::from(target), None),
+        target => {
+            let target = Path::new(target);
+            let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let base = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (folder.unwrap_or(Path::new(".")).to_owned(), Some(base))
+        }
+    };
+    let name_of = move |called: &str, is_rootfs: bool| match &base {
+        None => called.to_owned(),
+        Some(base) => {
+            let ending = called.split_once('.').map_or(String::new(), |(_, ending)| format!(".{ending}"));
+            let middle = if is_rootfs && !ending.starts_with(".root") { ".root" } else { "" };
+            format!("{base}{middle}{ending}")
+        }
+    };
+    let mut progress = Progress::new(cx.is_quiet(), "Exporting the image: ");
+    let (total, began) = (u64::try_from(shown.size).unwrap_or(0), Instant::now());
+    let mut counted = |bytes: u64| progress.update(&share(bytes, total, began));
+    image.client.export_image(&shown.fingerprint, &folder, &name_of, &mut counted).await?;
+    progress.done("Image exported successfully!");
+    Ok(())
+}
