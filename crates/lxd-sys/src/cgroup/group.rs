@@ -92,6 +92,14 @@ impl Group {
         usage
     }
 
+    /// The text of one file.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::Read`].
+    pub fn read(&self, controller: &'static str, file: &str) -> Result<String, Error> {
+        get(&self.folder(controller).ok_or(Error::Missing { controller })?.join(file))
+    }
+
     /// Writes one value.
     ///
     /// # Errors
