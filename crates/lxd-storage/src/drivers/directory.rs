@@ -186,16 +186,18 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StorageError>
 }
 
 fn undo(root: &Path, existed: bool) {
-    if mount::is_mountpoint(root) {
-        if let Err(error) = path::remove_contents(root)
-            .map_err(StorageError::from)
-            .and_then(|()| Ok(mount::detach(root)?))
-        {
-            tracing::warn!(%error, "Undoing the creation of a pool");
-            return;
+    let undone = || -> Result<(), StorageError> {
+        if mount::is_mountpoint(root) {
+            path::remove_contents(root)?;
+            mount::detach(root)?;
         }
-    }
-    if !existed && let Err(error) = path::remove_tree(root) {
+        if existed {
+            Ok(())
+        } else {
+            Ok(path::remove_tree(root)?)
+        }
+    };
+    if let Err(error) = undone() {
         tracing::warn!(%error, "Undoing the creation of a pool");
     }
 }

@@ -65,6 +65,17 @@ impl Place {
         self.root().join(volume.relative_path())
     }
 
+    /// Where an idmapped root is mounted for its container. The volume's own directory (mode 0100, owner 0) can't be entered by the
+    /// root of a user namespace, and liblxc resolves the path inside of it.
+    pub fn entrance(&self, volume: &Volume) -> PathBuf {
+        self.entrances().join(&volume.name)
+    }
+
+    /// The directory of all of them: `roots/POOL`.
+    pub(crate) fn entrances(&self) -> PathBuf {
+        self.lxd_dir.join("roots").join(&self.name)
+    }
+
     pub(crate) fn staging(&self) -> PathBuf {
         self.root().join(STAGING)
     }
@@ -106,7 +117,7 @@ pub enum VolumeSource {
 /// A root file system that is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mounted {
-    /// Where it is.
+    /// Where the container finds it: [`Place::entrance`] if ids are mapped, else `rootfs` in the volume.
     pub rootfs: PathBuf,
     /// Whether ids are mapped by the mount. If not, and a map was asked for, files must be shifted on disk.
     pub mapped: bool,
@@ -188,6 +199,26 @@ pub fn load(name: &str) -> Result<Arc<dyn Driver>, StorageError> {
 /// All drivers that work on this host, for `GET /1.0`.
 pub fn supported() -> [&'static DriverInfo; 2] {
     [&dir::INFO, &overlay::INFO]
+}
+
+/// Makes the mount point of [`Place::entrance`].
+fn make_entrance(place: &Place, volume: &Volume) -> Result<PathBuf, StorageError> {
+    let entrance = place.entrance(volume);
+    let pool = place.entrances();
+    make_parent(&place.lxd_dir.join("roots"))?;
+    make_parent(&pool)?;
+    make_parent(&entrance)?;
+    Ok(entrance)
+}
+
+/// Unmounts and removes it; not being there is fine.
+fn remove_entrance(place: &Place, volume: &Volume) -> Result<(), StorageError> {
+    let entrance = place.entrance(volume);
+    lxd_sys::mount::detach(&entrance)?;
+    match std::fs::remove_dir(&entrance) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io("removing", &entrance, e)),
+        _ => Ok(()),
+    }
 }
 
 /// A directory that instances' paths lead through.

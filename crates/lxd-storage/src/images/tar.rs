@@ -25,6 +25,9 @@ pub enum Acl {
     Default,
 }
 
+/// Keys and values of an extended header.
+type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -76,7 +79,7 @@ pub struct Members<R> {
     reader: R,
     data: u64,
     padding: u64,
-    global: Vec<(Vec<u8>, Vec<u8>)>,
+    global: Records,
     last: String,
 }
 
@@ -85,7 +88,7 @@ pub struct Members<R> {
 struct Extensions {
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    records: Records,
 }
 
 impl Extensions {
@@ -449,7 +452,7 @@ impl<R: Read> Members<R> {
         Ok(bytes)
     }
 
-    fn records(&mut self, size: u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ImageError> {
+    fn records(&mut self, size: u64) -> Result<Records, ImageError> {
         let bytes = self.extension(size)?;
         pax_records(&bytes).ok_or_else(|| {
             self.corrupt(io::Error::new(
@@ -477,7 +480,7 @@ impl<R: Read> Members<R> {
 }
 
 /// Lines of "LENGTH KEY=VALUE\n", where the length counts the whole line.
-fn pax_records(mut bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+fn pax_records(mut bytes: &[u8]) -> Option<Records> {
     let mut records = Vec::new();
     while !bytes.is_empty() && bytes.first() != Some(&0) {
         let space = bytes.iter().take(20).position(|b| *b == b' ')?;

@@ -275,19 +275,29 @@ impl Inner {
         let mut cleaned = Cleaned::default();
         let mut errors: Vec<StorageError> = Vec::new();
         let root = self.place.root();
+        let entrances = self.place.entrances();
         let kept: Vec<PathBuf> = running
             .iter()
-            .map(|volume| self.place.volume(volume).join("rootfs"))
+            .flat_map(|volume| {
+                [
+                    self.place.volume(volume).join("rootfs"),
+                    self.place.entrance(volume),
+                ]
+            })
             .collect();
-        let foreign = |target: &Path| target == root || kept.iter().any(|rootfs| target.starts_with(rootfs));
-        for mounted in mount::mounts_beneath(&root)?
-            .iter()
-            .rev()
-            .filter(|mounted| !foreign(&mounted.target))
-        {
+        let wanted = |target: &Path| target == root || kept.iter().any(|rootfs| target.starts_with(rootfs));
+        let mut mounts = mount::mounts_beneath(&root)?;
+        mounts.extend(mount::mounts_beneath(&entrances)?);
+        for mounted in mounts.iter().rev().filter(|mounted| !wanted(&mounted.target)) {
             match mount::detach(&mounted.target) {
                 Ok(()) => cleaned.mounts += 1,
                 Err(e) => errors.push(e.into()),
+            }
+        }
+        if let Ok(entries) = fs::read_dir(&entrances) {
+            for entry in entries.flatten() {
+                // Mount points in use are busy and stay.
+                let _ = fs::remove_dir(entry.path());
             }
         }
         let staging = self.place.staging();

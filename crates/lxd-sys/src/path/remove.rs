@@ -77,7 +77,7 @@ impl Remover<'_> {
             let before = self.moved;
             rustix::fs::seek(self.top, rustix::fs::SeekFrom::Start(0))
                 .map_err(|e| PathError::call("listing", self.path, e))?;
-            self.directory(self.top, &self.path.to_path_buf(), 0)?;
+            self.directory(self.top, self.path, 0)?;
             if self.moved == before {
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! Roots of `dir` volumes: the directory itself, or an idmapped mount of it upon itself.
+//! Roots of `dir` volumes: the directory itself, or an idmapped mount of it elsewhere.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use lxd_sys::mount::{self, BindOptions};
 use lxd_sys::userns::{self, IdMap};
 
 use super::Dir;
-use crate::drivers::{Mounted, Place};
+use crate::drivers::{Mounted, Place, make_entrance, remove_entrance};
 use crate::error::StorageError;
 use crate::volume::Volume;
 
@@ -25,23 +25,27 @@ pub(super) fn mount(
         });
     };
     let userns = driver.maps.userns(ids)?;
+    let entrance = make_entrance(place, volume)?;
     mount::bind(
         &rootfs,
-        &rootfs,
+        &entrance,
         BindOptions {
             userns: Some(userns.as_fd()),
             ..Default::default()
         },
     )?;
-    Ok(Mounted { rootfs, mapped: true })
+    Ok(Mounted {
+        rootfs: entrance,
+        mapped: true,
+    })
 }
 
 pub(super) fn unmount(place: &Place, volume: &Volume) -> Result<(), StorageError> {
-    Ok(mount::detach(&rootfs(place, volume))?)
+    remove_entrance(place, volume)
 }
 
 pub(super) fn is_mounted(place: &Place, volume: &Volume) -> bool {
-    mount::is_mountpoint(&rootfs(place, volume))
+    mount::is_mountpoint(&place.entrance(volume))
 }
 
 fn rootfs(place: &Place, volume: &Volume) -> PathBuf {

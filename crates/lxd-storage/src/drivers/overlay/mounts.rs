@@ -3,12 +3,12 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use lxd_sys::mount::{self, OverlayMaps};
+use lxd_sys::mount::{self, BindOptions, OverlayMaps};
 use lxd_sys::userns::{self, IdMap};
 
 use super::{Overlay, images};
 use crate::drivers::directory::make_directory;
-use crate::drivers::{Mounted, Place};
+use crate::drivers::{Mounted, Place, make_entrance, remove_entrance};
 use crate::error::StorageError;
 use crate::volume::Volume;
 
@@ -72,14 +72,28 @@ pub(super) fn mount(
         }),
     }
     .mount(&rootfs)?;
-    Ok(Mounted {
-        rootfs,
-        mapped: ids.is_some(),
-    })
+    if ids.is_none() {
+        return Ok(Mounted {
+            rootfs,
+            mapped: false,
+        });
+    }
+    let entered = make_entrance(place, volume).and_then(|entrance| {
+        mount::bind(&rootfs, &entrance, BindOptions::default())?;
+        Ok(entrance)
+    });
+    match entered {
+        Ok(rootfs) => Ok(Mounted { rootfs, mapped: true }),
+        Err(error) => {
+            unmount(place, volume)?;
+            Err(error)
+        }
+    }
 }
 
 pub(super) fn unmount(place: &Place, volume: &Volume) -> Result<(), StorageError> {
     let directory = place.volume(volume);
+    remove_entrance(place, volume)?;
     mount::detach(&directory.join("rootfs"))?;
     Ok(mount::detach(&directory.join(STATE).join(SCRATCH))?)
 }
