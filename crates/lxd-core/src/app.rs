@@ -1,16 +1,26 @@
 //! The daemon's wiring, in one place: what exists once, how it starts and stops.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lxd_db::cluster::{Cluster, Options as ClusterOptions};
+use lxd_db::node::Node;
+use parking_lot::RwLock;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificates::{ServerCertificate, TrustList};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Context as _, Error, Result};
 use crate::events::Hub;
-use crate::operations::{self, Faults, Journal, MemoryJournal, Operations, Works};
+use crate::operations::{self, Faults, Journal, Operations, Works};
 use crate::paths::Paths;
+use crate::profiles::ProfileUsers;
+use crate::server::ServerConfig;
+use crate::server::facts::Facts;
 
 /// What the daemon is started with.
 pub struct StartOptions {
@@ -28,6 +38,12 @@ pub struct App {
     pub paths: Paths,
     /// What time it is.
     pub clock: Clock,
+    /// What is true of this machine.
+    pub facts: Facts,
+    /// This member's database.
+    pub node: Node,
+    /// The database that all members share.
+    pub cluster: Cluster,
     /// The events stream.
     pub events: Arc<Hub>,
     /// Background work.
@@ -38,6 +54,14 @@ pub struct App {
     pub works: Works,
     /// Faults on purpose.
     pub faults: Faults,
+    /// The server's configuration, and who wants to hear of its changes.
+    pub config: ServerConfig,
+    /// The server's certificate; replaced as a whole.
+    pub certificate: RwLock<Arc<ServerCertificate>>,
+    /// Who is trusted, as the database says.
+    pub trust: TrustList,
+    /// Who must follow when a profile changes.
+    pub profile_users: RwLock<Option<Arc<dyn ProfileUsers>>>,
     /// Ends when the daemon stops.
     pub shutdown: CancellationToken,
 }
@@ -52,30 +76,120 @@ fn works() -> Works {
 }
 
 impl App {
-    /// Starts everything but the listeners: directories, databases, recovery of what was left half done, adoption of
-    /// what runs.
+    /// Starts everything but the listeners: directories, databases, recovery of what was left half done.
     ///
     /// # Errors
     /// What could not be started.
     pub async fn start(options: StartOptions) -> Result<Arc<Self>> {
-        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::default());
+        let paths = Paths::new(options.dir);
+        let made = paths.clone();
+        blocking(move || make_directories(&made)).await?;
+        let (facts, node, cluster, certificate) = tokio::try_join!(
+            gather(&paths),
+            open_node(&paths),
+            open_cluster(&paths),
+            load_certificate(&paths),
+        )?;
+        let (config, trust) =
+            tokio::try_join!(ServerConfig::load(&node, &cluster), TrustList::load(&cluster))?;
+        let journal: Arc<dyn Journal> = Arc::new(node.clone());
         let app = Arc::new(Self {
-            paths: Paths::new(options.dir),
+            paths,
             clock: Clock::system(),
+            facts,
+            node,
+            cluster,
             operations: Operations::new(Arc::clone(&options.events), Arc::clone(&journal)),
             events: options.events,
             journal,
             works: works(),
             faults: options.faults,
+            config,
+            certificate: RwLock::new(Arc::new(certificate)),
+            trust,
+            profile_users: RwLock::default(),
             shutdown: CancellationToken::new(),
         });
         operations::recover(&app).await?;
         Ok(app)
     }
 
-    /// Ends everything: no new operations, the running ones finish or (after the given time) are cancelled.
+    /// Ends everything: no new operations, the running ones finish or (after the given time) are cancelled, the
+    /// databases are written out.
     pub async fn stop(&self, patience: Duration) {
         self.operations.stop(patience).await;
         self.shutdown.cancel();
+        if let Err(error) = self.cluster.close().await {
+            tracing::error!(err = error.chain(), "Failed closing the cluster database");
+        }
     }
+
+    /// The name of this server: the cluster member's, or the host's when it is alone.
+    pub fn server_name(&self) -> &str {
+        &self.facts.host_name
+    }
+
+    /// The server's certificate as it is now.
+    pub fn server_certificate(&self) -> Arc<ServerCertificate> {
+        Arc::clone(&self.certificate.read())
+    }
+}
+
+async fn gather(paths: &Paths) -> Result<Facts> {
+    let root = paths.root().to_owned();
+    blocking(move || Ok(Facts::gather(&root))).await
+}
+
+async fn open_node(paths: &Paths) -> Result<Node> {
+    Node::open(&paths.database())
+        .await
+        .context("Failed opening the node database")
+}
+
+async fn open_cluster(paths: &Paths) -> Result<Cluster> {
+    let extensions = i64::try_from(lxd_api::extensions::EXTENSIONS.len()).unwrap_or(i64::MAX);
+    let options = ClusterOptions::standalone(paths.database(), extensions);
+    Cluster::open(options)
+        .await
+        .context("Failed opening the cluster database")
+}
+
+async fn load_certificate(paths: &Paths) -> Result<ServerCertificate> {
+    let paths = paths.clone();
+    blocking(move || {
+        let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        ServerCertificate::load_or_make(&paths, &host_name)
+    })
+    .await
+}
+
+/// Runs what may wait for the disk where it holds nobody up.
+pub(crate) async fn blocking<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::internal("A blocking call died").because(error)))
+}
+
+/// Makes what is missing, and sets the modes that instances and the group rely on.
+fn make_directories(paths: &Paths) -> Result<()> {
+    for (path, mode) in paths.directories() {
+        make_directory(&path, mode)
+            .map_err(|error| Error::internal(format!("Failed making {}", path.display())).because(error))?;
+    }
+    Ok(())
+}
+
+fn make_directory(path: &Path, mode: u32) -> std::io::Result<()> {
+    if !path.is_dir() {
+        fs::create_dir_all(path)?;
+    }
+    let present = fs::metadata(path)?.permissions().mode() & 0o7777;
+    if present != mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
 }

@@ -75,6 +75,12 @@ impl Error {
         }
     }
 
+    /// A refusal that the reference answers with its status for internal errors, although the request is to blame: a
+    /// profile in use, a name that is taken. Clients that look at the status expect that.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
     /// The same error with what caused it.
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
@@ -133,6 +139,12 @@ impl StdError for Error {
 
 impl From<lxd_model::Invalid> for Error {
     fn from(error: lxd_model::Invalid) -> Self {
+        Self::from_source(error.kind(), error)
+    }
+}
+
+impl From<lxd_db::Error> for Error {
+    fn from(error: lxd_db::Error) -> Self {
         Self::from_source(error.kind(), error)
     }
 }

@@ -25,8 +25,13 @@ pub mod events;
 pub mod operations;
 pub mod patch;
 pub mod paths;
+pub mod profiles;
+pub mod projects;
 pub mod server;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod urls;
+pub mod warnings;
 
 pub use app::{App, StartOptions};
 pub use ctx::{Caller, Ctx, DEFAULT_PROJECT};

@@ -64,12 +64,15 @@ mod tests {
             ..ProfilePut::default()
         };
         let after = merge(&current, json!({"config": {"a": "", "c": "3"}, "devices": null})).unwrap();
-        assert_eq!(after.config.into_iter().collect::<Vec<_>>(), [
-            ("b".to_owned(), "2".to_owned()),
-            ("c".to_owned(), "3".to_owned())
-        ]);
+        assert_eq!(
+            after.config.into_iter().collect::<Vec<_>>(),
+            [("b".to_owned(), "2".to_owned()), ("c".to_owned(), "3".to_owned())]
+        );
         assert_eq!(after.description, "text");
-        assert_eq!(merge(&current, json!({"description": ""})).unwrap().description, "");
+        assert_eq!(
+            merge(&current, json!({"description": ""})).unwrap().description,
+            ""
+        );
         assert!(merge(&current, json!([])).is_err());
         let wrong = merge(&current, json!({"description": 1})).unwrap_err();
         assert_eq!(wrong.kind(), lxd_model::ErrorKind::BadRequest);

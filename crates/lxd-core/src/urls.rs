@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use lxd_db::cluster::used_by::User;
+
 use crate::ctx::DEFAULT_PROJECT;
 
 /// The URL of an object: `/1.0/` and the escaped parts, with `?project=` unless it is the default one.
@@ -27,6 +29,41 @@ pub fn plain(parts: &[&str]) -> String {
         escape(part, b"$&+:=@", "%20", &mut url);
     }
     url
+}
+
+/// The URL of what uses something, for `used_by` lists.
+pub fn user(user: &User) -> String {
+    match user {
+        User::Instance { project, name } => object(project, &["instances", name]),
+        User::InstanceSnapshot {
+            project,
+            instance,
+            name,
+        } => object(project, &["instances", instance, "snapshots", name]),
+        User::Profile { project, name } => object(project, &["profiles", name]),
+        User::Image { project, fingerprint } => object(project, &["images", fingerprint]),
+        User::Network { project, name } => object(project, &["networks", name]),
+        User::StorageVolume { project, pool, name } => {
+            object(project, &["storage-pools", pool, "volumes", "custom", name])
+        }
+        User::StorageVolumeSnapshot {
+            project,
+            pool,
+            volume,
+            name,
+        } => object(
+            project,
+            &[
+                "storage-pools",
+                pool,
+                "volumes",
+                "custom",
+                volume,
+                "snapshots",
+                name,
+            ],
+        ),
+    }
 }
 
 /// Text as a value of a query string.

@@ -50,9 +50,14 @@ impl ServerCertificate {
 
     fn load(certificate: &Path, key: &Path) -> Result<Self> {
         let (certificate_pem, key_pem) = (read(certificate)?, read(key)?);
-        let der = x509::from_pem(&certificate_pem)
-            .map_err(|error| Error::internal(format!("Failed loading {}", certificate.display())).because(error))?;
-        Ok(Self { fingerprint: x509::fingerprint(&der), certificate_pem, key_pem })
+        let der = x509::from_pem(&certificate_pem).map_err(|error| {
+            Error::internal(format!("Failed loading {}", certificate.display())).because(error)
+        })?;
+        Ok(Self {
+            fingerprint: x509::fingerprint(&der),
+            certificate_pem,
+            key_pem,
+        })
     }
 }
 
@@ -68,15 +73,26 @@ fn make(host_name: &str, now: Timestamp) -> Result<(String, String)> {
     if let Ok(dns) = host_name.try_into() {
         params.subject_alt_names.push(SanType::DnsName(dns));
     }
-    params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-    params.subject_alt_names.push(SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)));
+    params
+        .subject_alt_names
+        .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    params
+        .subject_alt_names
+        .push(SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)));
     params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+    ];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let today = TimeZone::UTC.to_datetime(now).date();
     let end = today.checked_add(10.years()).unwrap_or(today);
     let day = |date: Date| {
-        rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
+        rcgen::date_time_ymd(
+            date.year().into(),
+            date.month().unsigned_abs(),
+            date.day().unsigned_abs(),
+        )
     };
     params.not_before = day(today);
     params.not_after = day(end);
@@ -93,8 +109,12 @@ fn read(path: &Path) -> Result<String> {
 fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let partial = PathBuf::from(format!("{}.new", path.display()));
     let written = || -> std::io::Result<()> {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&partial)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&partial)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&partial, path)
@@ -131,6 +151,10 @@ mod tests {
         let paths = Paths::new(dir.path());
         fs::write(paths.server_key(), "half").unwrap();
         ServerCertificate::load_or_make(&paths, "host1").unwrap();
-        assert!(fs::read_to_string(paths.server_key()).unwrap().contains("PRIVATE KEY"));
+        assert!(
+            fs::read_to_string(paths.server_key())
+                .unwrap()
+                .contains("PRIVATE KEY")
+        );
     }
 }

@@ -20,6 +20,7 @@ pub struct About {
     /// Whether the API shows it; work inside a request is recorded, too, but not shown.
     pub shown: bool,
     /// What it does.
+    #[serde(with = "kind_by_number")]
     pub kind: Option<Kind>,
     /// Its project; empty for none.
     pub project: String,
@@ -40,6 +41,21 @@ impl About {
             location: "none".into(),
             ..Wire::default()
         }
+    }
+}
+
+/// A kind is recorded as its number.
+mod kind_by_number {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Kind;
+
+    pub(super) fn serialize<S: Serializer>(kind: &Option<Kind>, to: S) -> Result<S::Ok, S::Error> {
+        kind.map(Kind::id).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Kind>, D::Error> {
+        Ok(Option::deserialize(from)?.and_then(Kind::from_id))
     }
 }
 
@@ -67,8 +83,10 @@ pub struct Record {
     pub about: About,
     /// The last step that was recorded, which may have run, run half, or not run.
     pub step: usize,
-    /// The work's state before that step, as JSON.
-    pub state: String,
+    /// The names of all steps, for people who look.
+    pub steps: Vec<String>,
+    /// The work's state before that step.
+    pub state: Value,
     /// When it was made.
     pub created_at: Timestamp,
     /// How it ended; `None` while it runs, or if the daemon died.
@@ -96,7 +114,7 @@ pub trait Journal: Send + Sync {
     fn insert<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<()>>;
 
     /// Notes the next step and the state before it.
-    fn advance<'a>(&'a self, id: &'a str, step: usize, state: &'a str) -> BoxFuture<'a, Result<()>>;
+    fn advance<'a>(&'a self, id: &'a str, step: usize, state: &'a Value) -> BoxFuture<'a, Result<()>>;
 
     /// Notes the end.
     fn finish<'a>(&'a self, id: &'a str, outcome: &'a Outcome) -> BoxFuture<'a, Result<()>>;
@@ -133,11 +151,11 @@ impl Journal for MemoryJournal {
         })
     }
 
-    fn advance<'a>(&'a self, id: &'a str, step: usize, state: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn advance<'a>(&'a self, id: &'a str, step: usize, state: &'a Value) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.change(id, |record| {
                 record.step = step;
-                record.state = state.into();
+                record.state = state.clone();
             })
         })
     }

@@ -16,7 +16,7 @@
 
 mod faults;
 mod journal;
-mod kind;
+mod node;
 mod operation;
 mod progress;
 mod recover;
@@ -42,7 +42,7 @@ use subtle::ConstantTimeEq;
 
 pub use faults::{FaultPoint, Faults, Verdict, When};
 pub use journal::{About, Journal, MemoryJournal, Outcome, Record};
-pub use kind::Kind;
+pub use lxd_model::operations::OperationType as Kind;
 pub use operation::{Operation, Options};
 pub use progress::Progress;
 pub use recover::{Works, recover};

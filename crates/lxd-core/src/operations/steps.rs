@@ -182,6 +182,7 @@ async fn run_recorded<W: Work>(task: &Task, work: W) -> Result<W> {
         work: W::KIND.into(),
         about: task.operation.about().clone(),
         step: 0,
+        steps: W::steps().iter().map(|step| step.name.to_owned()).collect(),
         state: encode(&work)?,
         created_at: task.app.clock.now(),
         outcome: None,
@@ -305,14 +306,14 @@ async fn guarded(step: &'static str, future: BoxFuture<'_, Result<()>>) -> Resul
         .unwrap_or_else(|_| Err(Error::internal(format!("Step {step:?} panicked"))))
 }
 
-fn encode<W: Work>(work: &W) -> Result<String> {
-    serde_json::to_string(work)
+fn encode<W: Work>(work: &W) -> Result<serde_json::Value> {
+    serde_json::to_value(work)
         .map_err(|error| Error::internal(format!("Failed encoding the state of {}", W::KIND)).because(error))
 }
 
 /// Finishes or undoes a work that an earlier daemon left half done.
 pub(super) async fn resume<W: Work>(task: &Task, record: &Record) -> Result<()> {
-    let work: W = serde_json::from_str(&record.state).map_err(|error| {
+    let work = W::deserialize(&record.state).map_err(|error| {
         Error::internal(format!("Failed decoding the state of {}", W::KIND)).because(error)
     })?;
     let mut recorded = Recorded {

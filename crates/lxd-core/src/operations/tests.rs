@@ -6,31 +6,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::*;
-use crate::app::{App, StartOptions};
 use crate::ctx::Caller;
 use crate::events::{EventType, Wanted};
-
-/// A daemon in an empty directory.
-async fn app() -> (Arc<App>, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let options = StartOptions {
-        dir: dir.path().into(),
-        events: Hub::new(),
-        faults: Faults::none(),
-    };
-    (App::start(options).await.unwrap(), dir)
-}
+use crate::testing::{TestApp, root};
 
 fn ctx() -> Ctx {
-    Ctx::new(Caller::Unix {
-        uid: 0,
-        username: "root".into(),
-    })
+    root()
 }
 
 #[tokio::test]
 async fn a_task_is_listed_by_its_state_and_waited_for() {
-    let (app, _dir) = app().await;
+    let app = TestApp::start().await;
     let (go, gate) = tokio::sync::oneshot::channel::<()>();
     let options = Options::task(Kind::InstanceStart).resource("instances", "c1");
     let operation = app
@@ -106,7 +92,7 @@ async fn an_operation_is_forgotten_after_its_end() {
 
 #[tokio::test]
 async fn events_tell_of_each_state() {
-    let (app, _dir) = app().await;
+    let app = TestApp::start().await;
     let mut listener = app
         .events
         .subscribe(Wanted::new(&[EventType::Operation], Some("default")));
@@ -136,7 +122,7 @@ async fn events_tell_of_each_state() {
 
 #[tokio::test]
 async fn a_panic_is_a_failure() {
-    let (app, _dir) = app().await;
+    let app = TestApp::start().await;
     let panicking = async { panic!("oops") };
     let operation = app
         .operations
@@ -150,7 +136,7 @@ async fn a_panic_is_a_failure() {
 
 #[tokio::test]
 async fn cancelling() {
-    let (app, _dir) = app().await;
+    let app = TestApp::start().await;
     let fixed = app
         .operations
         .spawn(&ctx(), Options::task(Kind::InstanceStop), |_| {
@@ -181,7 +167,7 @@ async fn cancelling() {
 
 #[tokio::test]
 async fn websockets_are_redeemed_once_and_by_their_secret_only() {
-    let (app, _dir) = app().await;
+    let app = TestApp::start().await;
     let sockets = Sockets::new(["0", "control"]);
     let secrets = sockets.secrets();
     assert!(secrets.values().all(|s| s.len() == 64));
@@ -220,7 +206,7 @@ async fn websockets_are_redeemed_once_and_by_their_secret_only() {
 
 #[tokio::test]
 async fn a_stopping_daemon_takes_no_more() {
-    let (app, _dir) = app().await;
+    let app = TestApp::start().await;
     let work = |operation: Operation| async move {
         operation.cancel_token().cancelled().await;
         Ok(())
@@ -337,7 +323,7 @@ fn names(dir: &std::path::Path) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn works_are_clean_under_every_fault() {
-    let (app, _dir) = app().await;
+    let app = TestApp::start().await;
     let world = tempfile::tempdir().unwrap();
     let files = || Files {
         dir: world.path().into(),
@@ -356,7 +342,7 @@ async fn works_are_clean_under_every_fault() {
 
 #[tokio::test]
 async fn the_next_daemon_answers_for_the_last_ones_operations() {
-    let (app, _dir) = app().await;
+    let app = TestApp::start().await;
     let world = tempfile::tempdir().unwrap();
     let files = || Files {
         dir: world.path().into(),
@@ -393,7 +379,7 @@ async fn the_next_daemon_answers_for_the_last_ones_operations() {
 
 #[tokio::test]
 async fn a_cancelled_work_is_undone() {
-    let (app, _dir) = app().await;
+    let app = TestApp::start().await;
     let world = tempfile::tempdir().unwrap();
     let options = Options::task(Kind::InstanceCreate).may_cancel();
     let hook = app.operations.clone();
