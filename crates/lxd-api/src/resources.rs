@@ -312,24 +312,24 @@ wire! {
 wire! {
     /// Host resources: storage pool.
     pub struct ResourcesStoragePool {
-        inodes: ResourcesStoragePoolInodes,
         space: ResourcesStoragePoolSpace,
+        inodes: ResourcesStoragePoolInodes,
     }
 }
 
 wire! {
     /// Host resources: storage pool inodes.
     pub struct ResourcesStoragePoolInodes {
-        total: u64,
         used: u64,
+        total: u64,
     }
 }
 
 wire! {
     /// Host resources: storage pool space.
     pub struct ResourcesStoragePoolSpace {
-        total: u64,
         used: u64,
+        total: u64,
     }
 }
 

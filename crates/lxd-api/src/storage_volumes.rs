@@ -39,6 +39,7 @@ wire! {
     pub struct StorageVolume {
         config: BTreeMap<String, String>,
         description: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         restore: String,
         name: String,
         r#type: String,
@@ -76,6 +77,7 @@ wire! {
     pub struct StorageVolumePut {
         config: BTreeMap<String, String>,
         description: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         restore: String,
     }
 }
@@ -151,6 +153,7 @@ wire! {
     pub struct StorageVolumesPost {
         config: BTreeMap<String, String>,
         description: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         restore: String,
         name: String,
         r#type: String,

@@ -118,6 +118,15 @@ pub(crate) fn plain(error: &io::Error) -> String {
 }
 
 fn dial_text(place: &str, error: &io::Error) -> String {
+    // The reference tries every address of a host, and lists what became of each.
+    let (before, after) = match place.strip_prefix("tcp ") {
+        Some(host) => (format!("Unable to connect to: {host} (["), "])"),
+        None => (String::new(), ""),
+    };
+    format!("{before}{}{after}", one_dial_text(place, error))
+}
+
+fn one_dial_text(place: &str, error: &io::Error) -> String {
     if error.raw_os_error().is_some() {
         format!("dial {place}: connect: {}", plain(error))
     } else {

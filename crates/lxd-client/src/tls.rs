@@ -57,7 +57,7 @@ pub async fn server_certificate(url: &str) -> Result<Certificate> {
     let anybody = Arc::new(Pinned::new(None));
     let tls = config(anybody.clone(), None)?;
     let address = Address::Https { host, port, tls };
-    let connected = address.connect("Get", &format!("{}/1.0", address.base())).await;
+    let connected = address.connect("Get", &address.base()).await;
     let seen = anybody.seen.lock().take();
     match (connected, seen) {
         (_, Some(der)) => Certificate::from_der(der.as_ref()),

@@ -16,7 +16,9 @@ pub(super) fn run(cx: &mut Context, path: &str) -> Result<()> {
         "alias add" => drop(aliases.insert(first, second)),
         "alias list" => return list(cx),
         "alias remove" => drop(aliases.remove(&first).ok_or_else(|| missing(&first))?),
-        "alias rename" if aliases.contains_key(&first) && aliases.contains_key(&second) => return Err(taken(&second)),
+        "alias rename" if aliases.contains_key(&first) && aliases.contains_key(&second) => {
+            return Err(taken(&second));
+        }
         "alias rename" => {
             let target = aliases.remove(&first).ok_or_else(|| missing(&first))?;
             aliases.insert(second, target);
@@ -28,7 +30,17 @@ pub(super) fn run(cx: &mut Context, path: &str) -> Result<()> {
 
 fn list(cx: &Context) -> Result<()> {
     let aliases = cx.config.aliases();
-    let mut rows: Vec<_> = aliases.iter().map(|(name, target)| vec![name.clone(), target.clone()]).collect();
+    let mut rows: Vec<_> = aliases
+        .iter()
+        .map(|(name, target)| vec![name.clone(), target.clone()])
+        .collect();
     sort_rows(&mut rows);
-    print_list(cx.text("format"), &List { header: &["ALIAS", "TARGET"], rows: &rows, raw: aliases })
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &["ALIAS", "TARGET"],
+            rows: &rows,
+            raw: aliases,
+        },
+    )
 }

@@ -22,8 +22,8 @@ pub(super) trait Configured: DeserializeOwned + Serialize {
     /// The part that can be written.
     type Writable: DeserializeOwned + Serialize + for<'a> From<&'a Self>;
 
-    /// The users of the thing, which are shown in order.
-    fn used_by(&mut self) -> &mut Vec<String>;
+    /// Puts the users of the thing in the order in which they are shown.
+    fn sort_users(&mut self);
 
     /// The configuration of the writable part.
     fn config(writable: &mut Self::Writable) -> &mut BTreeMap<String, String>;
@@ -33,12 +33,14 @@ pub(super) trait Configured: DeserializeOwned + Serialize {
 }
 
 macro_rules! configured {
-    ($whole:ident, $part:ident, $explanation:literal) => {
+    ($whole:ident, $part:ident, $sorted:literal, $explanation:literal) => {
         impl Configured for $whole {
             type Writable = $part;
 
-            fn used_by(&mut self) -> &mut Vec<String> {
-                &mut self.used_by
+            fn sort_users(&mut self) {
+                if $sorted {
+                    self.used_by.sort_by(|a, b| natural(a, b));
+                }
             }
 
             fn config(writable: &mut $part) -> &mut BTreeMap<String, String> {
@@ -53,21 +55,25 @@ macro_rules! configured {
 configured!(
     StoragePool,
     StoragePoolPut,
+    true,
     "### The storage pool as YAML. Lines that begin with # are left out, and so are changes of its name and its users.\n"
 );
 configured!(
     Network,
     NetworkPut,
+    true,
     "### The network as YAML. Lines that begin with # are left out, and so are changes of its name and its users.\n"
 );
 configured!(
     Project,
     ProjectPut,
+    false,
     "### The project as YAML. Lines that begin with # are left out, and so are changes of its name and its users.\n"
 );
 configured!(
     StorageVolume,
     StorageVolumePut,
+    true,
     "### The storage volume as YAML. Lines that begin with # are left out, and so are changes of its name and its users.\n"
 );
 
@@ -83,7 +89,7 @@ impl Place<'_> {
     /// Prints the thing as YAML.
     pub(super) async fn show<T: Configured>(&self) -> Result<()> {
         let mut thing: T = self.client.get(&self.path).await?;
-        thing.used_by().sort_by(|a, b| natural(a, b));
+        thing.sort_users();
         print_yaml(&thing)
     }
 
@@ -96,11 +102,16 @@ impl Place<'_> {
 
     /// Prints the value of a key; nothing where it is not set.
     pub(super) async fn print_value<T: Configured>(&self, key: &str) -> Result<()> {
-        self.value::<T>(key).await?.map_or(Ok(()), |value| print_line(&value))
+        self.value::<T>(key)
+            .await?
+            .map_or(Ok(()), |value| print_line(&value))
     }
 
     /// Changes the configuration; the server refuses if somebody else changed the thing meanwhile.
-    pub(super) async fn change<T: Configured>(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
+    pub(super) async fn change<T: Configured>(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+    ) -> Result<()> {
         let (thing, etag): (T, Etag) = self.client.get_with_etag(&self.path).await?;
         let mut writable = T::Writable::from(&thing);
         change(T::config(&mut writable));
@@ -114,14 +125,18 @@ impl Place<'_> {
 
     /// Removes a key, by setting it to nothing: the server says so if it does not know the key.
     pub(super) async fn unset<T: Configured>(&self, key: &str) -> Result<()> {
-        self.set::<T>(BTreeMap::from([(key.to_owned(), String::new())])).await
+        self.set::<T>(BTreeMap::from([(key.to_owned(), String::new())]))
+            .await
     }
 
     /// Replaces the writable part by what is piped in, or by what the user makes of it in an editor.
     pub(super) async fn edit<T: Configured>(&self) -> Result<()> {
         if !stdin_is_terminal() {
             let writable: T::Writable = yaml::from_str(&read_stdin()?)?;
-            return Ok(self.client.replace(&self.path, &writable, &Etag::default()).await?);
+            return Ok(self
+                .client
+                .replace(&self.path, &writable, &Etag::default())
+                .await?);
         }
         let (thing, etag): (T, Etag) = self.client.get_with_etag(&self.path).await?;
         let text = format!("{}\n{}", T::EXPLANATION, yaml::to_string(&thing)?);

@@ -30,7 +30,10 @@ pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
         "image list" => image_list::list(cx).await,
         "image refresh" => refresh(cx).await,
         "image set-property" => {
-            change_properties(cx, |all| drop(all.insert(cx.argument(1).into(), cx.argument(2).into()))).await
+            change_properties(cx, |all| {
+                drop(all.insert(cx.argument(1).into(), cx.argument(2).into()))
+            })
+            .await
         }
         "image show" => show(cx).await,
         "image unset-property" => change_properties(cx, |all| drop(all.remove(cx.argument(1)))).await,
@@ -50,7 +53,9 @@ pub(super) async fn find(cx: &Context, word: &str) -> Result<(Resource, String)>
 }
 
 async fn fingerprint(client: &Client, name: &str) -> Result<String> {
-    let alias = client.get::<ImageAliasesEntry>(&path(&["images", "aliases", name])).await;
+    let alias = client
+        .get::<ImageAliasesEntry>(&path(&["images", "aliases", name]))
+        .await;
     match alias {
         Ok(alias) => Ok(alias.target),
         Err(error) if error.is_not_found() => Ok(name.to_owned()),
@@ -76,7 +81,10 @@ async fn show(cx: &Context) -> Result<()> {
 async fn get_property(cx: &Context) -> Result<()> {
     let (image, fingerprint) = find(cx, cx.argument(0)).await?;
     let shown: Image = image.client.get(&path(&["images", &fingerprint])).await?;
-    let value = shown.properties.get(cx.argument(1)).ok_or_else(|| Error::message("Property not found"))?;
+    let value = shown
+        .properties
+        .get(cx.argument(1))
+        .ok_or_else(|| Error::message("Property not found"))?;
     print_line(value)
 }
 
@@ -98,20 +106,30 @@ async fn edit_image(cx: &Context) -> Result<()> {
     }
     let (shown, etag): (Image, Etag) = image.client.get_with_etag(&at).await?;
     let explanation = "### The image as YAML. Lines that begin with # are left out.\n\n";
-    edit(&format!("{explanation}{}", yaml::to_string(&ImagePut::from(&shown))?), async |text| {
-        let put: ImagePut = yaml::from_str(text)?;
-        Ok(image.client.replace(&at, &put, &etag).await?)
-    })
+    edit(
+        &format!("{explanation}{}", yaml::to_string(&ImagePut::from(&shown))?),
+        async |text| {
+            let put: ImagePut = yaml::from_str(text)?;
+            Ok(image.client.replace(&at, &put, &etag).await?)
+        },
+    )
     .await
 }
 
 async fn refresh(cx: &Context) -> Result<()> {
     for word in cx.arguments() {
         let (image, fingerprint) = find(cx, word).await?;
-        let refreshed = image.client.start(&path(&["images", &fingerprint, "refresh"]), &json!({})).await?;
+        let refreshed = image
+            .client
+            .start(&path(&["images", &fingerprint, "refresh"]), &json!({}))
+            .await?;
         let ended = cx.wait(&refreshed, "Refreshing the image: ").await?;
         let is_new = ended.is_some_and(|operation| operation.metadata["refreshed"] == true);
-        print_line(if is_new { "Image refreshed successfully!" } else { "Image already up to date." })?;
+        print_line(if is_new {
+            "Image refreshed successfully!"
+        } else {
+            "Image already up to date."
+        })?;
     }
     Ok(())
 }
@@ -142,13 +160,20 @@ fn what_to_import(cx: &Context) -> Result<Import> {
     let first = files.next().ok_or(Error::Count)?;
     let rootfs = files.next().map(PathBuf::from);
     let client = cx.resource(remote)?.client;
-    Ok(Import { first, rootfs, client, properties: strict_pairs(&properties)? })
+    Ok(Import {
+        first,
+        rootfs,
+        client,
+        properties: strict_pairs(&properties)?,
+    })
 }
 
 async fn import(cx: &Context) -> Result<()> {
     let import = what_to_import(cx)?;
     if import.first.starts_with("http://") {
-        return Err(Error::message("Only https:// is supported for remote image import"));
+        return Err(Error::message(
+            "Only https:// is supported for remote image import",
+        ));
     }
     let background = if import.first.starts_with("https://") {
         let source = json!({
@@ -161,8 +186,13 @@ async fn import(cx: &Context) -> Result<()> {
         send(cx, &import).await?
     };
     let ended = cx.wait(&background, "Transferring image: ").await?;
-    let ended = ended.or_else(|| background.operation().cloned()).unwrap_or_default();
-    let fingerprint = ended.metadata["fingerprint"].as_str().unwrap_or_default().to_owned();
+    let ended = ended
+        .or_else(|| background.operation().cloned())
+        .unwrap_or_default();
+    let fingerprint = ended.metadata["fingerprint"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     print_line(&format!("Image imported with fingerprint: {fingerprint}"))?;
     give_aliases(cx, &import.client, &fingerprint).await
 }
@@ -193,25 +223,39 @@ async fn send(cx: &Context, import: &Import) -> Result<lxd_client::Background> {
         None => Upload::file(file).await?,
         Some(rootfs) => {
             std::fs::metadata(rootfs).map_err(|source| opening(rootfs, &source))?;
-            let part = |name, path: &Path| UploadPart { name, path: path.to_owned() };
+            let part = |name, path: &Path| UploadPart {
+                name,
+                path: path.to_owned(),
+            };
             Upload::files(&[part("metadata", file), part("rootfs", rootfs)]).await?
         }
     };
-    let name = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = first
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let mut upload = upload.header("x-lxd-filename", &name)?;
     if cx.switch("public") {
         upload = upload.header("x-lxd-public", "true")?;
     }
     if !import.properties.is_empty() {
-        let pairs: Vec<String> =
-            import.properties.iter().map(|(key, value)| format!("{}={}", escaped(key), escaped(value))).collect();
+        let pairs: Vec<String> = import
+            .properties
+            .iter()
+            .map(|(key, value)| format!("{}={}", escaped(key), escaped(value)))
+            .collect();
         upload = upload.header("x-lxd-properties", &pairs.join("&"))?;
     }
     upload_with_progress(cx, &import.client, upload).await
 }
 
 /// Sends an upload and shows how much of it has gone.
-async fn upload_with_progress(cx: &Context, client: &Client, upload: Upload) -> Result<lxd_client::Background> {
+async fn upload_with_progress(
+    cx: &Context,
+    client: &Client,
+    upload: Upload,
+) -> Result<lxd_client::Background> {
     let mut progress = Progress::new(cx.is_quiet(), "Transferring image: ");
     let (total, sent, began) = (upload.length(), upload.counter(), Instant::now());
     let at = path(&["images"]);
@@ -237,24 +281,53 @@ fn share(done: u64, total: u64, began: Instant) -> String {
 }
 
 fn opening(path: &Path, source: &std::io::Error) -> Error {
-    let reason = source.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
+    let reason = source
+        .to_string()
+        .split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
     Error::message(format!("open {}: {reason}", path.display()))
 }
 
 /// Packs a folder as an image.
-#[expect(clippy::disallowed_methods, reason = "the client has no lxd-sys; tar is asked once")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client has no lxd-sys; tar is asked once"
+)]
 fn pack(folder: &Path) -> Result<tempfile::NamedTempFile> {
-    let failed = |source| Error::Terminal { doing: "Failed to pack the folder", source };
-    let file = tempfile::Builder::new().prefix("lxd_image_").suffix(".tar.xz").tempfile().map_err(failed)?;
+    let failed = |source| Error::Terminal {
+        doing: "Failed to pack the folder",
+        source,
+    };
+    let file = tempfile::Builder::new()
+        .prefix("lxd_image_")
+        .suffix(".tar.xz")
+        .tempfile()
+        .map_err(failed)?;
     let status = std::process::Command::new("tar")
         .args(["-C"])
         .arg(folder)
-        .args(["--numeric-owner", "--restrict", "--force-local", "--xattrs", "-cJf"])
+        .args([
+            "--numeric-owner",
+            "--restrict",
+            "--force-local",
+            "--xattrs",
+            "-cJf",
+        ])
         .arg(file.path())
-        .args(["metadata.yaml", "rootfs", "templates"].iter().filter(|name| folder.join(name).exists()))
+        .args(
+            ["metadata.yaml", "rootfs", "templates"]
+                .iter()
+                .filter(|name| folder.join(name).exists()),
+        )
         .status()
         .map_err(failed)?;
-    if status.success() { Ok(file) } else { Err(Error::message(format!("tar: {status}"))) }
+    if status.success() {
+        Ok(file)
+    } else {
+        Err(Error::message(format!("tar: {status}")))
+    }
 }
 
 /// Text as a value of a query string.
@@ -281,22 +354,35 @@ async fn export(cx: &Context) -> Result<()> {
         target => {
             let target = Path::new(target);
             let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let base = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let base = target
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             (folder.unwrap_or(Path::new(".")).to_owned(), Some(base))
         }
     };
     let name_of = move |called: &str, is_rootfs: bool| match &base {
         None => called.to_owned(),
         Some(base) => {
-            let ending = called.split_once('.').map_or(String::new(), |(_, ending)| format!(".{ending}"));
-            let middle = if is_rootfs && !ending.starts_with(".root") { ".root" } else { "" };
+            let ending = called
+                .split_once('.')
+                .map_or(String::new(), |(_, ending)| format!(".{ending}"));
+            let middle = if is_rootfs && !ending.starts_with(".root") {
+                ".root"
+            } else {
+                ""
+            };
             format!("{base}{middle}{ending}")
         }
     };
     let mut progress = Progress::new(cx.is_quiet(), "Exporting the image: ");
     let (total, began) = (u64::try_from(shown.size).unwrap_or(0), Instant::now());
     let mut counted = |bytes: u64| progress.update(&share(bytes, total, began));
-    image.client.export_image(&shown.fingerprint, &folder, &name_of, &mut counted).await?;
+    image
+        .client
+        .export_image(&shown.fingerprint, &folder, &name_of, &mut counted)
+        .await?;
     progress.done("Image exported successfully!");
     Ok(())
 }

@@ -32,24 +32,41 @@ fn named(cx: &Context) -> Result<crate::context::Resource> {
 
 async fn create(cx: &Context) -> Result<()> {
     let alias = named(cx)?;
-    let request =
-        ImageAliasesPost { name: alias.name.clone(), target: cx.argument(1).into(), ..ImageAliasesPost::default() };
+    let request = ImageAliasesPost {
+        name: alias.name.clone(),
+        target: cx.argument(1).into(),
+        ..ImageAliasesPost::default()
+    };
     // The target may be a part of a fingerprint; an alias holds the whole.
-    let found = alias.client.get::<Image>(&path(&["images", &request.target])).await;
+    let found = alias
+        .client
+        .get::<Image>(&path(&["images", &request.target]))
+        .await;
     let target = found.map_or(request.target.clone(), |image| image.fingerprint);
     let request = ImageAliasesPost { target, ..request };
-    Ok(alias.client.create(&path(&["images", "aliases"]), &request).await?)
+    Ok(alias
+        .client
+        .create(&path(&["images", "aliases"]), &request)
+        .await?)
 }
 
 async fn delete(cx: &Context) -> Result<()> {
     let alias = named(cx)?;
-    Ok(alias.client.remove(&path(&["images", "aliases", &alias.name])).await?)
+    Ok(alias
+        .client
+        .remove(&path(&["images", "aliases", &alias.name]))
+        .await?)
 }
 
 async fn rename(cx: &Context) -> Result<()> {
     let alias = named(cx)?;
-    let request = ImageAliasesEntryPost { name: cx.argument(1).into() };
-    Ok(alias.client.create(&path(&["images", "aliases", &alias.name]), &request).await?)
+    let request = ImageAliasesEntryPost {
+        name: cx.argument(1).into(),
+    };
+    Ok(alias
+        .client
+        .create(&path(&["images", "aliases", &alias.name]), &request)
+        .await?)
 }
 
 async fn list(cx: &Context) -> Result<()> {
@@ -59,11 +76,17 @@ async fn list(cx: &Context) -> Result<()> {
     };
     let aliases: Vec<ImageAliasesEntry> = remote.client.get("/1.0/images/aliases?recursion=1").await?;
     let is_wanted = |alias: &&ImageAliasesEntry| {
-        filters.iter().all(|filter| alias.name.contains(filter.as_str()) || alias.target.contains(filter.as_str()))
+        filters
+            .iter()
+            .all(|filter| alias.name.contains(filter.as_str()) || alias.target.contains(filter.as_str()))
     };
     let aliases: Vec<ImageAliasesEntry> = aliases.iter().filter(is_wanted).cloned().collect();
     let row = |alias: &ImageAliasesEntry| {
-        let kind = if alias.r#type.is_empty() { "container" } else { &alias.r#type };
+        let kind = if alias.r#type.is_empty() {
+            "container"
+        } else {
+            &alias.r#type
+        };
         vec![
             alias.name.clone(),
             alias.target.chars().take(SHORT).collect(),
@@ -74,5 +97,12 @@ async fn list(cx: &Context) -> Result<()> {
     let mut rows: Vec<_> = aliases.iter().map(row).collect();
     sort_rows(&mut rows);
     let header = ["ALIAS", "FINGERPRINT", "TYPE", "DESCRIPTION"];
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &aliases })
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &aliases,
+        },
+    )
 }

@@ -24,10 +24,16 @@ const COLUMNS: &[Column] = &[
         let names: Vec<&str> = image.aliases.iter().map(|alias| alias.name.as_str()).collect();
         names.join("\n")
     }),
-    ('f', "FINGERPRINT", |image| image.fingerprint.chars().take(SHORT).collect()),
+    ('f', "FINGERPRINT", |image| {
+        image.fingerprint.chars().take(SHORT).collect()
+    }),
     ('F', "FINGERPRINT", |image| image.fingerprint.clone()),
-    ('p', "PUBLIC", |image| if image.public { "yes" } else { "no" }.into()),
-    ('d', "DESCRIPTION", |image| image.properties.get("description").cloned().unwrap_or_default()),
+    ('p', "PUBLIC", |image| {
+        if image.public { "yes" } else { "no" }.into()
+    }),
+    ('d', "DESCRIPTION", |image| {
+        image.properties.get("description").cloned().unwrap_or_default()
+    }),
     ('a', "ARCHITECTURE", |image| image.architecture.clone()),
     ('s', "SIZE", |image| megabytes(image.size)),
     ('u', "UPLOAD DATE", |image| long_date(&image.uploaded_at)),
@@ -40,7 +46,11 @@ fn megabytes(bytes: i64) -> String {
 }
 
 fn shortest_alias(image: &Image) -> String {
-    let shortest = image.aliases.iter().map(|alias| alias.name.as_str()).min_by_key(|name| name.len());
+    let shortest = image
+        .aliases
+        .iter()
+        .map(|alias| alias.name.as_str())
+        .min_by_key(|name| name.len());
     match (shortest, image.aliases.len()) {
         (None, _) => String::new(),
         (Some(name), 1) => name.to_owned(),
@@ -66,15 +76,31 @@ async fn show(cx: &Context, remote: &crate::context::Resource, filters: &[String
     let mut columns = Vec::new();
     for letter in letters.chars().filter(|letter| *letter != ',') {
         let unknown = || Error::message(format!("Unknown column shorthand char '{letter}' in '{letters}'"));
-        columns.push(COLUMNS.iter().find(|(known, _, _)| *known == letter).ok_or_else(unknown)?);
+        columns.push(
+            COLUMNS
+                .iter()
+                .find(|(known, _, _)| *known == letter)
+                .ok_or_else(unknown)?,
+        );
     }
     let images: Vec<Image> = remote.client.get("/1.0/images?recursion=1").await?;
-    let images: Vec<Image> = images.iter().filter(|image| is_wanted(image, filters)).cloned().collect();
+    let images: Vec<Image> = images
+        .iter()
+        .filter(|image| is_wanted(image, filters))
+        .cloned()
+        .collect();
     let cells = |image: &Image| columns.iter().map(|(_, _, cell)| cell(image)).collect();
     let mut rows: Vec<Vec<String>> = images.iter().map(cells).collect();
     sort_rows(&mut rows);
     let header: Vec<&str> = columns.iter().map(|(_, title, _)| *title).collect();
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &images })
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &images,
+        },
+    )
 }
 
 /// Whether an image fits all filters: `property=value`, or a part of an alias, or the beginning of the fingerprint.
@@ -86,7 +112,10 @@ fn is_wanted(image: &Image, filters: &[String]) -> bool {
         }
         None => {
             let filter = filter.to_lowercase();
-            image.aliases.iter().any(|alias| alias.name.to_lowercase().contains(&filter))
+            image
+                .aliases
+                .iter()
+                .any(|alias| alias.name.to_lowercase().contains(&filter))
                 || image.fingerprint.starts_with(&filter)
         }
     })
@@ -115,7 +144,11 @@ fn text(image: &Image) -> String {
     }
     let _ = writeln!(out, "    Uploaded: {}", date_utc(&image.uploaded_at));
     for (title, time) in [("Expires", &image.expires_at), ("Last used", &image.last_used_at)] {
-        let shown = if is_set(time) { date_utc(time) } else { "never".into() };
+        let shown = if is_set(time) {
+            date_utc(time)
+        } else {
+            "never".into()
+        };
         let _ = writeln!(out, "    {title}: {shown}");
     }
     out.push_str("Properties:\n");
@@ -130,7 +163,11 @@ fn text(image: &Image) -> String {
         };
     }
     let _ = writeln!(out, "Cached: {}", yes(image.cached));
-    let _ = writeln!(out, "Auto update: {}", if image.auto_update { "enabled" } else { "disabled" });
+    let _ = writeln!(
+        out,
+        "Auto update: {}",
+        if image.auto_update { "enabled" } else { "disabled" }
+    );
     if let Some(source) = &image.update_source {
         let _ = write!(
             out,
@@ -158,8 +195,14 @@ mod tests {
             fingerprint: "61f372d0".into(),
             properties: [("os".to_owned(), "Debian".to_owned())].into(),
             aliases: vec![
-                lxd_api::images::ImageAlias { name: "debian/12".into(), ..Default::default() },
-                lxd_api::images::ImageAlias { name: "d".into(), ..Default::default() },
+                lxd_api::images::ImageAlias {
+                    name: "debian/12".into(),
+                    ..Default::default()
+                },
+                lxd_api::images::ImageAlias {
+                    name: "d".into(),
+                    ..Default::default()
+                },
             ],
             ..Image::default()
         }
@@ -167,7 +210,13 @@ mod tests {
 
     #[test]
     fn filters_look_at_properties_aliases_and_fingerprints() {
-        for (filter, fits) in [("os=debian", true), ("os=ubuntu", false), ("61f", true), ("BIAN", true), ("x", false)] {
+        for (filter, fits) in [
+            ("os=debian", true),
+            ("os=ubuntu", false),
+            ("61f", true),
+            ("BIAN", true),
+            ("x", false),
+        ] {
             assert_eq!(is_wanted(&image(), &[filter.to_owned()]), fits, "{filter}");
         }
     }

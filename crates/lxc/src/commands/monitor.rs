@@ -1,7 +1,7 @@
 //! `lxc monitor`: a server's events, as they happen.
 
 use lxd_api::events::Event;
-use lxd_client::{Events};
+use lxd_client::Events;
 use lxd_model::yaml;
 use serde_json::Value;
 
@@ -14,13 +14,19 @@ const LEVELS: [&str; 7] = ["panic", "fatal", "error", "warning", "info", "debug"
 
 /// `lxc monitor`.
 pub(super) async fn monitor(cx: &Context) -> Result<()> {
-    let format = if cx.switch("pretty") { "pretty" } else { cx.text("format") };
+    let format = if cx.switch("pretty") {
+        "pretty"
+    } else {
+        cx.text("format")
+    };
     if !["json", "pretty", "yaml"].contains(&format) {
         return Err(Error::message(format!("Invalid format: {format}")));
     }
     let level = cx.text("loglevel");
     if !level.is_empty() && format != "pretty" {
-        return Err(Error::message("Log level filtering can only be used with pretty formatting"));
+        return Err(Error::message(
+            "Log level filtering can only be used with pretty formatting",
+        ));
     }
     let remote = cx.resource_or_default(0)?;
     let kinds: Vec<&str> = cx.list("type").iter().map(String::as_str).collect();
@@ -57,7 +63,10 @@ fn by_key(event: &Event) -> Value {
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            let mut fields: Vec<_> = fields
+                .into_iter()
+                .map(|(key, value)| (key, sorted(value)))
+                .collect();
             fields.sort_by(|a, b| a.0.cmp(&b.0));
             Value::Object(fields.into_iter().collect())
         }
@@ -84,12 +93,25 @@ fn pretty(event: &Event) -> String {
             (text(&metadata["level"]), text(&metadata["message"]), fields)
         }
         "lifecycle" => {
-            let mut message = format!("Action: {}, Source: {}", text(&metadata["action"]), text(&metadata["source"]));
+            let mut message = format!(
+                "Action: {}, Source: {}",
+                text(&metadata["action"]),
+                text(&metadata["source"])
+            );
             if let Some(who) = metadata["requestor"].as_object() {
                 let part = |key: &str| who.get(key).map(text).unwrap_or_default();
-                message += &format!(", Requestor: {}/{} ({})", part("protocol"), part("username"), part("address"));
+                message += &format!(
+                    ", Requestor: {}/{} ({})",
+                    part("protocol"),
+                    part("username"),
+                    part("address")
+                );
             }
-            ("info".into(), message, metadata["context"].as_object().cloned().unwrap_or_default())
+            (
+                "info".into(),
+                message,
+                metadata["context"].as_object().cloned().unwrap_or_default(),
+            )
         }
         _ => {
             let message = format!(
@@ -109,11 +131,18 @@ fn pretty(event: &Event) -> String {
                 ("StatusCode", "status_code"),
                 ("UpdatedAt", "updated_at"),
             ];
-            let fields = names.iter().map(|(shown, key)| ((*shown).to_owned(), metadata[*key].clone())).collect();
+            let fields = names
+                .iter()
+                .map(|(shown, key)| ((*shown).to_owned(), metadata[*key].clone()))
+                .collect();
             ("info".into(), message, fields)
         }
     };
-    let seconds = event.timestamp.timestamp().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let seconds = event
+        .timestamp
+        .timestamp()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
     let mut line = format!("time={} level={level} msg={}", quoted(&seconds), quoted(&message));
     let mut fields: Vec<_> = fields.iter().collect();
     fields.sort_by_key(|(key, _)| key.as_str());
@@ -127,7 +156,11 @@ fn pretty(event: &Event) -> String {
 /// Quotes what is not a plain word.
 fn quoted(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._/@^+".contains(letter);
-    if text.chars().all(is_plain) { text.to_owned() } else { format!("{text:?}") }
+    if text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("{text:?}")
+    }
 }
 
 #[cfg(test)]

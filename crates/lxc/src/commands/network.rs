@@ -46,7 +46,10 @@ fn network(cx: &Context) -> Result<Resource> {
 }
 
 fn place(network: &Resource) -> Place<'_> {
-    Place { client: &network.client, path: path(&["networks", &network.name]) }
+    Place {
+        client: &network.client,
+        path: path(&["networks", &network.name]),
+    }
 }
 
 async fn create(cx: &Context) -> Result<()> {
@@ -70,7 +73,11 @@ async fn create(cx: &Context) -> Result<()> {
 async fn delete(cx: &Context) -> Result<()> {
     let network = cx.named(cx.argument(0), "network")?;
     network.client.remove(&path(&["networks", &network.name])).await?;
-    if cx.is_quiet() { Ok(()) } else { print_line(&format!("Network {} deleted", network.name)) }
+    if cx.is_quiet() {
+        Ok(())
+    } else {
+        print_line(&format!("Network {} deleted", network.name))
+    }
 }
 
 async fn edit(cx: &Context) -> Result<()> {
@@ -90,14 +97,25 @@ async fn set(cx: &Context) -> Result<()> {
 
 async fn must_be_managed(network: &Resource) -> Result<()> {
     let shown: Network = network.client.get(&path(&["networks", &network.name])).await?;
-    if shown.managed { Ok(()) } else { Err(Error::message("Only managed networks can be modified")) }
+    if shown.managed {
+        Ok(())
+    } else {
+        Err(Error::message("Only managed networks can be modified"))
+    }
 }
 
 async fn rename(cx: &Context) -> Result<()> {
     let (network, new) = (cx.named(cx.argument(0), "network")?, cx.argument(1));
     let request = NetworkPost { name: new.into() };
-    network.client.create(&path(&["networks", &network.name]), &request).await?;
-    if cx.is_quiet() { Ok(()) } else { print_line(&format!("Network {} renamed to {new}", network.name)) }
+    network
+        .client
+        .create(&path(&["networks", &network.name]), &request)
+        .await?;
+    if cx.is_quiet() {
+        Ok(())
+    } else {
+        print_line(&format!("Network {} renamed to {new}", network.name))
+    }
 }
 
 async fn list(cx: &Context) -> Result<()> {
@@ -119,17 +137,42 @@ async fn list(cx: &Context) -> Result<()> {
     let is_shown = |network: &&Network| !["loopback", "unknown"].contains(&network.r#type.as_str());
     let mut rows: Vec<_> = networks.iter().filter(is_shown).map(row).collect();
     sort_rows(&mut rows);
-    let header = ["NAME", "TYPE", "MANAGED", "IPV4", "IPV6", "DESCRIPTION", "USED BY", "STATE"];
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &networks })
+    let header = [
+        "NAME",
+        "TYPE",
+        "MANAGED",
+        "IPV4",
+        "IPV6",
+        "DESCRIPTION",
+        "USED BY",
+        "STATE",
+    ];
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &networks,
+        },
+    )
 }
 
 async fn leases(cx: &Context) -> Result<()> {
     let network = network(cx)?;
-    let leases: Vec<NetworkLease> = network.client.get(&path(&["networks", &network.name, "leases"])).await?;
-    let is_cluster = leases.iter().any(|lease| !["", "none"].contains(&lease.location.as_str()));
+    let leases: Vec<NetworkLease> = network
+        .client
+        .get(&path(&["networks", &network.name, "leases"]))
+        .await?;
+    let is_cluster = leases
+        .iter()
+        .any(|lease| !["", "none"].contains(&lease.location.as_str()));
     let row = |lease: &NetworkLease| {
-        let mut cells =
-            vec![lease.hostname.clone(), lease.hwaddr.clone(), lease.address.clone(), lease.r#type.to_uppercase()];
+        let mut cells = vec![
+            lease.hostname.clone(),
+            lease.hwaddr.clone(),
+            lease.address.clone(),
+            lease.r#type.to_uppercase(),
+        ];
         if is_cluster {
             cells.push(lease.location.clone());
         }
@@ -141,7 +184,14 @@ async fn leases(cx: &Context) -> Result<()> {
     if is_cluster {
         header.push("LOCATION");
     }
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &leases })
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &leases,
+        },
+    )
 }
 
 /// The nic that `network attach` makes.
@@ -151,14 +201,22 @@ async fn new_nic(cx: &Context, network: &Resource) -> Result<(String, BTreeMap<S
     if shown.managed {
         nic.insert("network".into(), network.name.clone());
     } else {
-        let kind = if shown.r#type == "bridge" { "bridged" } else { "macvlan" };
+        let kind = if shown.r#type == "bridge" {
+            "bridged"
+        } else {
+            "macvlan"
+        };
         nic.insert("nictype".into(), kind.into());
         nic.insert("parent".into(), network.name.clone());
     }
     if !cx.argument(3).is_empty() {
         nic.insert("name".into(), cx.argument(3).into());
     }
-    let device = if cx.argument(2).is_empty() { network.name.as_str() } else { cx.argument(2) };
+    let device = if cx.argument(2).is_empty() {
+        network.name.as_str()
+    } else {
+        cx.argument(2)
+    };
     Ok((device.to_owned(), nic))
 }
 
@@ -169,14 +227,23 @@ fn remove_nic(devices: &mut Devices, network: &str, device: &str) -> Result<()> 
         nic.get("type").is_some_and(|kind| kind == "nic") && (names("network") || names("parent"))
     };
     let device = if device.is_empty() {
-        let mut found = devices.iter().filter(|(_, nic)| is_on(nic)).map(|(name, _)| name.clone());
-        let first = found.next().ok_or_else(|| Error::message("No device found for this network"))?;
+        let mut found = devices
+            .iter()
+            .filter(|(_, nic)| is_on(nic))
+            .map(|(name, _)| name.clone());
+        let first = found
+            .next()
+            .ok_or_else(|| Error::message("No device found for this network"))?;
         if found.next().is_some() {
-            return Err(Error::message("More than one device matches, specify the device name"));
+            return Err(Error::message(
+                "More than one device matches, specify the device name",
+            ));
         }
         first
     } else {
-        let nic = devices.get(device).ok_or_else(|| Error::message("The specified device doesn't exist"))?;
+        let nic = devices
+            .get(device)
+            .ok_or_else(|| Error::message("The specified device doesn't exist"))?;
         if !is_on(nic) {
             return Err(Error::message("The specified device doesn't match the network"));
         }
@@ -197,7 +264,11 @@ fn add_nic(devices: &mut Devices, (device, nic): (String, BTreeMap<String, Strin
 async fn instance_devices(cx: &Context, attach: bool) -> Result<()> {
     let network = cx.named(cx.argument(0), "network")?;
     let at = path(&["instances", cx.argument(1)]);
-    let nic = if attach { Some(new_nic(cx, &network).await?) } else { None };
+    let nic = if attach {
+        Some(new_nic(cx, &network).await?)
+    } else {
+        None
+    };
     let (instance, etag): (Instance, Etag) = network.client.get_with_etag(&at).await?;
     let mut change = InstancePut::from(&instance);
     match nic {
@@ -211,7 +282,11 @@ async fn instance_devices(cx: &Context, attach: bool) -> Result<()> {
 async fn profile_devices(cx: &Context, attach: bool) -> Result<()> {
     let network = cx.named(cx.argument(0), "network")?;
     let at = path(&["profiles", cx.argument(1)]);
-    let nic = if attach { Some(new_nic(cx, &network).await?) } else { None };
+    let nic = if attach {
+        Some(new_nic(cx, &network).await?)
+    } else {
+        None
+    };
     let (profile, etag): (Profile, Etag) = network.client.get_with_etag(&at).await?;
     let mut change = ProfilePut::from(&profile);
     match nic {
@@ -227,9 +302,16 @@ mod tests {
 
     fn devices() -> Devices {
         let nic = |network: &str| {
-            BTreeMap::from([("type".to_owned(), "nic".to_owned()), ("network".to_owned(), network.to_owned())])
+            BTreeMap::from([
+                ("type".to_owned(), "nic".to_owned()),
+                ("network".to_owned(), network.to_owned()),
+            ])
         };
-        BTreeMap::from([("a".into(), nic("n1")), ("b".into(), nic("n2")), ("c".into(), nic("n2"))])
+        BTreeMap::from([
+            ("a".into(), nic("n1")),
+            ("b".into(), nic("n2")),
+            ("c".into(), nic("n2")),
+        ])
     }
 
     #[test]
@@ -243,7 +325,10 @@ mod tests {
             ("n1", "b", "The specified device doesn't match the network"),
             ("n2", "x", "The specified device doesn't exist"),
         ] {
-            assert_eq!(remove_nic(&mut some, network, device).unwrap_err().to_string(), text);
+            assert_eq!(
+                remove_nic(&mut some, network, device).unwrap_err().to_string(),
+                text
+            );
         }
         remove_nic(&mut some, "n2", "c").unwrap();
         assert_eq!(some.len(), 1);

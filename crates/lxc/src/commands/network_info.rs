@@ -11,7 +11,10 @@ use crate::render::{bytes_decimal, print};
 
 /// Prints the state of a network.
 pub(super) async fn run(network: &Resource) -> Result<()> {
-    let state: NetworkState = network.client.get(&path(&["networks", &network.name, "state"])).await?;
+    let state: NetworkState = network
+        .client
+        .get(&path(&["networks", &network.name, "state"]))
+        .await?;
     print(&text(&network.name, &state))
 }
 
@@ -23,7 +26,11 @@ fn text(name: &str, state: &NetworkState) -> String {
     if !state.addresses.is_empty() {
         out.push_str("\nIP addresses:\n");
         for address in &state.addresses {
-            let _ = writeln!(out, "  {}\t{}/{} ({})", address.family, address.address, address.netmask, address.scope);
+            let _ = writeln!(
+                out,
+                "  {}\t{}/{} ({})",
+                address.family, address.address, address.netmask, address.scope
+            );
         }
     }
     let counters = &state.counters;
@@ -61,7 +68,11 @@ fn text(name: &str, state: &NetworkState) -> String {
         );
     }
     if let Some(vlan) = &state.vlan {
-        let _ = write!(out, "\nVLAN:\n  Lower device: {}\n  VLAN ID: {}\n", vlan.lower_device, vlan.vid);
+        let _ = write!(
+            out,
+            "\nVLAN:\n  Lower device: {}\n  VLAN ID: {}\n",
+            vlan.lower_device, vlan.vid
+        );
     }
     if let Some(ovn) = &state.ovn {
         let _ = write!(out, "\nOVN:\n  Chassis: {}\n", ovn.chassis);

@@ -22,13 +22,23 @@ pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
 
 async fn delete(cx: &Context) -> Result<()> {
     let operation = cx.named(cx.argument(0), "operation")?;
-    operation.client.remove(&path(&["operations", &operation.name])).await?;
-    if cx.is_quiet() { Ok(()) } else { print_line(&format!("Operation {} deleted", operation.name)) }
+    operation
+        .client
+        .remove(&path(&["operations", &operation.name]))
+        .await?;
+    if cx.is_quiet() {
+        Ok(())
+    } else {
+        print_line(&format!("Operation {} deleted", operation.name))
+    }
 }
 
 async fn show(cx: &Context) -> Result<()> {
     let operation = cx.named(cx.argument(0), "operation")?;
-    let shown: Operation = operation.client.get(&path(&["operations", &operation.name])).await?;
+    let shown: Operation = operation
+        .client
+        .get(&path(&["operations", &operation.name]))
+        .await?;
     print_yaml(&shown)
 }
 
@@ -57,5 +67,12 @@ async fn list(cx: &Context) -> Result<()> {
     if is_cluster {
         header.push("LOCATION");
     }
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &operations })
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &operations,
+        },
+    )
 }

@@ -1,7 +1,10 @@
 //! Commands about projects.
 
-use lxd_api::projects::{Project, ProjectPost, ProjectState, ProjectsPost};
+use std::collections::BTreeMap;
+
+use lxd_api::projects::{Project, ProjectPost, ProjectState, ProjectStateResource, ProjectsPost};
 use lxd_client::path;
+use serde::Serialize;
 
 use super::configured::Place;
 use super::not_yet;
@@ -20,7 +23,11 @@ pub(super) async fn run(cx: &mut Context, path: &str) -> Result<()> {
         "project info" => info(cx).await,
         "project list" => list(cx).await,
         "project rename" => rename(cx).await,
-        "project set" => place(&project(cx)?).set::<Project>(pairs(&cx.arguments()[1..])?).await,
+        "project set" => {
+            place(&project(cx)?)
+                .set::<Project>(pairs(&cx.arguments()[1..])?)
+                .await
+        }
         "project show" => place(&project(cx)?).show::<Project>().await,
         "project switch" => switch(cx).await,
         "project unset" => place(&project(cx)?).unset::<Project>(cx.argument(1)).await,
@@ -33,7 +40,10 @@ fn project(cx: &Context) -> Result<Resource> {
 }
 
 fn place(project: &Resource) -> Place<'_> {
-    Place { client: &project.client, path: path(&["projects", &project.name]) }
+    Place {
+        client: &project.client,
+        path: path(&["projects", &project.name]),
+    }
 }
 
 async fn create(cx: &Context) -> Result<()> {
@@ -44,7 +54,11 @@ async fn create(cx: &Context) -> Result<()> {
         ..ProjectsPost::default()
     };
     project.client.create(&path(&["projects"]), &request).await?;
-    if cx.is_quiet() { Ok(()) } else { print_line(&format!("Project {} created", project.name)) }
+    if cx.is_quiet() {
+        Ok(())
+    } else {
+        print_line(&format!("Project {} created", project.name))
+    }
 }
 
 async fn delete(cx: &mut Context) -> Result<()> {
@@ -54,7 +68,12 @@ async fn delete(cx: &mut Context) -> Result<()> {
         print_line(&format!("Project {} deleted", project.name))?;
     }
     // Commands must not go on in a project that is gone.
-    if cx.config.remotes().get(&project.remote).is_some_and(|remote| remote.project == project.name) {
+    if cx
+        .config
+        .remotes()
+        .get(&project.remote)
+        .is_some_and(|remote| remote.project == project.name)
+    {
         choose(cx, &project.remote, "default")?;
     }
     Ok(())
@@ -63,9 +82,16 @@ async fn delete(cx: &mut Context) -> Result<()> {
 async fn rename(cx: &Context) -> Result<()> {
     let (project, new) = (project(cx)?, cx.argument(1));
     let request = ProjectPost { name: new.into() };
-    let renamed = project.client.start(&path(&["projects", &project.name]), &request).await?;
+    let renamed = project
+        .client
+        .start(&path(&["projects", &project.name]), &request)
+        .await?;
     cx.wait(&renamed, "").await?;
-    if cx.is_quiet() { Ok(()) } else { print_line(&format!("Project {} renamed to {new}", project.name)) }
+    if cx.is_quiet() {
+        Ok(())
+    } else {
+        print_line(&format!("Project {} renamed to {new}", project.name))
+    }
 }
 
 async fn get(cx: &Context) -> Result<()> {
@@ -87,7 +113,10 @@ async fn list(cx: &Context) -> Result<()> {
             cells[0].push_str(" (current)");
         }
         for feature in ["images", "profiles", "storage.volumes", "networks"] {
-            let is_on = project.config.get(&format!("features.{feature}")).is_some_and(|value| is_true(value));
+            let is_on = project
+                .config
+                .get(&format!("features.{feature}"))
+                .is_some_and(|value| is_true(value));
             cells.push(if is_on { "YES" } else { "NO" }.into());
         }
         cells.extend([project.description.clone(), project.used_by.len().to_string()]);
@@ -95,8 +124,23 @@ async fn list(cx: &Context) -> Result<()> {
     };
     let mut rows: Vec<_> = projects.iter().map(row).collect();
     sort_rows(&mut rows);
-    let header = ["NAME", "IMAGES", "PROFILES", "STORAGE VOLUMES", "NETWORKS", "DESCRIPTION", "USED BY"];
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &projects })
+    let header = [
+        "NAME",
+        "IMAGES",
+        "PROFILES",
+        "STORAGE VOLUMES",
+        "NETWORKS",
+        "DESCRIPTION",
+        "USED BY",
+    ];
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &projects,
+        },
+    )
 }
 
 fn is_true(value: &str) -> bool {
@@ -119,16 +163,61 @@ fn choose(cx: &mut Context, remote: &str, project: &str) -> Result<()> {
 
 async fn info(cx: &Context) -> Result<()> {
     let project = project(cx)?;
-    let state: ProjectState = project.client.get(&path(&["projects", &project.name, "state"])).await?;
+    let state: ProjectState = project
+        .client
+        .get(&path(&["projects", &project.name, "state"]))
+        .await?;
     let size = |name: &str, value: i64| match name {
         "disk" | "memory" => bytes_binary(value, 2),
         _ => value.to_string(),
     };
-    let row = |(name, resource): (&String, &lxd_api::projects::ProjectStateResource)| {
-        let limit = if resource.limit < 0 { "UNLIMITED".into() } else { size(name, resource.limit) };
+    let row = |(name, resource): (&String, &ProjectStateResource)| {
+        let limit = if resource.limit < 0 {
+            "UNLIMITED".into()
+        } else {
+            size(name, resource.limit)
+        };
         vec![name.to_uppercase(), limit, size(name, resource.usage)]
     };
     let mut rows: Vec<_> = state.resources.iter().map(row).collect();
     sort_rows(&mut rows);
-    print_list(cx.text("format"), &List { header: &["RESOURCE", "LIMIT", "USAGE"], rows: &rows, raw: &state })
+    let header = ["RESOURCE", "LIMIT", "USAGE"];
+    if cx.text("format") == "yaml" {
+        let lower = |(name, resource): (String, ProjectStateResource)| {
+            (
+                name,
+                Amounts {
+                    limit: resource.limit,
+                    usage: resource.usage,
+                },
+            )
+        };
+        let raw = BTreeMap::from([(
+            "resources",
+            state.resources.into_iter().map(lower).collect::<BTreeMap<_, _>>(),
+        )]);
+        return print_list(
+            "yaml",
+            &List {
+                header: &header,
+                rows: &rows,
+                raw: &raw,
+            },
+        );
+    }
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &state,
+        },
+    )
+}
+
+/// A resource in YAML, where its fields are in small letters.
+#[derive(Serialize)]
+struct Amounts {
+    limit: i64,
+    usage: i64,
 }

@@ -1,9 +1,12 @@
 //! Commands about the servers that the user works with.
 
+use std::collections::BTreeMap;
+
 use lxd_api::certificates::CertificatesPost;
 use lxd_api::projects::Project;
 use lxd_api::server::Server;
 use lxd_client::{Certificate, Client, Tls, Trust, path, server_certificate};
+use serde::Serialize;
 
 use super::not_yet;
 use crate::config::Remote;
@@ -41,24 +44,99 @@ fn list(cx: &Context) -> Result<()> {
             "" => "tls",
             auth => auth,
         };
-        let protocol = if remote.protocol.is_empty() { "lxd" } else { &remote.protocol };
+        let protocol = if remote.protocol.is_empty() {
+            "lxd"
+        } else {
+            &remote.protocol
+        };
         let mut shown = name.clone();
         if name == cx.config.default_remote() {
             shown.push_str(" (current)");
         }
         let (addr, protocol, auth) = (remote.addr.clone(), protocol.to_owned(), auth.to_owned());
-        vec![shown, addr, protocol, auth, yes(remote.public), yes(remote.fixed), yes(false)]
+        vec![
+            shown,
+            addr,
+            protocol,
+            auth,
+            yes(remote.public),
+            yes(remote.fixed),
+            yes(false),
+        ]
     };
     let mut rows: Vec<_> = cx.config.remotes().iter().map(row).collect();
     sort_rows(&mut rows);
-    let header = ["NAME", "URL", "PROTOCOL", "AUTH TYPE", "PUBLIC", "STATIC", "GLOBAL"];
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: cx.config.remotes() })
+    let header = [
+        "NAME",
+        "URL",
+        "PROTOCOL",
+        "AUTH TYPE",
+        "PUBLIC",
+        "STATIC",
+        "GLOBAL",
+    ];
+    if cx.text("format") == "json" {
+        let shown: BTreeMap<&String, Shown> = cx
+            .config
+            .remotes()
+            .iter()
+            .map(|(name, remote)| (name, Shown::from(remote)))
+            .collect();
+        return print_list(
+            "json",
+            &List {
+                header: &header,
+                rows: &rows,
+                raw: &shown,
+            },
+        );
+    }
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: cx.config.remotes(),
+        },
+    )
+}
+
+/// A remote in JSON, which has the reference's names of fields.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown {
+    addr: String,
+    auth_type: String,
+    domain: String,
+    project: String,
+    protocol: String,
+    public: bool,
+    global: bool,
+    r#static: bool,
+}
+
+impl From<&Remote> for Shown {
+    fn from(remote: &Remote) -> Self {
+        let remote = remote.clone();
+        Self {
+            addr: remote.addr,
+            auth_type: remote.auth_type,
+            domain: remote.domain,
+            project: remote.project,
+            protocol: remote.protocol,
+            public: remote.public,
+            global: false,
+            r#static: remote.fixed,
+        }
+    }
 }
 
 fn changeable<'a>(cx: &'a Context, name: &str) -> Result<&'a Remote> {
     let remote = cx.config.remotes().get(name).ok_or_else(|| missing(name))?;
     if remote.fixed {
-        return Err(Error::message(format!("Remote {name} is static and cannot be modified")));
+        return Err(Error::message(format!(
+            "Remote {name} is static and cannot be modified"
+        )));
     }
     Ok(remote)
 }
@@ -80,7 +158,10 @@ fn rename(cx: &mut Context) -> Result<()> {
     if cx.config.remotes().contains_key(&new) {
         return Err(Error::message(format!("Remote {new} already exists")));
     }
-    let (from, to) = (cx.config.server_certificate_file(&old), cx.config.server_certificate_file(&new));
+    let (from, to) = (
+        cx.config.server_certificate_file(&old),
+        cx.config.server_certificate_file(&new),
+    );
     if from.exists() {
         std::fs::rename(&from, &to).map_err(|source| Error::File { path: to, source })?;
     }
@@ -120,9 +201,15 @@ async fn add(cx: &mut Context) -> Result<()> {
         return Err(Error::message("Remote names may not contain colons"));
     }
     if let Some(remote) = cx.config.remotes().get(&name) {
-        return Err(Error::message(format!("Remote {name} exists as <{}>", remote.addr)));
+        return Err(Error::message(format!(
+            "Remote {name} exists as <{}>",
+            remote.addr
+        )));
     }
-    let mut remote = Remote { protocol: cx.text("protocol").into(), ..Remote::default() };
+    let mut remote = Remote {
+        protocol: cx.text("protocol").into(),
+        ..Remote::default()
+    };
     if remote.is_simplestreams() {
         if !address.starts_with("https://") {
             return Err(Error::message("Only https URLs are supported for simplestreams"));
@@ -130,7 +217,11 @@ async fn add(cx: &mut Context) -> Result<()> {
         remote.addr = address.trim_end_matches('/').into();
         remote.public = true;
     } else if address.starts_with("unix:") || address.starts_with('/') {
-        remote.addr = if address.starts_with('/') { format!("unix://{address}") } else { address };
+        remote.addr = if address.starts_with('/') {
+            format!("unix://{address}")
+        } else {
+            address
+        };
         remote.protocol = "lxd".into();
     } else {
         remote.addr = https(&address)?;
@@ -153,7 +244,9 @@ fn https(address: &str) -> Result<String> {
     if let Some((scheme, _)) = address.split_once("://")
         && scheme != "https"
     {
-        return Err(Error::message(format!("Invalid URL scheme \"{scheme}\" in \"{address}\"")));
+        return Err(Error::message(format!(
+            "Invalid URL scheme \"{scheme}\" in \"{address}\""
+        )));
     }
     let host = address.trim_start_matches("https://").trim_end_matches('/');
     let bare_v6 = host.parse::<std::net::Ipv6Addr>().is_ok();
@@ -161,8 +254,16 @@ fn https(address: &str) -> Result<String> {
         && host.rsplit_once(':').is_some_and(|(before, port)| {
             port.parse::<u16>().is_ok() && (!before.contains(':') || before.ends_with(']'))
         });
-    let host = if bare_v6 { format!("[{host}]") } else { host.to_owned() };
-    Ok(if has_port { format!("https://{host}") } else { format!("https://{host}:{PORT}") })
+    let host = if bare_v6 {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    Ok(if has_port {
+        format!("https://{host}")
+    } else {
+        format!("https://{host}:{PORT}")
+    })
 }
 
 /// Meets the server: its certificate is accepted, and it is made to trust us.
@@ -171,10 +272,17 @@ async fn connect(cx: &Context, name: &str, remote: &mut Remote) -> Result<()> {
         eprintln!("Generating a client certificate. This may take a minute...");
         cx.config.make_identity(&identity_name())?;
     }
-    let identity = if remote.public { None } else { cx.config.identity()? };
+    let identity = if remote.public {
+        None
+    } else {
+        cx.config.identity()?
+    };
     let shown = server_certificate(&remote.addr).await?;
     accept(cx, &shown)?;
-    let tls = Tls { trust: Trust::Pinned(shown.clone()), identity };
+    let tls = Tls {
+        trust: Trust::Pinned(shown.clone()),
+        identity,
+    };
     let client = Client::https(&remote.addr, &tls)?.in_project(&remote.project);
     let server: Server = client.get("/1.0").await?;
     if !remote.public && server.auth != "trusted" {
@@ -207,11 +315,18 @@ async fn become_trusted(cx: &Context, client: &Client) -> Result<()> {
     let password = match cx.text("password") {
         "" => {
             let host = client.base();
-            ask_hidden(&format!("Admin password (or token) for {}: ", host.trim_start_matches("https://")))?
+            ask_hidden(&format!(
+                "Admin password (or token) for {}: ",
+                host.trim_start_matches("https://")
+            ))?
         }
         password => password.to_owned(),
     };
-    let request = CertificatesPost { password, r#type: "client".into(), ..CertificatesPost::default() };
+    let request = CertificatesPost {
+        password,
+        r#type: "client".into(),
+        ..CertificatesPost::default()
+    };
     client.create(&path(&["certificates"]), &request).await?;
     let server: Server = client.get("/1.0").await?;
     if server.auth != "trusted" {
@@ -225,7 +340,9 @@ fn ask_hidden(question: &str) -> Result<String> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
     let stdin = std::io::stdin();
-    let Ok(before) = tcgetattr(&stdin) else { return ask(question) };
+    let Ok(before) = tcgetattr(&stdin) else {
+        return ask(question);
+    };
     let mut hidden = before.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
     let failed = |source: rustix::io::Errno| Error::Terminal {
@@ -250,7 +367,10 @@ async fn only_project(client: &Client) -> Result<String> {
 
 /// The name in the client's certificate: user and host.
 fn identity_name() -> String {
-    let user = std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "root".into());
+    let user = std::env::var("USER")
+        .ok()
+        .filter(|user| !user.is_empty())
+        .unwrap_or_else(|| "root".into());
     let host = rustix::system::uname();
     format!("{user}@{}", host.nodename().to_string_lossy())
 }

@@ -23,7 +23,11 @@ pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
         "storage get" => place(&pool(cx)?).print_value::<StoragePool>(cx.argument(1)).await,
         "storage info" => info(cx).await,
         "storage list" => list(cx).await,
-        "storage set" => place(&pool(cx)?).set::<StoragePool>(pairs(&cx.arguments()[1..])?).await,
+        "storage set" => {
+            place(&pool(cx)?)
+                .set::<StoragePool>(pairs(&cx.arguments()[1..])?)
+                .await
+        }
         "storage show" => show(cx).await,
         "storage unset" => place(&pool(cx)?).unset::<StoragePool>(cx.argument(1)).await,
         _ if path.starts_with("storage volume ") => storage_volume::run(cx, path).await,
@@ -39,7 +43,10 @@ pub(super) fn pool(cx: &Context) -> Result<Resource> {
 }
 
 fn place(pool: &Resource) -> Place<'_> {
-    Place { client: &pool.client, path: path(&["storage-pools", &pool.name]) }
+    Place {
+        client: &pool.client,
+        path: path(&["storage-pools", &pool.name]),
+    }
 }
 
 async fn create(cx: &Context) -> Result<()> {
@@ -64,7 +71,11 @@ async fn create(cx: &Context) -> Result<()> {
 async fn delete(cx: &Context) -> Result<()> {
     let pool = cx.named(cx.argument(0), "pool")?;
     pool.client.remove(&path(&["storage-pools", &pool.name])).await?;
-    if cx.is_quiet() { Ok(()) } else { print_line(&format!("Storage pool {} deleted", pool.name)) }
+    if cx.is_quiet() {
+        Ok(())
+    } else {
+        print_line(&format!("Storage pool {} deleted", pool.name))
+    }
 }
 
 async fn list(cx: &Context) -> Result<()> {
@@ -79,14 +90,23 @@ async fn list(cx: &Context) -> Result<()> {
     let mut rows: Vec<_> = pools.iter().map(row).collect();
     sort_rows(&mut rows);
     let header = ["NAME", "DRIVER", "SOURCE", "DESCRIPTION", "USED BY", "STATE"];
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &pools })
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &pools,
+        },
+    )
 }
 
 async fn show(cx: &Context) -> Result<()> {
     let pool = pool(cx)?;
     if cx.switch("resources") {
-        let resources: ResourcesStoragePool =
-            pool.client.get(&path(&["storage-pools", &pool.name, "resources"])).await?;
+        let resources: ResourcesStoragePool = pool
+            .client
+            .get(&path(&["storage-pools", &pool.name, "resources"]))
+            .await?;
         return print_yaml(&resources);
     }
     place(&pool).show::<StoragePool>().await
@@ -107,7 +127,11 @@ async fn info(cx: &Context) -> Result<()> {
     let resources: ResourcesStoragePool = pool.client.get(&format!("{at}/resources")).await?;
     let size = |bytes: u64| {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if cx.switch("bytes") { bytes.to_string() } else { bytes_binary(bytes, 2) }
+        if cx.switch("bytes") {
+            bytes.to_string()
+        } else {
+            bytes_binary(bytes, 2)
+        }
     };
     let info = BTreeMap::from([
         ("name", shown.name),

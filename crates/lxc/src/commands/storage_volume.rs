@@ -18,17 +18,23 @@ pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
         "storage volume delete" => delete(cx).await,
         "storage volume edit" => place(&pool(cx)?, cx.argument(1)).edit::<StorageVolume>().await,
         "storage volume get" => {
-            place(&pool(cx)?, cx.argument(1)).print_value::<StorageVolume>(cx.argument(2)).await
+            place(&pool(cx)?, cx.argument(1))
+                .print_value::<StorageVolume>(cx.argument(2))
+                .await
         }
         "storage volume list" => list(cx).await,
         "storage volume rename" => rename(cx).await,
         "storage volume set" => {
             let pairs = pairs(&cx.arguments()[2..])?;
-            place(&pool(cx)?, cx.argument(1)).set::<StorageVolume>(pairs).await
+            place(&pool(cx)?, cx.argument(1))
+                .set::<StorageVolume>(pairs)
+                .await
         }
         "storage volume show" => place(&pool(cx)?, cx.argument(1)).show::<StorageVolume>().await,
         "storage volume unset" => {
-            place(&pool(cx)?, cx.argument(1)).unset::<StorageVolume>(cx.argument(2)).await
+            place(&pool(cx)?, cx.argument(1))
+                .unset::<StorageVolume>(cx.argument(2))
+                .await
         }
         _ => not_yet(),
     }
@@ -45,7 +51,10 @@ fn kind_and_name(word: &str) -> (&str, &str) {
 
 fn place<'a>(pool: &'a Resource, word: &str) -> Place<'a> {
     let (kind, name) = kind_and_name(word);
-    Place { client: &pool.client, path: path(&["storage-pools", &pool.name, "volumes", kind, name]) }
+    Place {
+        client: &pool.client,
+        path: path(&["storage-pools", &pool.name, "volumes", kind, name]),
+    }
 }
 
 async fn create(cx: &Context) -> Result<()> {
@@ -61,23 +70,38 @@ async fn create(cx: &Context) -> Result<()> {
     let at = path(&["storage-pools", &pool.name, "volumes", kind]);
     let created = pool.client.start(&at, &request).await?;
     cx.wait(&created, "").await?;
-    if cx.is_quiet() { Ok(()) } else { print_line(&format!("Storage volume {} created", cx.argument(1))) }
+    if cx.is_quiet() {
+        Ok(())
+    } else {
+        print_line(&format!("Storage volume {} created", cx.argument(1)))
+    }
 }
 
 async fn delete(cx: &Context) -> Result<()> {
     let pool = pool(cx)?;
     let deleted = pool.client.delete(&place(&pool, cx.argument(1)).path).await?;
     cx.wait(&deleted, "").await?;
-    if cx.is_quiet() { Ok(()) } else { print_line(&format!("Storage volume {} deleted", cx.argument(1))) }
+    if cx.is_quiet() {
+        Ok(())
+    } else {
+        print_line(&format!("Storage volume {} deleted", cx.argument(1)))
+    }
 }
 
 async fn rename(cx: &Context) -> Result<()> {
     let pool = pool(cx)?;
     let (old, new) = (cx.argument(1), cx.argument(2));
-    let request = StorageVolumePost { name: new.into(), ..StorageVolumePost::default() };
+    let request = StorageVolumePost {
+        name: new.into(),
+        ..StorageVolumePost::default()
+    };
     let renamed = pool.client.start(&place(&pool, old).path, &request).await?;
     cx.wait(&renamed, "").await?;
-    if cx.is_quiet() { Ok(()) } else { print_line(&format!("Renamed storage volume from \"{old}\" to \"{new}\"")) }
+    if cx.is_quiet() {
+        Ok(())
+    } else {
+        print_line(&format!("Renamed storage volume from \"{old}\" to \"{new}\""))
+    }
 }
 
 /// A column of `storage volume list`.
@@ -102,7 +126,11 @@ const COLUMNS: &[Column] = &[
 async fn list(cx: &Context) -> Result<()> {
     let pool = cx.named(cx.argument(0), "pool")?;
     let at = path(&["storage-pools", &pool.name, "volumes"]);
-    let everywhere = if cx.switch("all-projects") { "&all-projects=true" } else { "" };
+    let everywhere = if cx.switch("all-projects") {
+        "&all-projects=true"
+    } else {
+        ""
+    };
     let volumes: Vec<StorageVolume> = pool.client.get(&format!("{at}?recursion=1{everywhere}")).await?;
     let filters = &cx.arguments()[1..];
     let is_wanted = |volume: &&StorageVolume| {
@@ -119,7 +147,14 @@ async fn list(cx: &Context) -> Result<()> {
     let mut rows: Vec<Vec<String>> = volumes.iter().map(cells).collect();
     sort_rows(&mut rows);
     let header: Vec<&str> = columns.iter().map(|(_, title, _)| *title).collect();
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &volumes })
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &volumes,
+        },
+    )
 }
 
 /// The columns asked for; by default those that tell something here.

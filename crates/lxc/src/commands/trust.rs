@@ -40,13 +40,22 @@ async fn add(cx: &Context) -> Result<()> {
     };
     let file = Path::new(file);
     let failed = |source: std::io::Error| {
-        let reason = source.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
+        let reason = source
+            .to_string()
+            .split(" (os error")
+            .next()
+            .unwrap_or_default()
+            .to_lowercase();
         Error::message(format!("open {}: {reason}", file.display()))
     };
     let pem = std::fs::read_to_string(file).map_err(failed)?;
     let certificate = lxd_client::Certificate::from_pem(&pem)?;
     let name = match cx.text("name") {
-        "" => file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        "" => file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         name => name.to_owned(),
     };
     let request = CertificatesPost {
@@ -61,7 +70,12 @@ async fn add(cx: &Context) -> Result<()> {
 }
 
 fn split(projects: &str) -> Vec<String> {
-    projects.split(',').map(str::trim).filter(|project| !project.is_empty()).map(str::to_owned).collect()
+    projects
+        .split(',')
+        .map(str::trim)
+        .filter(|project| !project.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 async fn remove(cx: &Context) -> Result<()> {
@@ -73,7 +87,10 @@ async fn remove(cx: &Context) -> Result<()> {
             (named, name)
         }
     };
-    Ok(remote.client.remove(&path(&["certificates", &fingerprint])).await?)
+    Ok(remote
+        .client
+        .remove(&path(&["certificates", &fingerprint]))
+        .await?)
 }
 
 async fn show(cx: &Context) -> Result<()> {
@@ -109,15 +126,33 @@ async fn list(cx: &Context) -> Result<()> {
         rows.push(row(certificate)?);
     }
     sort_rows(&mut rows);
-    let header = ["TYPE", "NAME", "COMMON NAME", "FINGERPRINT", "ISSUE DATE", "EXPIRY DATE"];
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &certificates })
+    let header = [
+        "TYPE",
+        "NAME",
+        "COMMON NAME",
+        "FINGERPRINT",
+        "ISSUE DATE",
+        "EXPIRY DATE",
+    ];
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &certificates,
+        },
+    )
 }
 
 fn row(certificate: &Certificate) -> Result<Vec<String>> {
     let parsed = lxd_client::Certificate::from_pem(&certificate.certificate)?;
     let unreadable = || Error::message(format!("Can't read the certificate {}", certificate.fingerprint));
     let (_, x509) = x509_parser::parse_x509_certificate(parsed.der()).map_err(|_| unreadable())?;
-    let common = x509.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    let common = x509
+        .subject()
+        .iter_common_name()
+        .next()
+        .and_then(|name| name.as_str().ok());
     let date = |seconds: i64| {
         let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         long_date(&Time::from(at))

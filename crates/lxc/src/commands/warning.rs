@@ -29,8 +29,13 @@ pub(super) fn long_date(time: &Time) -> String {
 
 async fn acknowledge(cx: &Context) -> Result<()> {
     let warning = cx.resource(cx.argument(0))?;
-    let request = WarningPut { status: "acknowledged".into() };
-    Ok(warning.client.replace(&path(&["warnings", &warning.name]), &request, &Etag::default()).await?)
+    let request = WarningPut {
+        status: "acknowledged".into(),
+    };
+    Ok(warning
+        .client
+        .replace(&path(&["warnings", &warning.name]), &request, &Etag::default())
+        .await?)
 }
 
 async fn delete(cx: &Context) -> Result<()> {
@@ -74,15 +79,36 @@ async fn list(cx: &Context) -> Result<()> {
     }
     // The default shows a location only where there is more than one.
     let is_cluster = warnings.iter().any(|warning| warning.location != "none");
-    let letters = if cx.given("columns") { cx.text("columns") } else if is_cluster { "utSscpLl" } else { "utSscpl" };
+    let letters = if cx.given("columns") {
+        cx.text("columns")
+    } else if is_cluster {
+        "utSscpLl"
+    } else {
+        "utSscpl"
+    };
+    if letters.contains('L') && !is_cluster {
+        return Err(Error::message("Can't specify column L when not clustered"));
+    }
     let mut columns = Vec::new();
     for letter in letters.chars().filter(|letter| *letter != ',') {
         let unknown = || Error::message(format!("Unknown column shorthand char '{letter}' in '{letters}'"));
-        columns.push(COLUMNS.iter().find(|(known, _, _)| *known == letter).ok_or_else(unknown)?);
+        columns.push(
+            COLUMNS
+                .iter()
+                .find(|(known, _, _)| *known == letter)
+                .ok_or_else(unknown)?,
+        );
     }
     let cells = |warning: &Warning| columns.iter().map(|(_, _, cell)| cell(warning)).collect();
     let mut rows: Vec<Vec<String>> = warnings.iter().map(cells).collect();
     sort_rows(&mut rows);
     let header: Vec<&str> = columns.iter().map(|(_, title, _)| *title).collect();
-    print_list(cx.text("format"), &List { header: &header, rows: &rows, raw: &warnings })
+    print_list(
+        cx.text("format"),
+        &List {
+            header: &header,
+            rows: &rows,
+            raw: &warnings,
+        },
+    )
 }
