@@ -125,7 +125,7 @@ pub enum ConsoleAction {
     Attach,
     /// Read what the ring buffer holds: [`Reply::Log`].
     Log,
-    /// Empty the ring buffer.
+    /// Read it and empty it.
     Clear,
 }
 

@@ -87,7 +87,7 @@ pub struct Instances {
     drivers: Arc<Drivers>,
     events: mpsc::UnboundedSender<Event>,
     machine: Arc<Machine>,
-    _hooks_task: Arc<AbortOnDrop>,
+    _end: Arc<End>,
 }
 
 struct Drivers {
@@ -120,11 +120,17 @@ impl Ports {
     }
 }
 
-struct AbortOnDrop(tokio::task::AbortHandle);
+/// The end of the last handle: owners end too, and the instances go on without them.
+struct End {
+    hooks: tokio::task::AbortHandle,
+    ports: Arc<Ports>,
+}
 
-impl Drop for AbortOnDrop {
+impl Drop for End {
     fn drop(&mut self) {
-        self.0.abort();
+        self.hooks.abort();
+        // Owners end when nobody can ask them any more.
+        self.ports.slots.lock().clear();
     }
 }
 
@@ -162,12 +168,14 @@ impl Instances {
         let (events, receiver) = mpsc::unbounded_channel();
         let listening = hooks.clone();
         let task = tokio::spawn(async move { listening.run().await });
+        let ports = Arc::new(Ports { storage, network, slots: Mutex::default() });
+        let end = End { hooks: task.abort_handle(), ports: ports.clone() };
         let instances = Self {
-            ports: Arc::new(Ports { storage, network, slots: Mutex::default() }),
+            ports,
             drivers: Arc::new(Drivers { container, helper, hooks }),
             events,
             machine: Arc::new(machine),
-            _hooks_task: Arc::new(AbortOnDrop(task.abort_handle())),
+            _end: Arc::new(end),
         };
         (instances, receiver)
     }
@@ -312,7 +320,7 @@ impl Instances {
         guest.console(&instance).await
     }
 
-    /// What the console of a running instance showed lately; forgets that when `clear`.
+    /// What the console of a running instance showed lately; `clear` makes it forget that.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Exec`].

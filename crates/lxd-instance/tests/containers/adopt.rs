@@ -16,6 +16,7 @@ async fn running_and_frozen_ones_are_taken_over() {
     first.start(frozen.clone()).await.unwrap();
     first.freeze(&frozen.key).await.unwrap();
     drop(first);
+    world.nobody_listens().await;
 
     let all = [running.clone(), frozen.clone(), stopped.clone()];
     let (second, mut events) = world.daemon();
@@ -47,6 +48,7 @@ async fn one_that_reboots_while_nobody_listens_comes_back_with_its_card() {
     asked.streams = Streams::Null;
     first.exec(&key, asked).await.unwrap();
     drop(first);
+    world.nobody_listens().await;
     let rootfs = world.root.join("containers").join(&key.name).join("rootfs");
     std::fs::write(rootfs.join("go"), "").unwrap();
     let children = || lxd_sys::process::children(monitor).unwrap_or_default();
@@ -73,6 +75,7 @@ async fn one_that_ended_while_nobody_listened_is_put_away() {
     let pid = first.start(instance.clone()).await.unwrap().pid;
     let monitor = lxd_sys::process::stat(pid).unwrap().parent;
     drop(first);
+    world.nobody_listens().await;
     lxd_sys::process::Process::adopt(pid).unwrap().kill().unwrap();
     soon("its monitor ends", || !lxd_sys::process::exists(monitor)).await;
     let (second, _events) = world.daemon();

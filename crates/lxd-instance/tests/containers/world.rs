@@ -106,6 +106,12 @@ impl World {
         instance
     }
 
+    /// Waits until a daemon that was dropped no longer listens to hooks.
+    pub(crate) async fn nobody_listens(&self) {
+        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        soon("nobody listens", || sender.connect(self.root.join("hooks.socket")).is_err()).await;
+    }
+
     /// What the ports were asked since the last time.
     pub(crate) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut *self.ports.calls.lock())

@@ -35,6 +35,6 @@ fn act(console: &Console) -> Result<Answer, Error> {
             .console()
             .map(|(held, master)| Answer::Taken(held, master)),
         ConsoleAction::Log => container.console_log(false).map(Answer::Log),
-        ConsoleAction::Clear => container.console_log(true).map(|_| Answer::Log(Vec::new())),
+        ConsoleAction::Clear => container.console_log(true).map(Answer::Log),
     }
 }
