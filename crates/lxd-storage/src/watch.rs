@@ -43,6 +43,11 @@ impl Watch {
         !self.is_cancelled()
     }
 
+    /// Ends when the work is to stop.
+    pub async fn cancelled(&self) {
+        self.cancel.cancelled().await;
+    }
+
     /// Whether the work is to stop.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()

@@ -183,17 +183,29 @@ async fn volumes_come_from_images(driver: Arc<dyn Driver>) {
 /// Ids of the inside land on disk whatever the map is; the next map sees the same files.
 async fn ids_stay_unshifted_on_disk(driver: Arc<dyn Driver>) {
     let world = World::new();
-    let real = driver.info().name != "mock";
     let pool = world.populated(driver).await;
     let c1 = Volume::container("default", "c1");
+    let mut real = false;
+    // The state directory can be passed through by everybody, as /var/lib/lxd.
+    fs::set_permissions(world.dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
     for base in [1_000_000, 2_000_000] {
         let mounted = pool
             .mount_instance(&c1, Some(IdMap::shifted(base, 65536)))
             .await
             .unwrap();
         assert!(mounted.mapped);
+        real = !mount::mounts_beneath(world.dir.path()).unwrap().is_empty();
         fs::write(mounted.rootfs.join("etc/hostname"), "written\n").unwrap();
         if real {
+            let inside = lxd_sys::command::Command::new("setpriv")
+                .args([
+                    "--clear-groups",
+                    &format!("--reuid={base}"),
+                    &format!("--regid={base}"),
+                    "touch",
+                ])
+                .arg(mounted.rootfs.join(format!("etc/by-{base}")));
+            inside.output().await.unwrap();
             assert_eq!(fs::metadata(mounted.rootfs.join("etc")).unwrap().uid(), base);
             chown(
                 mounted.rootfs.join("etc/hostname"),
@@ -210,6 +222,13 @@ async fn ids_stay_unshifted_on_disk(driver: Arc<dyn Driver>) {
         let access = pool.access(&c1).await.unwrap();
         let file = fs::metadata(access.rootfs().join("etc/hostname")).unwrap();
         assert_eq!((file.uid(), file.gid()), (7, 8));
+        for name in ["etc/by-1000000", "etc/by-2000000"] {
+            assert_eq!(
+                fs::metadata(access.rootfs().join(name)).unwrap().uid(),
+                0,
+                "{name}"
+            );
+        }
         assert_eq!(fs::metadata(access.rootfs().join("etc")).unwrap().uid(), 0);
     }
     assert_eq!(mount::mounts_beneath(world.dir.path()).unwrap(), []);

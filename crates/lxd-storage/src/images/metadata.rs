@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::watch::Watch;
+
 use super::{Compression, Decoder, ImageError, ImageFiles, Kind, Members, squashfs, unpack};
 
 /// Bytes that `metadata.yaml` may have.
@@ -92,7 +94,7 @@ fn search(path: &Path, with_root: bool) -> Result<Found, ImageError> {
 }
 
 fn search_squashfs(path: &Path, with_root: bool) -> Result<Found, ImageError> {
-    let entries = squashfs::list(path)?;
+    let entries = squashfs::list(path, &Watch::none())?;
     let Some(entry) = entries.iter().find(|entry| entry.path == b"metadata.yaml") else {
         return Ok(Found::default());
     };

@@ -7,6 +7,7 @@ use std::path::Path;
 use lxd_sys::command::{Command, Error, Output};
 
 use super::ImageError;
+use crate::watch::Watch;
 
 /// One line of the listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +23,11 @@ pub(super) struct Entry {
 }
 
 /// All that is in the file system.
-pub(super) fn list(image: &Path) -> Result<Vec<Entry>, ImageError> {
-    let output = run(Command::new("unsquashfs").args(["-lln", "-d", ""]).arg(image))?;
+pub(super) fn list(image: &Path, watch: &Watch) -> Result<Vec<Entry>, ImageError> {
+    let output = run(
+        Command::new("unsquashfs").args(["-lln", "-d", ""]).arg(image),
+        watch,
+    )?;
     output
         .stdout
         .split(|b| *b == b'\n')
@@ -34,15 +38,22 @@ pub(super) fn list(image: &Path) -> Result<Vec<Entry>, ImageError> {
 
 /// The content of one file.
 pub(super) fn read(image: &Path, member: &str) -> Result<Vec<u8>, ImageError> {
-    Ok(run(Command::new("unsquashfs").arg("-cat").arg(image).arg(member))?.stdout)
+    Ok(run(
+        Command::new("unsquashfs").arg("-cat").arg(image).arg(member),
+        &Watch::none(),
+    )?
+    .stdout)
 }
 
 /// Unpacks everything into `target`, an existing directory.
-pub(super) fn unpack(image: &Path, target: &Path) -> Result<(), ImageError> {
-    run(Command::new("unsquashfs")
-        .args(["-f", "-n", "-q", "-d"])
-        .arg(target)
-        .arg(image))?;
+pub(super) fn unpack(image: &Path, target: &Path, watch: &Watch) -> Result<(), ImageError> {
+    run(
+        Command::new("unsquashfs")
+            .args(["-f", "-n", "-q", "-d"])
+            .arg(target)
+            .arg(image),
+        watch,
+    )?;
     Ok(())
 }
 
@@ -98,21 +109,30 @@ fn parse(line: &[u8]) -> Result<Entry, ImageError> {
     })
 }
 
-/// Runs to the end from a thread that may block.
-fn run(command: Command) -> Result<Output, Error> {
+/// Runs to the end from a thread that may block; the program is killed when the work is cancelled.
+fn run(command: Command, watch: &Watch) -> Result<Output, ImageError> {
     let command = command.env("LC_ALL", "C");
+    let program = command.program().to_string_lossy().into_owned();
+    let args = command.rendered_args();
+    let work = async {
+        tokio::select! {
+            output = command.output() => output.map_err(ImageError::from),
+            () = watch.cancelled() => Err(ImageError::Cancelled),
+        }
+    };
     match tokio::runtime::Handle::try_current() {
-        Ok(handle) => handle.block_on(command.output()),
+        Ok(handle) => handle.block_on(work),
         Err(_) => {
-            let program = command.program().to_string_lossy().into_owned();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|source| Error::Start {
-                program,
-                args: command.rendered_args(),
-                step: "starting a runtime",
-                source,
-            })?;
-            runtime.block_on(command.output())
+            let step = "starting a runtime";
+            runtime
+                .map_err(|source| Error::Start {
+                    program,
+                    args,
+                    step,
+                    source,
+                })?
+                .block_on(work)
         }
     }
 }

@@ -130,7 +130,7 @@ fn archive(
 fn from_squashfs(image: &Path, target: &Path, limits: Limits, watch: &Watch) -> Result<Unpacked, ImageError> {
     let mut done = Unpacked::default();
     let mut nodes: Vec<PathBuf> = Vec::new();
-    for entry in squashfs::list(image)? {
+    for entry in squashfs::list(image, watch)? {
         done.entries += 1;
         done.bytes = done.bytes.saturating_add(entry.size);
         clean_name(&entry.path).map_err(|reason| ImageError::member(&entry.path, reason))?;
@@ -150,7 +150,7 @@ fn from_squashfs(image: &Path, target: &Path, limits: Limits, watch: &Watch) -> 
         );
         return Err(ImageError::TooLarge { reason });
     }
-    squashfs::unpack(image, target)?;
+    squashfs::unpack(image, target, watch)?;
     let root = Root::open(target, Links::Refused).map_err(|source| ImageError::Write {
         member: String::new(),
         source,
