@@ -1,0 +1,36 @@
+//! `/internal`: what the sub-commands ask of the daemon.
+
+use lxd_model::ErrorKind;
+
+use crate::daemon::stop::How;
+use crate::http::answer::{self, Outcome};
+use crate::http::error::Failure;
+use crate::http::request::Call;
+
+/// Says whether start-up is done.
+pub(super) async fn ready(call: Call) -> Outcome {
+    let stop = &call.edge.stop;
+    if stop.is_wanted() {
+        return Err(Failure::new(ErrorKind::Unavailable, "LXD is shutting down"));
+    }
+    if !stop.is_ready() {
+        return Err(Failure::new(ErrorKind::Unavailable, "LXD daemon not ready yet"));
+    }
+    answer::empty()
+}
+
+/// Stops instances and daemon; answers when only the daemon's own end is left.
+pub(super) async fn shutdown(call: Call) -> Outcome {
+    let stop = &call.edge.stop;
+    if stop.is_wanted() {
+        return Err(Failure::new(
+            ErrorKind::BadRequest,
+            "Shutdown already in progress",
+        ));
+    }
+    stop.request(How::StopInstances {
+        force: call.flag("force"),
+    });
+    stop.finished().await;
+    answer::empty()
+}

@@ -1,0 +1,77 @@
+//! The handlers: one file per noun. A handler decodes, makes one call to `lxd-core`, and encodes.
+//!
+//! To add one: write `pub(super) async fn name(call: Call) -> Outcome` in the noun's file, and its row below. The
+//! endpoint then no longer answers 501 and leaves `api/not-yet.txt` (`cargo xtask generate`).
+
+mod certificates;
+mod events;
+mod internal;
+mod operations;
+mod profiles;
+mod projects;
+pub(crate) mod server;
+
+use futures::future::BoxFuture;
+use lxd_api::endpoints::{ENDPOINTS, Endpoint, Row};
+
+use crate::http::answer::Outcome;
+use crate::http::request::Call;
+
+/// A handler of one endpoint.
+pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Outcome>;
+
+macro_rules! handlers {
+    ($($endpoint:ident => $noun:ident::$function:ident,)*) => {
+        /// The handler of an endpoint; `None` where there is none yet.
+        pub(crate) fn handler(endpoint: Endpoint) -> Option<Handler> {
+            match endpoint {
+                $(Endpoint::$endpoint => Some(|call| Box::pin($noun::$function(call))),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+handlers! {
+    ApiGet => server::versions,
+    CertificateDelete => certificates::delete,
+    CertificateGet => certificates::get,
+    CertificatePatch => certificates::patch,
+    CertificatePut => certificates::update,
+    CertificatesGet => certificates::list,
+    CertificatesPost => certificates::create,
+    EventsGet => events::get,
+    InternalReadyGet => internal::ready,
+    InternalShutdownPut => internal::shutdown,
+    OperationDelete => operations::delete,
+    OperationGet => operations::get,
+    OperationWaitGet => operations::wait,
+    OperationWebsocketGet => operations::websocket,
+    OperationsGet => operations::list,
+    ProfileDelete => profiles::delete,
+    ProfileGet => profiles::get,
+    ProfilePatch => profiles::patch,
+    ProfilePost => profiles::rename,
+    ProfilePut => profiles::update,
+    ProfilesGet => profiles::list,
+    ProfilesPost => profiles::create,
+    ProjectDelete => projects::delete,
+    ProjectGet => projects::get,
+    ProjectPatch => projects::patch,
+    ProjectPost => projects::rename,
+    ProjectPut => projects::update,
+    ProjectStateGet => projects::state,
+    ProjectsGet => projects::list,
+    ProjectsPost => projects::create,
+    ServerGet => server::get,
+    ServerPatch => server::patch,
+    ServerPut => server::update,
+}
+
+/// The endpoints that have no handler yet.
+pub(crate) fn not_yet() -> Vec<&'static Row> {
+    ENDPOINTS
+        .iter()
+        .filter(|row| handler(row.endpoint).is_none())
+        .collect()
+}

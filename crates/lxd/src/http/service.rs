@@ -1,0 +1,258 @@
+//! From a request to its answer: who asks, what is meant, may they, and the handler.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::FutureExt as _;
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use lxd_api::endpoints::{Access, Row};
+use lxd_core::{App, Caller, Ctx, DEFAULT_PROJECT};
+use lxd_model::ErrorKind;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{self, Answer, Outcome};
+use super::connection::Peer;
+use super::error::Failure;
+use super::request::{Call, query};
+use super::routes::{Found, Routes};
+use crate::api;
+use crate::daemon::stop::Stop;
+
+/// The HTTP side of the daemon. There is one, behind an `Arc`.
+pub(crate) struct Edge {
+    /// The daemon.
+    pub(crate) app: Arc<App>,
+    /// How the daemon is told to end, and whether it is ready.
+    pub(crate) stop: Arc<Stop>,
+    /// The encoded answer of `GET /1.0`.
+    pub(crate) server: api::server::Cache,
+    routes: Routes,
+    requests: AtomicU64,
+}
+
+impl Edge {
+    /// The HTTP side of a daemon.
+    pub(crate) fn new(app: Arc<App>, stop: Arc<Stop>) -> Arc<Self> {
+        Arc::new(Self {
+            app,
+            stop,
+            server: api::server::Cache::default(),
+            routes: Routes::new(),
+            requests: AtomicU64::new(1),
+        })
+    }
+}
+
+/// Answers a request.
+pub(super) async fn serve(
+    edge: Arc<Edge>,
+    peer: Arc<Peer>,
+    request: Request<Incoming>,
+) -> Result<Answer, Infallible> {
+    if request.method() == Method::OPTIONS {
+        return Ok(answer::bare(StatusCode::OK));
+    }
+    let id = edge.requests.fetch_add(1, Ordering::Relaxed);
+    let outcome = answer_for(edge, &peer, request, id).await;
+    Ok(outcome.unwrap_or_else(|failure| {
+        if failure.status().is_server_error() {
+            tracing::info!(
+                request = id,
+                status = failure.status().as_u16(),
+                err = failure.text(),
+                "Request failed"
+            );
+        } else {
+            tracing::debug!(
+                request = id,
+                status = failure.status().as_u16(),
+                err = failure.text(),
+                "Request refused"
+            );
+        }
+        failure.into_answer()
+    }))
+}
+
+async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Incoming>, id: u64) -> Outcome {
+    let found = edge.routes.find(request.method().as_str(), request.uri().path());
+    let ctx = context(&edge, peer, request.uri().query().unwrap_or_default(), id);
+    log(&ctx, &request);
+    let (row, values, only) = match found {
+        Found::NoPath => return Err(Failure::not_found()),
+        Found::Row { row, values, only } => (row, values, only),
+        Found::NoMethod | Found::UnknownMethod if !ctx.is_trusted() => return Err(Failure::not_authorized()),
+        Found::NoMethod => return Err(Failure::new(ErrorKind::NotImplemented, "not implemented")),
+        Found::UnknownMethod => {
+            return Err(Failure::new(
+                ErrorKind::NotFound,
+                format!("Method {:?} not found", request.method().as_str()),
+            ));
+        }
+    };
+    authorize(&ctx, row)?;
+    let handler = api::handler(row.endpoint).ok_or_else(|| not_yet(row))?;
+    let (mut parts, body) = request.into_parts();
+    let guard = ctx.cancel.clone().drop_guard();
+    let call = Call {
+        app: Arc::clone(&edge.app),
+        edge,
+        ctx,
+        row,
+        only,
+        values,
+        upgrade: parts.extensions.remove(),
+        uri: parts.uri,
+        headers: parts.headers,
+        body: Some(body),
+    };
+    let work = AssertUnwindSafe(handler(call)).catch_unwind();
+    // What changes something is not torn apart when the client hangs up in the middle: it is only told to cancel.
+    let outcome = if row.method == "GET" || row.method == "HEAD" {
+        work.await
+    } else {
+        tokio::spawn(work)
+            .await
+            .unwrap_or_else(|_| Ok(Err(panicked(row))))
+    };
+    guard.disarm();
+    outcome.unwrap_or_else(|_| Err(panicked(row)))
+}
+
+/// Refuses callers that may not use an endpoint at all. Use cases refuse more.
+fn authorize(ctx: &Ctx, row: &Row) -> Result<(), Failure> {
+    if row.access == Access::Trusted {
+        ctx.require_trusted()?;
+    }
+    if row.is_internal() {
+        ctx.require_admin()?;
+    }
+    Ok(())
+}
+
+fn context(edge: &Edge, peer: &Peer, text: &str, id: u64) -> Ctx {
+    let (caller, address) = match peer {
+        Peer::Unix { uid, username } => (
+            Caller::Unix {
+                uid: *uid,
+                username: username.clone(),
+            },
+            "@".to_owned(),
+        ),
+        Peer::Tls { address, certificate } => (
+            edge.app.trust.identify(certificate.as_deref()),
+            address.to_string(),
+        ),
+    };
+    let project = query(text, "project").filter(|project| !project.is_empty());
+    Ctx {
+        caller,
+        project: project.unwrap_or_else(|| DEFAULT_PROJECT.to_owned()),
+        request_id: id.to_string(),
+        address,
+        target: query(text, "target").filter(|target| !target.is_empty()),
+        cancel: CancellationToken::new(),
+    }
+}
+
+fn not_yet(row: &Row) -> Failure {
+    Failure::new(
+        ErrorKind::NotImplemented,
+        format!(
+            "{} {} is not implemented by this server yet",
+            row.method, row.path
+        ),
+    )
+}
+
+fn panicked(row: &Row) -> Failure {
+    Failure::new(
+        ErrorKind::Internal,
+        format!("{} {} failed unexpectedly; see the log", row.method, row.path),
+    )
+}
+
+fn log(ctx: &Ctx, request: &Request<Incoming>) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let (protocol, username) = match &ctx.caller {
+        Caller::Unix { username, .. } => ("unix", username.as_str()),
+        Caller::Tls { fingerprint, .. } => ("tls", fingerprint.as_str()),
+        Caller::Untrusted { .. } | Caller::Daemon => ("tls", ""),
+    };
+    let url = loggable(request.uri());
+    tracing::debug!(
+        request = ctx.request_id,
+        ip = ctx.address,
+        method = request.method().as_str(),
+        protocol,
+        url,
+        username,
+        "Handling API request"
+    );
+}
+
+/// A URL without the values of its query that let somebody in.
+fn loggable(uri: &http::Uri) -> String {
+    let Some(query) = uri.query() else {
+        return uri.path().to_owned();
+    };
+    let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((key @ ("secret" | "password" | "token"), _)) => format!("{key}=..."),
+        _ => pair.to_owned(),
+    });
+    format!("{}?{}", uri.path(), shown.collect::<Vec<_>>().join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lxd_api::endpoints::ENDPOINTS;
+
+    #[test]
+    fn strangers_are_kept_out_of_every_trusted_row() {
+        let stranger = Ctx::new(Caller::Untrusted { certificate: None });
+        for row in ENDPOINTS {
+            let refused = authorize(&stranger, row).is_err_and(|failure| failure.status() == 403);
+            assert_eq!(
+                refused,
+                row.access == Access::Trusted,
+                "{} {}",
+                row.method,
+                row.path
+            );
+        }
+    }
+
+    #[test]
+    fn restricted_clients_are_kept_out_of_the_daemons_own_rows() {
+        let caller = Caller::Tls {
+            fingerprint: "ab".into(),
+            name: "n".into(),
+            restricted: true,
+            projects: vec![],
+        };
+        let restricted = Ctx::new(caller);
+        for row in ENDPOINTS {
+            assert_eq!(
+                authorize(&restricted, row).is_err(),
+                row.is_internal(),
+                "{} {}",
+                row.method,
+                row.path
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_never_reach_the_log() {
+        let uri = "/1.0/operations/x/websocket?secret=abc&project=p"
+            .parse()
+            .unwrap();
+        assert_eq!(loggable(&uri), "/1.0/operations/x/websocket?secret=...&project=p");
+    }
+}

@@ -1,0 +1,158 @@
+//! Websockets: the handshake, and both directions as the use cases want them.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use lxd_core::operations::{Message, Socket};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Message as Frame, Role, WebSocketConfig};
+
+use super::answer::{self, Answer};
+use super::request::Call;
+
+/// The largest message that is accepted, in bytes. Clients send at most 128 KiB at a time.
+const MESSAGE_LIMIT: usize = 16 << 20;
+
+/// How often an idle listener is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+
+/// A websocket of the daemon's side.
+pub(crate) type Connection = WebSocketStream<TokioIo<Upgraded>>;
+
+/// An upgrade that was granted and will happen once the answer is sent.
+pub(crate) struct Handshake {
+    answer: Answer,
+    upgrade: OnUpgrade,
+}
+
+/// Checks the handshake of a request.
+///
+/// # Errors
+/// The answer to send instead: the request is no websocket handshake.
+pub(crate) fn handshake(call: &mut Call) -> Result<Handshake, Answer> {
+    let key = if is_handshake(&call.headers) {
+        call.headers.get(SEC_WEBSOCKET_KEY)
+    } else {
+        None
+    };
+    let (Some(key), Some(upgrade)) = (key, call.upgrade.take()) else {
+        let mut refusal = answer::bytes("text/plain; charset=utf-8", "Bad Request\n");
+        *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        refusal
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Err(refusal);
+    };
+    let accept = derive_accept_key(key.as_bytes());
+    let mut answer = answer::bare(StatusCode::SWITCHING_PROTOCOLS);
+    answer
+        .headers_mut()
+        .insert(UPGRADE, HeaderValue::from_static("websocket"));
+    answer
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer::set_header(&mut answer, SEC_WEBSOCKET_ACCEPT, &accept);
+    Ok(Handshake { answer, upgrade })
+}
+
+impl Handshake {
+    /// Gives the answer to send, and calls back with the websocket once the client has it.
+    pub(crate) fn then<F, Fut>(self, serve: F) -> Answer
+    where
+        F: FnOnce(Connection) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let upgrade = self.upgrade;
+        tokio::spawn(async move {
+            match upgrade.await {
+                Ok(upgraded) => {
+                    let config = WebSocketConfig::default()
+                        .read_buffer_size(32 << 10)
+                        .write_buffer_size(32 << 10)
+                        .max_message_size(Some(MESSAGE_LIMIT));
+                    let io = TokioIo::new(upgraded);
+                    serve(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await).await;
+                }
+                Err(error) => tracing::debug!(err = %error, "Failed upgrading to a websocket"),
+            }
+        });
+        self.answer
+    }
+}
+
+/// Both directions of a websocket, as operations take them over.
+pub(crate) fn socket(connection: Connection) -> Socket {
+    let (sender, receiver) = connection.split();
+    let receiver = receiver.filter_map(|frame| async move {
+        match frame {
+            Ok(Frame::Text(text)) => Some(Ok(Message::Text(text.as_str().to_owned()))),
+            Ok(Frame::Binary(data)) => Some(Ok(Message::Binary(data))),
+            Ok(Frame::Close(_)) => Some(Ok(Message::Close)),
+            Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_)) => None,
+            Err(error) => Some(Err(io::Error::other(error))),
+        }
+    });
+    let sender = sender
+        .sink_map_err(io::Error::other)
+        .with(|message: Message| async move {
+            Ok::<_, io::Error>(match message {
+                Message::Text(text) => Frame::text(text),
+                Message::Binary(data) => Frame::Binary(data),
+                Message::Close => Frame::Close(None),
+            })
+        });
+    Socket {
+        receiver: Box::pin(receiver),
+        sender: Box::pin(sender),
+    }
+}
+
+/// Sends texts to a client until they end, the client goes away, or it does not take them.
+pub(crate) async fn send_all<S>(connection: Connection, mut texts: S)
+where
+    S: futures::Stream<Item = Bytes> + Unpin,
+{
+    let (mut sender, mut receiver) = connection.split();
+    let mut ping = tokio::time::interval(PING);
+    ping.reset();
+    loop {
+        let frame = tokio::select! {
+            text = texts.next() => match text.and_then(|text| text.try_into().ok()) {
+                Some(text) => Frame::Text(text),
+                None => break,
+            },
+            frame = receiver.next() => match frame {
+                Some(Ok(Frame::Close(_)) | Err(_)) | None => break,
+                Some(Ok(_)) => continue,
+            },
+            _ = ping.tick() => Frame::Ping(Bytes::new()),
+        };
+        match tokio::time::timeout(PING, sender.send(frame)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+    let _ = tokio::time::timeout(PING, sender.close()).await;
+}
+
+fn is_handshake(headers: &HeaderMap) -> bool {
+    let has = |name, word: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| {
+                value
+                    .split(',')
+                    .any(|part| part.trim().eq_ignore_ascii_case(word))
+            })
+    };
+    has(UPGRADE, "websocket") && has(CONNECTION, "upgrade") && has(SEC_WEBSOCKET_VERSION, "13")
+}
