@@ -68,12 +68,13 @@ impl Noun {
     }
 
     /// What the reference says when the name is taken already.
-    fn taken(self) -> &'static str {
+    fn taken(self, name: &str) -> std::borrow::Cow<'static, str> {
         match self {
-            Self::Certificate => "This \"certificates\" entry already exists",
+            Self::ImageAlias => return format!("Alias {name:?} already exists").into(),
+            Self::StorageVolumeSnapshot => return format!("Snapshot {name:?} already in use").into(),
+            Self::Certificate => "Certificate already in trust store",
             Self::ClusterGroup => "This \"cluster_groups\" entry already exists",
             Self::Image => "Image with same fingerprint already exists",
-            Self::ImageAlias => "Alias already exists",
             Self::Instance => "This \"instances\" entry already exists",
             Self::InstanceBackup => "Backup already exists",
             Self::InstanceSnapshot => "This \"instances_snapshots\" entry already exists",
@@ -85,9 +86,9 @@ impl Noun {
             Self::StoragePool => "The storage pool already exists",
             Self::StorageVolume => "Volume by that name already exists",
             Self::StorageVolumeBackup => "Backup already exists",
-            Self::StorageVolumeSnapshot => "Snapshot already in use",
             Self::Warning => "This \"warnings\" entry already exists",
         }
+        .into()
     }
 }
 
@@ -109,7 +110,7 @@ pub enum Error {
         name: String,
     },
     /// The name is taken. The text is the reference's; the name is in the variant.
-    #[error("{}", noun.taken())]
+    #[error("{}", noun.taken(name))]
     Taken {
         /// What was to be made or renamed.
         noun: Noun,

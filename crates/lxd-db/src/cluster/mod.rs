@@ -8,14 +8,30 @@ use dqlite::{Node, NodeConfig};
 use crate::sql::Outcome;
 use crate::{Error, Result};
 
+pub mod certificates;
+mod codes;
+pub mod config;
+mod entries;
 mod files;
+pub mod images;
+pub mod instances;
+pub mod networks;
+pub mod nodes;
+pub mod operations;
 mod pool;
+pub mod profiles;
+pub mod projects;
 mod schema;
+pub mod storage_pools;
+pub mod storage_volumes;
 mod tx;
+pub mod used_by;
+pub mod warnings;
 
 #[cfg(test)]
 mod tests;
 
+pub use codes::{CertificateType, ContentType, ImageProtocol, InstanceType, NetworkType, State, VolumeType};
 pub use schema::VERSION;
 pub use tx::Tx;
 

@@ -4,7 +4,7 @@ use dqlite::{Connection, Value};
 use jiff::Timestamp;
 
 use super::Options;
-use crate::{Error, Result, architecture, time};
+use crate::{Error, Result, architecture};
 
 /// The tables of LXD 5.0.2.
 const TABLES: &str = include_str!("schema.sql");
@@ -64,7 +64,7 @@ pub(super) async fn node_id(connection: &mut Connection, address: &str) -> Resul
 async fn create(connection: &mut Connection, options: &Options) -> Result<()> {
     let now = now();
     let rows = format!(
-        "INSERT INTO schema (version, updated_at) VALUES ({VERSION}, '{now}');
+        "INSERT INTO schema (version, updated_at) VALUES ({VERSION}, {now});
          INSERT INTO projects (name, description) VALUES ('default', 'Default LXD project');
          INSERT INTO projects_config (project_id, key, value) VALUES
            (1, 'features.images', 'true'), (1, 'features.profiles', 'true'),
@@ -77,15 +77,14 @@ async fn create(connection: &mut Connection, options: &Options) -> Result<()> {
     connection
         .execute_batch(&format!("BEGIN IMMEDIATE;\n{TABLES}\n{steps}\n{rows}"))
         .await?;
-    let node = "INSERT INTO nodes (name, description, address, schema, api_extensions, arch, heartbeat)
-         VALUES ('none', '', ?, ?, ?, ?, ?)";
+    let node = "INSERT INTO nodes (name, description, address, schema, api_extensions, arch)
+         VALUES ('none', '', ?, ?, ?, ?)";
     let architecture = architecture::id(architecture::local())?;
-    let values: [Value; 5] = [
+    let values: [Value; 4] = [
         options.address.as_str().into(),
         VERSION.into(),
         options.api_extensions.into(),
         architecture.into(),
-        Value::Iso8601(now),
     ];
     connection.execute(node, &values).await?;
     connection
@@ -100,7 +99,7 @@ async fn upgrade(connection: &mut Connection, found: i64) -> Result<()> {
         let now = now();
         let sql = format!(
             "BEGIN IMMEDIATE;\n{step}\n
-             INSERT INTO schema (version, updated_at) VALUES ({version}, '{now}');
+             INSERT INTO schema (version, updated_at) VALUES ({version}, {now});
              UPDATE nodes SET schema = {version} WHERE schema < {version}; COMMIT",
         );
         connection.execute_batch(&sql).await?;
@@ -108,8 +107,7 @@ async fn upgrade(connection: &mut Connection, found: i64) -> Result<()> {
     Ok(())
 }
 
-/// The time to the second, as the reference writes it here.
-fn now() -> String {
-    let now = Timestamp::now();
-    time::to_sql(Timestamp::from_second(now.as_second()).unwrap_or(now))
+/// Seconds since 1970: what the reference writes into the table of versions.
+fn now() -> i64 {
+    Timestamp::now().as_second()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::Node;
-use crate::{Result, time};
+use crate::Result;
 
 impl Node {
     /// The names of the patches that have run.
@@ -29,7 +29,7 @@ impl Node {
     pub async fn add_patch(&self, name: &str) -> Result<()> {
         let name = name.to_owned();
         self.call("record a patch", move |connection| {
-            let now = time::to_sql(Timestamp::now());
+            let now = Timestamp::now().as_second();
             let sql = "INSERT OR IGNORE INTO patches (name, applied_at) VALUES (?, ?)";
             connection.execute(sql, (name, now)).map(|_| ())
         })

@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::{Error, Result, time};
+use crate::{Error, Result};
 
 /// The tables of LXD 5.0.2.
 const TABLES: &str = include_str!("schema.sql");
@@ -132,18 +132,19 @@ fn found_version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
 }
 
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
-    let now = time::to_sql(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default());
+    // Seconds since 1970, as the reference writes them here.
+    let now = Timestamp::now().as_second();
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(TABLES)?;
     tx.execute_batch(OWN_TABLES)?;
     tx.execute_batch(&STEPS.concat())?;
     tx.execute(
         "INSERT INTO schema (version, updated_at) VALUES (?, ?)",
-        (VERSION, &now),
+        (VERSION, now),
     )?;
     let mut patch = tx.prepare("INSERT INTO patches (name, applied_at) VALUES (?, ?)")?;
     for name in PATCHES {
-        patch.execute((name, &now))?;
+        patch.execute((name, now))?;
     }
     drop(patch);
     tx.commit()
@@ -163,7 +164,7 @@ fn upgrade(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     let done = usize::try_from(found - BASE).unwrap_or(0);
     for (step, version) in STEPS.iter().skip(done).zip(found + 1..) {
         tx.execute_batch(step)?;
-        let now = time::to_sql(Timestamp::now());
+        let now = Timestamp::now().as_second();
         tx.execute(
             "INSERT INTO schema (version, updated_at) VALUES (?, ?)",
             (version, now),

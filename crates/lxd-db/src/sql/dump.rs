@@ -10,7 +10,7 @@ const OBJECTS: &str = "SELECT type, name, sql FROM sqlite_master
     WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY rowid";
 
 /// The columns of every table.
-const COLUMNS: &str = "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
+const COLUMNS: &str = "SELECT m.name, c.name, c.type FROM sqlite_master m JOIN pragma_table_info(m.name) c
     WHERE m.type = 'table' ORDER BY m.rowid, c.cid";
 
 /// The cluster database as text.
@@ -28,9 +28,13 @@ pub(crate) async fn cluster(tx: &mut Tx, rows: bool) -> Result<String> {
         objects.iter().for_each(|object| dump.object(object));
         return Ok(dump.finish());
     }
-    let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut columns: BTreeMap<String, Vec<Column>> = BTreeMap::new();
     for row in tx.query_once(COLUMNS).await?.iter() {
-        columns.entry(row.get(0)?).or_default().push(row.get(1)?);
+        let column = Column {
+            name: row.get(1)?,
+            time: is_time(row.get(2)?),
+        };
+        columns.entry(row.get(0)?).or_default().push(column);
     }
     for object in &objects {
         dump.object(object);
@@ -41,11 +45,7 @@ pub(crate) async fn cluster(tx: &mut Tx, rows: bool) -> Result<String> {
         }
     }
     dump.line("DELETE FROM sqlite_sequence;");
-    for row in tx
-        .query_once(&insert_query("sqlite_sequence", &["name", "seq"]))
-        .await?
-        .iter()
-    {
+    for row in tx.query_once(&sequence_query()).await?.iter() {
         dump.row(row.get(0)?);
     }
     Ok(dump.finish())
@@ -68,11 +68,15 @@ pub(crate) fn node(connection: &rusqlite::Connection, rows: bool) -> rusqlite::R
         objects.iter().for_each(|object| dump.object(object));
         return Ok(dump.finish());
     }
-    let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut columns: BTreeMap<String, Vec<Column>> = BTreeMap::new();
     let mut statement = connection.prepare(COLUMNS)?;
     let mut cursor = statement.query([])?;
     while let Some(row) = cursor.next()? {
-        columns.entry(row.get(0)?).or_default().push(row.get(1)?);
+        let column = Column {
+            name: row.get(1)?,
+            time: is_time(row.get_ref(2)?.as_str().unwrap_or_default()),
+        };
+        columns.entry(row.get(0)?).or_default().push(column);
     }
     for object in &objects {
         dump.object(object);
@@ -81,11 +85,7 @@ pub(crate) fn node(connection: &rusqlite::Connection, rows: bool) -> rusqlite::R
         }
     }
     dump.line("DELETE FROM sqlite_sequence;");
-    node_rows(
-        connection,
-        &insert_query("sqlite_sequence", &["name", "seq"]),
-        &mut dump,
-    )?;
+    node_rows(connection, &sequence_query(), &mut dump)?;
     Ok(dump.finish())
 }
 
@@ -107,20 +107,50 @@ struct Object {
 
 impl Object {
     /// The query for a table's rows as statements.
-    fn rows(&self, columns: &BTreeMap<String, Vec<String>>) -> Option<String> {
-        let columns: Vec<&str> = columns.get(&self.name)?.iter().map(String::as_str).collect();
-        (self.kind == "table").then(|| insert_query(&self.name, &columns))
+    fn rows(&self, columns: &BTreeMap<String, Vec<Column>>) -> Option<String> {
+        let columns = columns.get(&self.name)?;
+        (self.kind == "table").then(|| insert_query(&self.name, columns))
     }
 }
 
+/// A column of a table.
+struct Column {
+    name: String,
+    time: bool,
+}
+
+fn is_time(declared: &str) -> bool {
+    declared.eq_ignore_ascii_case("DATETIME") || declared.eq_ignore_ascii_case("TIMESTAMP")
+}
+
+/// The table of the last ids, which has no definition of its own in a dump.
+fn sequence_query() -> String {
+    let columns = ["name", "seq"].map(|name| Column {
+        name: name.to_owned(),
+        time: false,
+    });
+    insert_query("sqlite_sequence", &columns)
+}
+
 /// A query that lets the engine itself quote each value.
-fn insert_query(table: &str, columns: &[&str]) -> String {
-    let values: Vec<String> = columns
-        .iter()
-        .map(|column| format!("quote(\"{column}\")"))
-        .collect();
+fn insert_query(table: &str, columns: &[Column]) -> String {
+    let values: Vec<String> = columns.iter().map(quoted).collect();
     let values = values.join(" || ',' || ");
     format!("SELECT 'INSERT INTO {table} VALUES(' || {values} || ');' FROM \"{table}\"")
+}
+
+/// SQL for a value as a literal: times in one form, whether they are stored as seconds or as text; line ends as `\n`.
+fn quoted(column: &Column) -> String {
+    let name = format!("\"{}\"", column.name);
+    let time = format!(
+        "WHEN typeof({name}) = 'integer' THEN quote(strftime('%Y-%m-%d %H:%M:%S+00:00', {name}, 'unixepoch'))
+         WHEN {name} GLOB '????-??-?? ??:??:??' THEN quote({name} || '+00:00')",
+    );
+    let time = if column.time { time } else { String::new() };
+    format!(
+        "CASE {time} WHEN typeof({name}) = 'text' AND instr({name}, char(10))
+         THEN 'replace(' || quote(replace({name}, char(10), '\\n')) || ',''\\n'',char(10))' ELSE quote({name}) END",
+    )
 }
 
 /// The text as it grows.

@@ -78,7 +78,8 @@ fn error_is_fatal(message: &str) -> bool {
 fn json(value: &Value) -> Json {
     match value {
         value if value.is_null() => Json::Null,
-        Value::Integer(number) | Value::UnixTime(number) => Json::from(*number),
+        Value::Integer(number) => Json::from(*number),
+        Value::UnixTime(seconds) => Json::from(unix_time(*seconds)),
         Value::Float(number) => Json::from(*number),
         Value::Boolean(truth) => Json::from(*truth),
         Value::Blob(bytes) => Json::from(String::from_utf8_lossy(bytes)),
@@ -91,6 +92,11 @@ fn json(value: &Value) -> Json {
 /// A stored time in the form of the API; text that is no time stays as it is.
 pub(crate) fn rfc3339(text: &str) -> String {
     crate::time::from_sql(text).map_or_else(|_| text.to_owned(), |time| time.to_string())
+}
+
+/// A time stored as seconds since 1970 in the form of the API.
+fn unix_time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
 /// One user's statement on the node database.
@@ -125,6 +131,7 @@ fn node_json(value: rusqlite::types::ValueRef<'_>, time: bool) -> Json {
     use rusqlite::types::ValueRef;
     match value {
         ValueRef::Null => Json::Null,
+        ValueRef::Integer(seconds) if time => Json::from(unix_time(seconds)),
         ValueRef::Integer(number) => Json::from(number),
         ValueRef::Real(number) => Json::from(number),
         ValueRef::Text(text) if time => Json::from(rfc3339(&String::from_utf8_lossy(text))),

@@ -2,6 +2,21 @@
 
 use super::*;
 
+mod images;
+mod instances;
+mod reference;
+mod shared;
+
+/// A configuration, or a device.
+pub(super) fn config<const N: usize>(keys: [(&str, &str); N]) -> crate::Config {
+    keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// Devices.
+pub(super) fn devices<const N: usize>(devices: [(&str, crate::Config); N]) -> crate::Devices {
+    devices.map(|(name, keys)| (name.to_owned(), keys)).into()
+}
+
 pub(super) async fn cluster() -> (tempfile::TempDir, Cluster) {
     let directory = tempfile::tempdir().unwrap();
     let cluster = Cluster::open(Options::standalone(directory.path(), 318))
@@ -24,7 +39,7 @@ async fn a_new_database_has_the_reference_s_tables_and_rows() {
     let schema = cluster.dump(false).await.unwrap();
     let expected = format!(
         "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n{}COMMIT;\n",
-        include_str!("schema.sql")
+        include_str!("../schema.sql")
     )
     .replace("CREATE TABLE \"", "CREATE TABLE IF NOT EXISTS \"");
     assert_eq!(schema, expected);
