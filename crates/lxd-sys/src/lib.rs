@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod command;
+pub mod memory;
 pub mod mount;
 pub mod netlink;
 pub mod nft;
