@@ -93,7 +93,9 @@ impl Server {
             "pool=default",
         ])
         .ok();
-        self.lxc(&["network", "create", bridge]).ok();
+        let [v4, v6] = self.subnet();
+        let (v4, v6) = (format!("ipv4.address={v4}"), format!("ipv6.address={v6}"));
+        self.lxc(&["network", "create", bridge, &v4, "ipv4.nat=true", &v6, "ipv6.nat=true"]).ok();
         let network = format!("network={bridge}");
         self.lxc(&[
             "profile",
@@ -106,6 +108,13 @@ impl Server {
             "name=eth0",
         ])
         .ok();
+    }
+
+    /// Addresses for the bridge that no other server of the tests has.
+    pub fn subnet(&self) -> [String; 2] {
+        let number = u32::from_str_radix(self.bridge.trim_start_matches("lxt"), 16).unwrap_or_default();
+        let (pid, count) = ((number >> 8) & 0x7f, number & 0xff);
+        [format!("10.{}.{count}.1/24", 100 + pid), format!("fd42:1111:{pid:x}:{count:x}::1/64")]
     }
 
     /// The name that the server's bridge has, or would have.
