@@ -1,0 +1,6 @@
+//! One folder for each network type.
+
+pub mod bridge;
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod mock;
