@@ -137,17 +137,24 @@ impl StdError for Error {
     }
 }
 
-impl From<lxd_model::Invalid> for Error {
-    fn from(error: lxd_model::Invalid) -> Self {
-        Self::from_source(error.kind(), error)
-    }
+/// Each mechanism's error keeps its kind and its text.
+macro_rules! from_mechanism {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::from_source(error.kind(), error)
+            }
+        })*
+    };
 }
 
-impl From<lxd_db::Error> for Error {
-    fn from(error: lxd_db::Error) -> Self {
-        Self::from_source(error.kind(), error)
-    }
-}
+from_mechanism!(
+    lxd_model::Invalid,
+    lxd_db::Error,
+    lxd_storage::StorageError,
+    lxd_network::Error,
+    lxd_instance::Error
+);
 
 /// Says what was being done when something failed.
 pub trait Context<T> {

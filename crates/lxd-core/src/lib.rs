@@ -30,6 +30,7 @@ pub mod projects;
 pub mod server;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod sql;
 pub mod urls;
 pub mod warnings;
 

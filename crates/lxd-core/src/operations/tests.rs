@@ -401,3 +401,42 @@ async fn a_cancelled_work_is_undone() {
     assert_eq!(operation.status(), Status::Cancelled);
     assert!(names(world.path()).is_empty());
 }
+
+#[tokio::test]
+async fn outcomes_outlive_the_daemon() {
+    let app = TestApp::start().await;
+    let world = tempfile::tempdir().unwrap();
+    let files = || Files {
+        dir: world.path().into(),
+        made: None,
+    };
+    let done = start(&app, &ctx(), Options::task(Kind::InstanceCreate), files()).unwrap();
+    done.outcome().await.unwrap();
+    for name in names(world.path()) {
+        std::fs::remove_file(world.path().join(name)).unwrap();
+    }
+    app.faults.set(|_, step, _| {
+        if step == "third" {
+            Verdict::Crash
+        } else {
+            Verdict::Go
+        }
+    });
+    let dead = start(&app, &ctx(), Options::task(Kind::InstanceCreate), files()).unwrap();
+    dead.wait(None).await;
+    assert_eq!(names(world.path()).len(), 2);
+
+    let app = app.restart().await;
+    assert!(names(world.path()).is_empty());
+    for (operation, code) in [(done, 200), (dead, 400)] {
+        let wire = app
+            .operations
+            .wait(&ctx(), operation.id(), None, None)
+            .await
+            .unwrap();
+        assert_eq!(
+            (wire.status_code, wire.description.as_str()),
+            (code, "Creating instance")
+        );
+    }
+}

@@ -62,7 +62,8 @@ pub fn url(project: &str, name: &str) -> String {
 /// # Errors
 /// There is no such project.
 pub async fn project_of(tx: &mut Tx, project: &str) -> Result<String> {
-    Ok(projects::effective(tx, project, Feature::Profiles).await?)
+    let home = projects::effective(tx, project, Feature::Profiles).await;
+    home.with_context(|| format!("Failed loading project {project:?}"))
 }
 
 /// The URLs of the project's profiles, by name.

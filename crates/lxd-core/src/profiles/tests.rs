@@ -150,7 +150,13 @@ async fn refusals_read_as_the_references() {
         .await
         .map_err(text)
         .unwrap_err();
-    assert_eq!(nowhere.0, ErrorKind::NotFound);
+    assert_eq!(
+        nowhere,
+        (
+            ErrorKind::NotFound,
+            "Failed loading project \"nope\": Project not found".into()
+        )
+    );
 }
 
 #[tokio::test]

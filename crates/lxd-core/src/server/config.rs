@@ -26,12 +26,12 @@ pub struct ConfigChange {
 
 impl ConfigChange {
     /// The value of a key before, or its default.
-    pub fn old(&self, key: &str) -> &str {
+    pub fn before(&self, key: &str) -> &str {
         TABLE.value(&self.old, key)
     }
 
     /// The value of a key after, or its default.
-    pub fn new(&self, key: &str) -> &str {
+    pub fn after(&self, key: &str) -> &str {
         TABLE.value(&self.new, key)
     }
 

@@ -15,6 +15,7 @@ const DEFAULT_PORT: u16 = 8443;
 /// The environment as a caller in a project sees it.
 pub(super) async fn get(app: &Arc<App>, project: &str) -> Result<ServerEnvironment> {
     let facts = &app.facts;
+    let instance_driver = facts.instance_driver.read().clone();
     let certificate = app.server_certificate();
     let mut tx = app.cluster.read().await?;
     let mut used = drivers(&mut tx, app.cluster.node_id()).await?;
@@ -31,14 +32,14 @@ pub(super) async fn get(app: &Arc<App>, project: &str) -> Result<ServerEnvironme
         architectures: facts.architectures.clone(),
         certificate: certificate.certificate_pem.clone(),
         certificate_fingerprint: certificate.fingerprint.clone(),
-        driver: facts.driver.clone(),
-        driver_version: facts.driver_version.clone(),
+        driver: instance_driver.names,
+        driver_version: instance_driver.versions,
         firewall: facts.firewall.clone(),
         kernel: facts.kernel.clone(),
         kernel_architecture: facts.kernel_architecture.clone(),
         kernel_features: facts.kernel_features.clone(),
         kernel_version: facts.kernel_version.clone(),
-        lxc_features: facts.lxc_features.clone(),
+        lxc_features: instance_driver.lxc_features,
         os_name: facts.os_name.clone(),
         os_version: facts.os_version.clone(),
         project: project.into(),

@@ -1,13 +1,14 @@
 //! What is true of this machine and does not change while the daemon runs.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use lxd_api::server::ServerStorageDriverInfo;
+use lxd_sys::{nft, system};
+use parking_lot::RwLock;
 
 /// Facts that `GET /1.0` shows. Gathered once, at the start.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Facts {
     /// The name that the kernel knows the host by.
     pub host_name: String,
@@ -25,122 +26,70 @@ pub struct Facts {
     pub os_name: String,
     /// Its version.
     pub os_version: String,
-    /// The instance drivers, such as `lxc` or `lxc | qemu`.
-    pub driver: String,
-    /// Their versions, in the same form.
-    pub driver_version: String,
-    /// What the container library can do.
-    pub lxc_features: BTreeMap<String, String>,
-    /// `nftables` or `xtables`.
+    /// `nftables`, or `xtables` where nft is missing.
     pub firewall: String,
     /// The storage drivers that work here.
     pub storage_drivers: Vec<ServerStorageDriverInfo>,
+    /// What runs instances: empty until it has been asked, which takes a process.
+    pub instance_driver: RwLock<InstanceDriver>,
+}
+
+/// What runs instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstanceDriver {
+    /// The names of the drivers, such as `lxc` or `lxc | qemu`.
+    pub names: String,
+    /// Their versions, in the same form.
+    pub versions: String,
+    /// What the container library can do, each `true` or `false`.
+    pub lxc_features: BTreeMap<String, String>,
 }
 
 impl Facts {
-    /// Asks the kernel and the distribution; what the mechanisms know is filled in by the daemon's start.
+    /// Asks the kernel and the distribution; idmapped mounts are tried in the given directory.
     pub fn gather(dir: &Path) -> Self {
-        let uname = rustix::system::uname();
-        let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
-        let (machine, release) = (text(uname.machine()), text(uname.release()));
-        let (os_name, os_version) = fs::read_to_string("/etc/os-release")
-            .map(|t| os_release(&t))
-            .unwrap_or_default();
-        let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
-        let mut kernel_features = kernel_features(&release, &actions);
-        let idmapped = lxd_sys::userns::idmapped_mounts_supported(dir);
-        kernel_features.insert("idmapped_mounts".into(), idmapped.to_string());
+        let kernel = system::kernel();
+        let (os_name, os_version) = system::os_release();
+        let architectures = system::architectures(&kernel.architecture);
+        let drivers = lxd_storage::drivers::supported()
+            .into_iter()
+            .map(|info| ServerStorageDriverInfo {
+                name: info.name.into(),
+                remote: info.remote,
+                version: info.version.into(),
+            });
         Self {
-            host_name: text(uname.nodename()),
-            architectures: architectures(&machine),
-            kernel: text(uname.sysname()),
-            kernel_architecture: machine,
-            kernel_version: release,
-            kernel_features,
+            host_name: kernel.hostname,
+            architectures: architectures.into_iter().map(ToOwned::to_owned).collect(),
+            kernel: kernel.name,
+            kernel_architecture: kernel.architecture,
+            kernel_version: kernel.release,
+            kernel_features: kernel_features(&system::KernelFeatures::probe(dir)),
             os_name,
             os_version,
-            ..Self::default()
+            firewall: if nft::is_installed() {
+                "nftables"
+            } else {
+                "xtables"
+            }
+            .into(),
+            storage_drivers: drivers.collect(),
+            instance_driver: RwLock::default(),
         }
     }
 }
 
-/// What a machine runs: itself, and the 32-bit personality where there is one.
-fn architectures(machine: &str) -> Vec<String> {
-    let names: &[&str] = match machine {
-        "x86_64" => &["x86_64", "i686"],
-        "aarch64" => &["aarch64", "armv7l"],
-        "ppc64le" => &["ppc64le"],
-        "s390x" => &["s390x"],
-        other => &[other],
-    };
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// The distribution's name and version out of `os-release`.
-fn os_release(text: &str) -> (String, String) {
-    let value = |key: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        line.unwrap_or_default()
-            .trim()
-            .trim_matches(['"', '\''])
-            .to_owned()
-    };
-    (value("NAME"), value("VERSION_ID"))
-}
-
-/// Features that came with a version of the kernel, and seccomp's, which the kernel lists itself.
-fn kernel_features(release: &str, seccomp_actions: &str) -> BTreeMap<String, String> {
-    let version = version(release);
-    let listener = seccomp_actions
-        .split_whitespace()
-        .any(|action| action == "user_notif");
+fn kernel_features(features: &system::KernelFeatures) -> BTreeMap<String, String> {
     [
-        ("netnsid_getifaddrs", version >= (4, 20)),
-        ("seccomp_listener", listener),
-        ("seccomp_listener_continue", listener && version >= (5, 5)),
-        ("shiftfs", false),
-        ("uevent_injection", version >= (4, 18)),
-        ("unpriv_fscaps", version >= (4, 14)),
+        ("idmapped_mounts", features.idmapped_mounts),
+        ("netnsid_getifaddrs", features.netnsid_getifaddrs),
+        ("seccomp_listener", features.seccomp_listener),
+        ("seccomp_listener_continue", features.seccomp_listener_continue),
+        ("shiftfs", features.shiftfs),
+        ("uevent_injection", features.uevent_injection),
+        ("unpriv_fscaps", features.unpriv_fscaps),
     ]
     .into_iter()
     .map(|(name, is_there)| (name.to_owned(), is_there.to_string()))
     .collect()
-}
-
-fn version(release: &str) -> (u32, u32) {
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|n| n.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn os_release_is_read_with_and_without_quotes() {
-        let debian =
-            "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n";
-        assert_eq!(os_release(debian), ("Debian GNU/Linux".into(), "12".into()));
-        assert_eq!(os_release("NAME=Arch\n"), ("Arch".into(), String::new()));
-    }
-
-    #[test]
-    fn features_follow_the_kernel() {
-        let old = kernel_features("4.15.0-20-generic", "kill trap");
-        assert_eq!(
-            (old["unpriv_fscaps"].as_str(), old["uevent_injection"].as_str()),
-            ("true", "false")
-        );
-        let new = kernel_features("6.18.44-fc", "kill_process user_notif errno");
-        let missing: Vec<_> = new
-            .iter()
-            .filter(|(_, v)| *v == "false")
-            .map(|(k, _)| k.as_str())
-            .collect();
-        assert_eq!(missing, ["shiftfs"]);
-    }
 }

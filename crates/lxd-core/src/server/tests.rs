@@ -63,7 +63,7 @@ struct Listener(Mutex<String>);
 impl ConfigHook for Listener {
     fn follow<'a>(&'a self, change: &'a ConfigChange) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let address = change.new("core.https_address");
+            let address = change.after("core.https_address");
             *self.0.lock() = address.to_owned();
             if address.starts_with("1.2.3.4") {
                 Err(Error::refused("Cannot listen"))
@@ -115,4 +115,32 @@ async fn who_sees_and_changes_what() {
         .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Forbidden);
     assert_eq!(untrusted(&app).auth, "untrusted");
+}
+
+#[tokio::test]
+async fn the_environment_is_that_of_this_machine() {
+    let app = TestApp::start().await;
+    let environment = get(&app, &root().in_project("p"))
+        .await
+        .unwrap()
+        .value
+        .environment;
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert_eq!(environment.kernel_version, release.trim());
+    assert_eq!(environment.server_pid, i64::from(std::process::id()));
+    assert_eq!(
+        (environment.project.as_str(), environment.server.as_str()),
+        ("p", "lxd")
+    );
+    assert_eq!(
+        environment.certificate_fingerprint,
+        app.server_certificate().fingerprint
+    );
+    assert!(
+        environment
+            .storage_supported_drivers
+            .iter()
+            .any(|driver| driver.name == "dir")
+    );
+    assert_eq!(environment.kernel_features.len(), 7);
 }
