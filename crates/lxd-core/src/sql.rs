@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::ctx::Ctx;
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 
 /// One of the daemon's databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct Statement {
     pub r#type: &'static str,
     /// The names of the columns of a `select`.
     pub columns: Option<Vec<String>>,
-    /// Its rows.
+    /// Its rows; `None` where there is none.
     pub rows: Option<Vec<Vec<Value>>>,
     /// How many rows an `exec` has changed.
     pub rows_affected: u64,
@@ -60,7 +60,7 @@ impl From<Outcome> for Statement {
             Outcome::Selected { columns, rows } => Self {
                 r#type: "select",
                 columns: Some(columns),
-                rows: Some(rows),
+                rows: Some(rows).filter(|rows| !rows.is_empty()),
                 rows_affected: 0,
             },
             Outcome::Executed { rows_affected } => Self {
@@ -86,10 +86,22 @@ pub async fn run(app: &Arc<App>, ctx: &Ctx, database: Database, query: &str) -> 
         app.cluster.sync().await?;
         return Ok(Batch { results: None });
     }
-    let outcomes = match database {
-        Database::Local => app.node.run_sql(query).await?,
-        Database::Global => app.cluster.run_sql(query).await?,
-    };
+    let mut outcomes = Vec::new();
+    for statement in lxd_db::sql::split(query) {
+        let is_select = statement
+            .get(..6)
+            .is_some_and(|word| word.eq_ignore_ascii_case("select"));
+        let outcome = match database {
+            Database::Local => app.node.run_sql(&statement).await,
+            Database::Global => app.cluster.run_sql(&statement).await,
+        };
+        let doing = if is_select {
+            "Failed to execute query"
+        } else {
+            "Failed to exec query"
+        };
+        outcomes.extend(outcome.context(doing)?);
+    }
     // What is kept in memory follows what was written behind its back.
     if database == Database::Global && outcomes.iter().any(|o| matches!(o, Outcome::Executed { .. })) {
         app.trust.reload(&app.cluster).await?;

@@ -1,6 +1,9 @@
 //! `/internal`: what the sub-commands ask of the daemon.
 
+use lxd_core::sql::{self, Database};
 use lxd_model::ErrorKind;
+use serde::Deserialize;
+use serde_json::json;
 
 use crate::daemon::stop::How;
 use crate::http::answer::{self, Outcome};
@@ -33,4 +36,25 @@ pub(super) async fn shutdown(call: Call) -> Outcome {
     });
     stop.finished().await;
     answer::empty()
+}
+
+#[derive(Deserialize)]
+struct Query {
+    #[serde(default)]
+    database: String,
+    #[serde(default)]
+    query: String,
+}
+
+/// Prints a database as SQL.
+pub(super) async fn dump(call: Call) -> Outcome {
+    let database = Database::parse(&call.query("database").unwrap_or_default())?;
+    let text = sql::dump(&call.app, &call.ctx, database, call.flag("schema")).await?;
+    answer::sync(&json!({ "text": text }))
+}
+
+/// Runs SQL in a database.
+pub(super) async fn query(mut call: Call) -> Outcome {
+    let Query { database, query } = call.json().await?;
+    answer::sync(&sql::run(&call.app, &call.ctx, Database::parse(&database)?, &query).await?)
 }

@@ -43,6 +43,8 @@ handlers! {
     EventsGet => events::get,
     InternalReadyGet => internal::ready,
     InternalShutdownPut => internal::shutdown,
+    InternalSqlGet => internal::dump,
+    InternalSqlPost => internal::query,
     OperationDelete => operations::delete,
     OperationGet => operations::get,
     OperationWaitGet => operations::wait,

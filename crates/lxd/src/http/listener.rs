@@ -10,7 +10,7 @@ use lxd_core::server::{ConfigChange, ConfigHook};
 use parking_lot::RwLock;
 use rustix::io::Errno;
 use rustls::ServerConfig;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -199,7 +199,7 @@ pub(crate) struct Follower(pub(crate) Arc<Listeners>);
 impl ConfigHook for Follower {
     fn follow<'a>(&'a self, change: &'a ConfigChange) -> BoxFuture<'a, lxd_core::Result<()>> {
         Box::pin(async move {
-            let served = self.0.serve_https(change.new(HTTPS_ADDRESS)).await;
+            let served = self.0.serve_https(change.after(HTTPS_ADDRESS)).await;
             served.map_err(|error| lxd_core::Error::internal(error.to_string()))
         })
     }
@@ -219,11 +219,20 @@ async fn handshake(acceptor: TlsAcceptor, mut stream: TcpStream) -> io::Result<O
     stream.set_nodelay(true)?;
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
-        let text = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
-        stream.write_all(text.as_bytes()).await?;
+        tell_plain_http(&mut stream).await?;
         return Ok(None);
     }
     acceptor.accept(stream).await.map(Some)
+}
+
+/// Answers a client that speaks HTTP without TLS. What it has sent is read first: closing a connection with unread
+/// data resets it, and the answer would be lost.
+async fn tell_plain_http(stream: &mut TcpStream) -> io::Result<()> {
+    let text = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let mut request = [0; 4096];
+    let _ = stream.read(&mut request).await?;
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await
 }
 
 /// Binds `host:port`, `host`, `[v6]:port`, `v6` or `:port`; no host means all addresses of both families.

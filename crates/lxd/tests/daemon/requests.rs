@@ -197,7 +197,7 @@ fn secrets_and_only_they_stay_out_of_the_log() {
     let daemon = Daemon::start();
     assert_eq!(
         daemon.get("/1.0/operations/x/websocket?secret=hidden123").status,
-        400
+        404
     );
     daemon.send(
         "PATCH",
