@@ -157,7 +157,7 @@ pub struct HookMessage {
 }
 
 /// One pair of virtual network cards, made by `net` in the container's network namespace at each start and
-/// destroyed by the kernel with it. Written `name=eth0,host=vethXXXX,hwaddr=..,mtu=1500,master=lxdbr0`.
+/// destroyed by the kernel with it. Written `name=eth0,host=veth0a1b2c3d,hwaddr=..,mtu=1500,master=lxdbr0`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Nic {
     /// The card's name inside.

@@ -18,7 +18,11 @@ pub struct Console {
 impl Console {
     pub(crate) fn new(held: OwnedFd, master: OwnedFd) -> std::io::Result<Self> {
         let master = Arc::new(master);
-        Ok(Self { terminal: Terminal::new(&master)?, master, _held: held })
+        Ok(Self {
+            terminal: Terminal::new(&master)?,
+            master,
+            _held: held,
+        })
     }
 
     /// Sets the size in columns and rows.

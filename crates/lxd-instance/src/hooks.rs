@@ -30,7 +30,11 @@ impl Hooks {
         }
         let socket = UnixDatagram::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { path: path.to_owned(), socket, reboots: Mutex::default() })
+        Ok(Self {
+            path: path.to_owned(),
+            socket,
+            reboots: Mutex::default(),
+        })
     }
 
     /// Where hooks find the socket.
@@ -99,7 +103,10 @@ mod tests {
         assert!(hooks.take_reboot(&Key::new("default", "a")));
         assert!(!hooks.take_reboot(&Key::new("default", "a")));
         drop(hooks);
-        assert!(sender.send_to(b"x", &path).await.is_err(), "a hook sees at once that nobody listens");
+        assert!(
+            sender.send_to(b"x", &path).await.is_err(),
+            "a hook sees at once that nobody listens"
+        );
         Hooks::listen(&path).unwrap();
     }
 }

@@ -18,7 +18,10 @@ pub struct Key {
 impl Key {
     /// The key of these names.
     pub fn new(project: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { project: project.into(), name: name.into() }
+        Self {
+            project: project.into(),
+            name: name.into(),
+        }
     }
 
     /// The name in paths, control groups and liblxc: `NAME`, or `PROJECT_NAME` outside the default project.
@@ -88,7 +91,10 @@ pub struct Instance {
 impl Instance {
     /// A configuration value, where one is set.
     pub fn config(&self, key: &str) -> Option<&str> {
-        self.config.get(key).map(String::as_str).filter(|value| !value.is_empty())
+        self.config
+            .get(key)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// A boolean configuration value; anything but a true word is false.
@@ -104,7 +110,10 @@ impl Instance {
     /// The id on the host of an id inside.
     pub fn host_uid(&self, inside: u32) -> u32 {
         let Some(map) = &self.idmap else { return inside };
-        let range = map.uids.iter().find(|range| inside.checked_sub(range.inside).is_some_and(|n| n < range.count));
+        let range = map
+            .uids
+            .iter()
+            .find(|range| inside.checked_sub(range.inside).is_some_and(|n| n < range.count));
         // An id without a place shows as nobody inside, whatever it is outside.
         range.map_or(inside, |range| range.outside + (inside - range.inside))
     }
@@ -150,7 +159,14 @@ pub(crate) mod tests {
         let mut instance = plain("/x".as_ref(), "c1");
         assert_eq!(instance.key.prefixed(), "c1");
         assert_eq!(Key::new("p", "c1").prefixed(), "p_c1");
-        assert_eq!((instance.host_uid(0), instance.host_uid(7), instance.host_uid(65_536)), (1_000_000, 1_000_007, 65_536));
+        assert_eq!(
+            (
+                instance.host_uid(0),
+                instance.host_uid(7),
+                instance.host_uid(65_536)
+            ),
+            (1_000_000, 1_000_007, 65_536)
+        );
         instance.idmap = None;
         assert_eq!(instance.host_uid(7), 7);
         instance.config.insert("security.devlxd".into(), "off".into());

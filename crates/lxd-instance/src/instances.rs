@@ -16,11 +16,11 @@ use crate::drivers::{Driver, Guest};
 use crate::error::{Error, TearDown};
 use crate::events::{Cause, Event};
 use crate::exec::{Exec, ExecRequest};
-use crate::helper::Helper;
 use crate::hooks::Hooks;
 use crate::instance::{Instance, InstanceType, Key};
 use crate::lifecycle::{self, Phase, Refusal, Request};
 use crate::limits::{self, Machine, Processors};
+use crate::lxd_helper::Helper;
 use crate::owner::{Message, Owner, Reply, View, tear_down};
 use crate::ports::{Network, Storage};
 use crate::state::State;
@@ -71,12 +71,18 @@ pub struct Stop {
 impl Stop {
     /// Kills.
     pub fn kill() -> Self {
-        Self { force: true, timeout: None }
+        Self {
+            force: true,
+            timeout: None,
+        }
     }
 
     /// Asks, and waits.
     pub fn ask(timeout: Option<Duration>) -> Self {
-        Self { force: false, timeout }
+        Self {
+            force: false,
+            timeout,
+        }
     }
 }
 
@@ -145,17 +151,40 @@ impl Instances {
         storage: Arc<dyn Storage>,
         network: Arc<dyn Network>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), Error> {
-        let hooks = Hooks::listen(&settings.hook_socket).map_err(Error::file("listen at", &settings.hook_socket))?;
+        let hooks =
+            Hooks::listen(&settings.hook_socket).map_err(Error::file("listen at", &settings.hook_socket))?;
         let hooks = Arc::new(hooks);
         let key = Key::new("", "");
-        let cgroup = |source| Error::Cgroup { action: "prepare for any", key: key.clone(), source };
+        let cgroup = |source| Error::Cgroup {
+            action: "prepare for any",
+            key: key.clone(),
+            source,
+        };
         let cgroups = Cgroups::detect().map_err(cgroup)?;
         let all = cgroups.processors().map_err(cgroup)?;
-        let machine = Machine { memory: total_memory()?, processors: limits::parse_set(&all).unwrap_or_default() };
+        let machine = Machine {
+            memory: total_memory()?,
+            processors: limits::parse_set(&all).unwrap_or_default(),
+        };
         let helper = Helper::new(settings.helper.clone());
-        let shared = Shared { helper: helper.clone(), hooks: hooks.clone(), cgroups, machine: machine.clone() };
-        let container = Arc::new(ContainerDriver::new(shared, &settings.devlxd, &settings.lxc_template));
-        Ok(Self::with_driver(container, helper, hooks, machine, (storage, network)))
+        let shared = Shared {
+            helper: helper.clone(),
+            hooks: hooks.clone(),
+            cgroups,
+            machine: machine.clone(),
+        };
+        let container = Arc::new(ContainerDriver::new(
+            shared,
+            &settings.devlxd,
+            &settings.lxc_template,
+        ));
+        Ok(Self::with_driver(
+            container,
+            helper,
+            hooks,
+            machine,
+            (storage, network),
+        ))
     }
 
     pub(crate) fn with_driver(
@@ -168,11 +197,22 @@ impl Instances {
         let (events, receiver) = mpsc::unbounded_channel();
         let listening = hooks.clone();
         let task = tokio::spawn(async move { listening.run().await });
-        let ports = Arc::new(Ports { storage, network, slots: Mutex::default() });
-        let end = End { hooks: task.abort_handle(), ports: ports.clone() };
+        let ports = Arc::new(Ports {
+            storage,
+            network,
+            slots: Mutex::default(),
+        });
+        let end = End {
+            hooks: task.abort_handle(),
+            ports: ports.clone(),
+        };
         let instances = Self {
             ports,
-            drivers: Arc::new(Drivers { container, helper, hooks }),
+            drivers: Arc::new(Drivers {
+                container,
+                helper,
+                hooks,
+            }),
             events,
             machine: Arc::new(machine),
             _end: Arc::new(end),
@@ -205,8 +245,14 @@ impl Instances {
     pub async fn adopt(&self, instances: &[Instance]) -> Result<Vec<Key>, Error> {
         let mut adopted = Vec::new();
         for (key, guest) in self.drivers.container.adopt(instances).await? {
-            let Some(instance) = instances.iter().find(|instance| instance.key == key) else { continue };
-            let phase = if guest.is_frozen() { Phase::Frozen } else { Phase::Running };
+            let Some(instance) = instances.iter().find(|instance| instance.key == key) else {
+                continue;
+            };
+            let phase = if guest.is_frozen() {
+                Phase::Frozen
+            } else {
+                Phase::Running
+            };
             if let Ok(owner) = self.register(instance.clone(), phase, Some(guest.clone())) {
                 tokio::spawn(owner.run(guest));
                 adopted.push(key);
@@ -293,7 +339,16 @@ impl Instances {
         let processors = chosen.as_ref().map(limits::format_set);
         let instance = Box::new(instance);
         let (sender, receiver) = oneshot::channel();
-        self.send(&key, Message::Update { instance, processors, reply: sender }, Refusal::NotRunning).await?;
+        self.send(
+            &key,
+            Message::Update {
+                instance,
+                processors,
+                reply: sender,
+            },
+            Refusal::NotRunning,
+        )
+        .await?;
         receiver.await.unwrap_or_else(|_| Err(Error::Gone(key.clone())))?;
         if let Some(slot) = self.ports.slots.lock().get_mut(&key) {
             slot.processors = chosen;
@@ -342,7 +397,9 @@ impl Instances {
     /// All instances that run, with their phases.
     pub fn running_keys(&self) -> Vec<(Key, Phase)> {
         let slots = self.ports.slots.lock();
-        let all = slots.iter().map(|(key, slot)| (key.clone(), slot.view.read().phase));
+        let all = slots
+            .iter()
+            .map(|(key, slot)| (key.clone(), slot.view.read().phase));
         all.filter(|(_, phase)| phase.is_running()).collect()
     }
 
@@ -351,16 +408,28 @@ impl Instances {
     /// # Errors
     /// A running instance that can't be looked into.
     pub async fn state(&self, instance: &Instance) -> Result<State, Error> {
-        let mut state = self.states(vec![instance.key.clone()]).await.remove(&instance.key);
-        let mut state = state.take().unwrap_or_else(|| Ok(State::without_processes(Phase::Stopped)))?;
+        let mut state = self
+            .states(vec![instance.key.clone()])
+            .await
+            .remove(&instance.key);
+        let mut state = state
+            .take()
+            .unwrap_or_else(|| Ok(State::without_processes(Phase::Stopped)))?;
         let used = self.ports.storage.root_usage(instance).await;
-        state.root_usage = used.map_err(|source| Error::Storage { action: "look at", key: instance.key.clone(), source })?;
+        state.root_usage = used.map_err(|source| Error::Storage {
+            action: "look at",
+            key: instance.key.clone(),
+            source,
+        })?;
         Ok(state)
     }
 
     /// Counters and addresses of those of these instances that run, without their root volumes. Stopped ones cost nothing.
     pub async fn states(&self, keys: Vec<Key>) -> BTreeMap<Key, Result<State, Error>> {
-        let views: Vec<(Key, View)> = keys.into_iter().filter_map(|key| Some((key.clone(), self.view(&key)?))).collect();
+        let views: Vec<(Key, View)> = keys
+            .into_iter()
+            .filter_map(|key| Some((key.clone(), self.view(&key)?)))
+            .collect();
         if views.is_empty() {
             return BTreeMap::new();
         }
@@ -377,7 +446,11 @@ impl Instances {
             return Err(Refusal::AlreadyRunning.into());
         }
         let errors = tear_down(&self.ports, self.driver(instance)?.as_ref(), instance).await;
-        if errors.is_empty() { Ok(()) } else { Err(Error::TearDown(TearDown(errors))) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::TearDown(TearDown(errors)))
+        }
     }
 
     /// A hook's report that came by another way than the socket: from a container that the reference has started.
@@ -398,16 +471,40 @@ impl Instances {
     }
 
     /// Enters an instance into the registry, unless it is there.
-    fn register(&self, instance: Instance, phase: Phase, guest: Option<Arc<dyn Guest>>) -> Result<Owner, Error> {
+    fn register(
+        &self,
+        instance: Instance,
+        phase: Phase,
+        guest: Option<Arc<dyn Guest>>,
+    ) -> Result<Owner, Error> {
         let driver = self.driver(&instance)?;
         let mut slots = self.ports.slots.lock();
         let key = instance.key.clone();
-        let now = slots.get(&key).map_or(Phase::Stopped, |slot| slot.view.read().phase);
+        let now = slots
+            .get(&key)
+            .map_or(Phase::Stopped, |slot| slot.view.read().phase);
         lifecycle::decide(now, Request::Start)?;
-        let view = Arc::new(RwLock::new(View { phase, instance: Arc::new(instance), guest }));
+        let view = Arc::new(RwLock::new(View {
+            phase,
+            instance: Arc::new(instance),
+            guest,
+        }));
         let (sender, queue) = mpsc::channel(QUEUE);
-        slots.insert(key, Slot { view: view.clone(), queue: sender, processors: None });
-        Ok(Owner { ports: self.ports.clone(), driver, view, events: self.events.clone(), queue })
+        slots.insert(
+            key,
+            Slot {
+                view: view.clone(),
+                queue: sender,
+                processors: None,
+            },
+        );
+        Ok(Owner {
+            ports: self.ports.clone(),
+            driver,
+            view,
+            events: self.events.clone(),
+            queue,
+        })
     }
 
     /// Chooses processors for an instance that is about to start, and notes them.
@@ -434,12 +531,19 @@ impl Instances {
             return Ok(None);
         }
         let slots = self.ports.slots.lock();
-        let others = slots.iter().filter(|(other, _)| *other != key).filter_map(|(_, slot)| slot.processors.as_ref());
+        let others = slots
+            .iter()
+            .filter(|(other, _)| *other != key)
+            .filter_map(|(_, slot)| slot.processors.as_ref());
         Ok(limits::choose(&wanted, &self.machine, others))
     }
 
     fn view(&self, key: &Key) -> Option<View> {
-        self.ports.slots.lock().get(key).map(|slot| slot.view.read().clone())
+        self.ports
+            .slots
+            .lock()
+            .get(key)
+            .map(|slot| slot.view.read().clone())
     }
 
     fn running(&self, key: &Key, request: Request) -> Result<(Arc<Instance>, Arc<dyn Guest>), Error> {
@@ -451,15 +555,27 @@ impl Instances {
 
     async fn stop_for(&self, key: &Key, stop: Stop, cause: Cause) -> Result<(), Error> {
         let Stop { force, timeout } = stop;
-        let message = |reply| Message::Stop { force, timeout, cause, reply };
+        let message = |reply| Message::Stop {
+            force,
+            timeout,
+            cause,
+            reply,
+        };
         self.ask(key, Request::Stop { force }, message).await
     }
 
     /// Sends a request to the owner and waits for its answer. What the phase forbids is refused here already.
-    async fn ask(&self, key: &Key, request: Request, message: impl FnOnce(Reply) -> Message) -> Result<(), Error> {
+    async fn ask(
+        &self,
+        key: &Key,
+        request: Request,
+        message: impl FnOnce(Reply) -> Message,
+    ) -> Result<(), Error> {
         lifecycle::decide(self.phase(key), request)?;
         let (sender, receiver) = oneshot::channel();
-        let refusal = lifecycle::decide(Phase::Stopped, request).err().unwrap_or(Refusal::NotRunning);
+        let refusal = lifecycle::decide(Phase::Stopped, request)
+            .err()
+            .unwrap_or(Refusal::NotRunning);
         self.send(key, message(sender), refusal).await?;
         // The owner ends without an answer when the instance stops before it reads the request.
         receiver.await.unwrap_or(Err(Error::Refused(refusal)))
@@ -487,6 +603,13 @@ fn look(view: &View) -> Result<State, Error> {
 fn total_memory() -> Result<u64, Error> {
     let path = Path::new("/proc/meminfo");
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    let kib = text.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?
+            .trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse()
+            .ok()
+    });
     Ok(kib.unwrap_or(0u64) * 1024)
 }

@@ -164,8 +164,13 @@ mod tests {
 
     use super::*;
 
-    const PHASES: [Phase; 5] =
-        [Phase::Stopped, Phase::Starting, Phase::Running, Phase::Frozen, Phase::Stopping];
+    const PHASES: [Phase; 5] = [
+        Phase::Stopped,
+        Phase::Starting,
+        Phase::Running,
+        Phase::Frozen,
+        Phase::Stopping,
+    ];
     const REQUESTS: [Request; 8] = [
         Request::Start,
         Request::Stop { force: true },
@@ -252,16 +257,40 @@ mod tests {
     fn refusals_are_the_texts_that_scripts_know() {
         let text = |phase, request| decide(phase, request).unwrap_err().to_string();
         let clean = Request::Stop { force: false };
-        assert_eq!(text(Phase::Running, Request::Start), "The instance is already running");
-        assert_eq!(text(Phase::Frozen, Request::Start), "The instance is already running");
+        assert_eq!(
+            text(Phase::Running, Request::Start),
+            "The instance is already running"
+        );
+        assert_eq!(
+            text(Phase::Frozen, Request::Start),
+            "The instance is already running"
+        );
         assert_eq!(text(Phase::Stopped, clean), "The instance is already stopped");
-        assert_eq!(text(Phase::Stopped, Request::Restart { force: true }), "The instance is already stopped");
-        assert_eq!(text(Phase::Frozen, Request::Restart { force: false }), "Instance is not running");
-        assert_eq!(text(Phase::Stopped, Request::Freeze), "The container isn't running");
+        assert_eq!(
+            text(Phase::Stopped, Request::Restart { force: true }),
+            "The instance is already stopped"
+        );
+        assert_eq!(
+            text(Phase::Frozen, Request::Restart { force: false }),
+            "Instance is not running"
+        );
+        assert_eq!(
+            text(Phase::Stopped, Request::Freeze),
+            "The container isn't running"
+        );
         assert_eq!(text(Phase::Stopped, Request::Thaw), "The container isn't running");
-        assert_eq!(text(Phase::Running, Request::Thaw), "The container is already running");
-        assert_eq!(text(Phase::Frozen, Request::Freeze), "The container is already frozen");
+        assert_eq!(
+            text(Phase::Running, Request::Thaw),
+            "The container is already running"
+        );
+        assert_eq!(
+            text(Phase::Frozen, Request::Freeze),
+            "The container is already frozen"
+        );
         assert_eq!(text(Phase::Stopped, Request::Exec), "Instance is not running");
-        assert_eq!(text(Phase::Stopping, Request::Start), "Instance is busy running a stop operation");
+        assert_eq!(
+            text(Phase::Stopping, Request::Start),
+            "Instance is busy running a stop operation"
+        );
     }
 }

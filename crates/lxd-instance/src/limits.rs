@@ -32,7 +32,10 @@ pub enum Processors {
 /// # Errors
 /// A value that can't be read.
 pub fn limits(instance: &Instance, machine: &Machine) -> Result<Limits, Invalid> {
-    let mut limits = Limits { memory: memory(instance, machine)?, ..Limits::default() };
+    let mut limits = Limits {
+        memory: memory(instance, machine)?,
+        ..Limits::default()
+    };
     if instance.is_unset("limits.memory.swap") {
         limits.swappiness = Some(0);
     } else if let Some(priority) = instance.config("limits.memory.swap.priority") {
@@ -70,10 +73,16 @@ pub fn limits(instance: &Instance, machine: &Machine) -> Result<Limits, Invalid>
 /// # Errors
 /// A value that is neither a number nor a set.
 pub fn processors(instance: &Instance, machine: &Machine) -> Result<Processors, Invalid> {
-    let Some(text) = instance.config("limits.cpu") else { return Ok(Processors::All) };
+    let Some(text) = instance.config("limits.cpu") else {
+        return Ok(Processors::All);
+    };
     if let Ok(count) = text.parse::<usize>() {
         let some = (1..machine.processors.len()).contains(&count);
-        return Ok(if some { Processors::Count(count) } else { Processors::All });
+        return Ok(if some {
+            Processors::Count(count)
+        } else {
+            Processors::All
+        });
     }
     let set: BTreeSet<u32> = parse_set(text)
         .ok_or_else(|| Invalid::new(format!("Invalid CPU limit syntax: {text:?}")))?
@@ -81,7 +90,11 @@ pub fn processors(instance: &Instance, machine: &Machine) -> Result<Processors, 
         .copied()
         .collect();
     // A set without any processor of this machine can't be obeyed.
-    Ok(if set.is_empty() { Processors::All } else { Processors::Set(set) })
+    Ok(if set.is_empty() {
+        Processors::All
+    } else {
+        Processors::Set(set)
+    })
 }
 
 /// Chooses processors for one instance: those it names, or the ones that the fewest others use.
@@ -142,12 +155,22 @@ enum Allowance {
 }
 
 fn memory(instance: &Instance, machine: &Machine) -> Result<Option<MemoryLimit>, Invalid> {
-    let Some(text) = instance.config("limits.memory") else { return Ok(None) };
+    let Some(text) = instance.config("limits.memory") else {
+        return Ok(None);
+    };
     let total = i64::try_from(machine.memory).unwrap_or(i64::MAX);
     let bytes = u64::try_from(units::parse_bytes_of(text, total)?)
         .map_err(|_| Invalid::new(format!("Invalid value: {text}")))?;
-    let swap = if instance.is_unset("limits.memory.swap") { Swap::Unlimited } else { Swap::Counted };
-    Ok(Some(MemoryLimit { bytes, soft: instance.config("limits.memory.enforce") == Some("soft"), swap }))
+    let swap = if instance.is_unset("limits.memory.swap") {
+        Swap::Unlimited
+    } else {
+        Swap::Counted
+    };
+    Ok(Some(MemoryLimit {
+        bytes,
+        soft: instance.config("limits.memory.enforce") == Some("soft"),
+        swap,
+    }))
 }
 
 /// `50%` of the processors when they are contended, or `20ms/100ms` at any time.
@@ -166,7 +189,8 @@ fn parse_allowance(text: &str) -> Result<Allowance, Invalid> {
 }
 
 fn number<T: std::str::FromStr>(key: &str, text: &str) -> Result<T, Invalid> {
-    text.parse().map_err(|_| Invalid::new(format!("Invalid value for {key}: {text:?} is not a number")))
+    text.parse()
+        .map_err(|_| Invalid::new(format!("Invalid value for {key}: {text:?} is not a number")))
 }
 
 #[cfg(test)]
@@ -175,12 +199,18 @@ mod tests {
     use crate::instance::tests::plain;
 
     fn machine() -> Machine {
-        Machine { memory: 24_684_092_000, processors: (0..4).collect() }
+        Machine {
+            memory: 24_684_092_000,
+            processors: (0..4).collect(),
+        }
     }
 
     fn of(config: &[(&str, &str)]) -> Instance {
         let mut instance = plain("/x".as_ref(), "c1");
-        instance.config = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        instance.config = config
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         instance
     }
 
@@ -188,9 +218,17 @@ mod tests {
     fn memory_as_the_reference_reads_it() {
         let memory = |config: &[(&str, &str)]| limits(&of(config), &machine()).unwrap();
         let limit = memory(&[("limits.memory", "10%"), ("limits.memory.swap", "false")]);
-        let wanted = MemoryLimit { bytes: 2_468_409_200, soft: false, swap: Swap::Unlimited };
+        let wanted = MemoryLimit {
+            bytes: 2_468_409_200,
+            soft: false,
+            swap: Swap::Unlimited,
+        };
         assert_eq!((limit.memory, limit.swappiness), (Some(wanted), Some(0)));
-        let limit = memory(&[("limits.memory", "200MiB"), ("limits.memory.enforce", "soft"), ("limits.memory.swap.priority", "3")]);
+        let limit = memory(&[
+            ("limits.memory", "200MiB"),
+            ("limits.memory.enforce", "soft"),
+            ("limits.memory.swap.priority", "3"),
+        ]);
         assert_eq!((limit.memory.unwrap().soft, limit.swappiness), (true, Some(67)));
         assert!(limits(&of(&[("limits.memory", "10KX")]), &machine()).is_err());
         assert_eq!(limits(&of(&[]), &machine()), Ok(Limits::default()));
@@ -202,12 +240,21 @@ mod tests {
             let limits = limits(&of(config), &machine()).unwrap();
             (limits.cpu_share.map(|share| share.v1), limits.cpu_quota)
         };
-        assert_eq!(cpu(&[("limits.cpu.allowance", "50%"), ("limits.cpu.priority", "5")]), (Some(507), None));
+        assert_eq!(
+            cpu(&[("limits.cpu.allowance", "50%"), ("limits.cpu.priority", "5")]),
+            (Some(507), None)
+        );
         assert_eq!(cpu(&[("limits.cpu.allowance", "25%")]), (Some(256), None));
-        assert_eq!(cpu(&[("limits.cpu.allowance", "20ms/100ms")]), (None, Some((20_000, 100_000))));
+        assert_eq!(
+            cpu(&[("limits.cpu.allowance", "20ms/100ms")]),
+            (None, Some((20_000, 100_000)))
+        );
         assert_eq!(cpu(&[("limits.cpu.priority", "0")]), (Some(1014), None));
         for bad in ["50", "x%", "20ms", "20/100", "1ms/xms"] {
-            assert!(limits(&of(&[("limits.cpu.allowance", bad)]), &machine()).is_err(), "{bad}");
+            assert!(
+                limits(&of(&[("limits.cpu.allowance", bad)]), &machine()).is_err(),
+                "{bad}"
+            );
         }
     }
 

@@ -1,24 +1,41 @@
 //! What instances need of storage and networks. The use cases join these with the crates that can do it.
 
+use std::error::Error;
+use std::fmt;
+
 use futures::future::BoxFuture;
 use lxd_model::ErrorKind;
 
 use crate::instance::Instance;
 
-/// Why a port could not do what it was asked to; its text stands alone.
-#[derive(Debug, thiserror::Error)]
-#[error("{source}")]
+/// Why a port could not do what it was asked to: another crate's error, in its own words.
+#[derive(Debug)]
 pub struct PortError {
     /// The kind of failure.
     pub kind: ErrorKind,
-    /// The failure of the crate behind the port.
-    pub source: Box<dyn std::error::Error + Send + Sync>,
+    error: Box<dyn Error + Send + Sync>,
 }
 
 impl PortError {
     /// Wraps another crate's error.
-    pub fn new(kind: ErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { kind, source: source.into() }
+    pub fn new(kind: ErrorKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            error: error.into(),
+        }
+    }
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for PortError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // This wrapper stands in the chain for the error itself.
+        self.error.source()
     }
 }
 

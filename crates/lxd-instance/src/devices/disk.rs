@@ -38,7 +38,10 @@ pub fn is_root(config: &DeviceConfig) -> bool {
 /// # Errors
 /// [`Error::DeviceValue`].
 pub fn check(config: &DeviceConfig) -> Result<(), Error> {
-    if let Some(key) = config.keys().find(|key| !KEYS.contains(&key.as_str()) && !key.starts_with("user.")) {
+    if let Some(key) = config
+        .keys()
+        .find(|key| !KEYS.contains(&key.as_str()) && !key.starts_with("user."))
+    {
         return Err(Error::DeviceValue(format!("Invalid device option {key:?}")));
     }
     if is_root(config) {

@@ -16,12 +16,18 @@ pub fn of_type<'a>(
     instance: &'a Instance,
     kind: &'a str,
 ) -> impl Iterator<Item = (&'a String, &'a DeviceConfig)> + 'a {
-    instance.devices.iter().filter(move |(_, config)| config.get("type").is_some_and(|t| t == kind))
+    instance
+        .devices
+        .iter()
+        .filter(move |(_, config)| config.get("type").is_some_and(|t| t == kind))
 }
 
 /// A value of a device, where one is set.
 pub(crate) fn value<'a>(config: &'a DeviceConfig, key: &str) -> Option<&'a str> {
-    config.get(key).map(String::as_str).filter(|value| !value.is_empty())
+    config
+        .get(key)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
 }
 
 /// Refuses devices that can't be started here, before anything is done.
@@ -34,9 +40,15 @@ pub fn check(instance: &Instance) -> Result<(), Error> {
             Some("none") => Ok(()),
             Some("nic") => nic::check(config),
             Some("disk") => disk::check(config),
-            other => Err(Error::DeviceValue(format!("Unsupported device type {:?}", other.unwrap_or_default()))),
+            other => Err(Error::DeviceValue(format!(
+                "Unsupported device type {:?}",
+                other.unwrap_or_default()
+            ))),
         };
-        checked.map_err(|source| Error::Device { device: name.clone(), source: Box::new(source) })?;
+        checked.map_err(|source| Error::Device {
+            device: name.clone(),
+            source: Box::new(source),
+        })?;
     }
     Ok(())
 }

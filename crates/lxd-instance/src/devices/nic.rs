@@ -42,13 +42,17 @@ pub fn check(config: &DeviceConfig) -> Result<(), Error> {
         if let Some(name) = value(config, key)
             && !(1..16).contains(&name.len())
         {
-            return bad(format!("Invalid value for {key}: {name:?} is longer than 15 characters"));
+            return bad(format!(
+                "Invalid value for {key}: {name:?} is longer than 15 characters"
+            ));
         }
     }
     if let Some(hwaddr) = value(config, "hwaddr")
         && parse_hwaddr(hwaddr).is_none()
     {
-        return bad(format!("Invalid value for hwaddr: {hwaddr:?} is not a MAC address"));
+        return bad(format!(
+            "Invalid value for hwaddr: {hwaddr:?} is not a MAC address"
+        ));
     }
     for key in ["mtu", "queue.tx.length"] {
         number(config, key)?;
@@ -59,13 +63,18 @@ pub fn check(config: &DeviceConfig) -> Result<(), Error> {
 /// Where the names inside stand: the device's own `name`, else `volatile.DEVICE.name`, else the first free `ethN`.
 pub fn names(instance: &Instance) -> Vec<(String, String)> {
     let chosen = |device: &str, config: &DeviceConfig| {
-        value(config, "name").or_else(|| instance.volatile(device, "name")).map(str::to_owned)
+        value(config, "name")
+            .or_else(|| instance.volatile(device, "name"))
+            .map(str::to_owned)
     };
-    let mut taken: BTreeSet<String> =
-        of_type(instance, "nic").filter_map(|(device, config)| chosen(device, config)).collect();
+    let mut taken: BTreeSet<String> = of_type(instance, "nic")
+        .filter_map(|(device, config)| chosen(device, config))
+        .collect();
     let named = of_type(instance, "nic").map(|(device, config)| {
         let name = chosen(device, config).unwrap_or_else(|| {
-            let mut free = (0..).map(|n| format!("eth{n}")).filter(|name| !taken.contains(name));
+            let mut free = (0..)
+                .map(|n| format!("eth{n}"))
+                .filter(|name| !taken.contains(name));
             free.next().unwrap_or_default()
         });
         taken.insert(name.clone());
@@ -102,8 +111,9 @@ pub fn plan(
     remember("host_name", &host_name);
     let given = value(config, "hwaddr").or_else(|| instance.volatile(device, "hwaddr"));
     let hwaddr = match given {
-        Some(text) => parse_hwaddr(text)
-            .ok_or_else(|| Error::DeviceValue(format!("Invalid value for hwaddr: {text:?} is not a MAC address")))?,
+        Some(text) => parse_hwaddr(text).ok_or_else(|| {
+            Error::DeviceValue(format!("Invalid value for hwaddr: {text:?} is not a MAC address"))
+        })?,
         None => [0x00, 0x16, 0x3e, x, y, z],
     };
     if value(config, "hwaddr").is_none() {
@@ -120,7 +130,11 @@ pub fn plan(
         queue_length: number(config, "queue.tx.length")?,
         master: host.master.clone(),
     };
-    Ok(Plan { device: device.to_owned(), nic, volatile })
+    Ok(Plan {
+        device: device.to_owned(),
+        nic,
+        volatile,
+    })
 }
 
 /// Six hexadecimal pairs with colons.
@@ -129,8 +143,12 @@ pub fn format_hwaddr([a, b, c, d, e, f]: [u8; 6]) -> String {
 }
 
 fn number(config: &DeviceConfig, key: &str) -> Result<Option<u32>, Error> {
-    let Some(text) = value(config, key) else { return Ok(None) };
-    let number = text.parse().map_err(|_| Error::DeviceValue(format!("Invalid value for {key}: {text:?}")))?;
+    let Some(text) = value(config, key) else {
+        return Ok(None);
+    };
+    let number = text
+        .parse()
+        .map_err(|_| Error::DeviceValue(format!("Invalid value for {key}: {text:?}")))?;
     Ok(Some(number))
 }
 
@@ -140,40 +158,79 @@ mod tests {
     use crate::instance::tests::plain;
 
     fn device(config: &[(&str, &str)]) -> DeviceConfig {
-        config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        config
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
     fn names_addresses_and_what_is_remembered() {
         let mut instance = plain("/x".as_ref(), "c1");
-        instance.devices.insert("a".into(), device(&[("type", "nic"), ("nictype", "p2p")]));
-        instance.devices.insert("b".into(), device(&[("type", "nic"), ("nictype", "p2p"), ("name", "eth0")]));
-        assert_eq!(names(&instance), [("a".into(), "eth1".into()), ("b".into(), "eth0".into())]);
-        let host = NicHost { master: Some("br0".into()), mtu: Some(1400) };
+        instance
+            .devices
+            .insert("a".into(), device(&[("type", "nic"), ("nictype", "p2p")]));
+        instance.devices.insert(
+            "b".into(),
+            device(&[("type", "nic"), ("nictype", "p2p"), ("name", "eth0")]),
+        );
+        assert_eq!(
+            names(&instance),
+            [("a".into(), "eth1".into()), ("b".into(), "eth0".into())]
+        );
+        let host = NicHost {
+            master: Some("br0".into()),
+            mtu: Some(1400),
+        };
         let made = plan(&instance, "a", "eth1", &host, [1, 2, 3, 4, 5, 6, 7]).unwrap();
         assert_eq!(
             made.nic.to_argument(),
             "name=eth1,host=veth01020304,hwaddr=00:16:3e:05:06:07,mtu=1400,master=br0"
         );
         let keys: Vec<&str> = made.volatile.iter().map(|(key, _)| key.as_str()).collect();
-        assert_eq!(keys, ["volatile.a.host_name", "volatile.a.hwaddr", "volatile.a.name"]);
+        assert_eq!(
+            keys,
+            ["volatile.a.host_name", "volatile.a.hwaddr", "volatile.a.name"]
+        );
         for (key, value) in made.volatile {
             instance.config.insert(key, value);
         }
         let again = plan(&instance, "a", "eth1", &NicHost::default(), [9; 7]).unwrap();
         assert_eq!(again.hwaddr(), "00:16:3e:05:06:07");
-        assert_eq!(again.volatile, [("volatile.a.host_name".into(), "veth09090909".into())]);
+        assert_eq!(
+            again.volatile,
+            [("volatile.a.host_name".into(), "veth09090909".into())]
+        );
     }
 
     #[test]
     fn what_is_given_wins_and_nonsense_is_refused() {
         let mut instance = plain("/x".as_ref(), "c1");
-        let given = [("type", "nic"), ("nictype", "p2p"), ("name", "n"), ("host_name", "h"), ("mtu", "9000")];
+        let given = [
+            ("type", "nic"),
+            ("nictype", "p2p"),
+            ("name", "n"),
+            ("host_name", "h"),
+            ("mtu", "9000"),
+        ];
         let mut config = device(&given);
         config.insert("hwaddr".into(), "02:00:00:00:00:01".into());
         instance.devices.insert("a".into(), config);
-        let made = plan(&instance, "a", "n", &NicHost { mtu: Some(1400), master: None }, [1; 7]).unwrap();
-        assert_eq!(made.nic.to_argument(), "name=n,host=h,hwaddr=02:00:00:00:00:01,mtu=9000");
+        let made = plan(
+            &instance,
+            "a",
+            "n",
+            &NicHost {
+                mtu: Some(1400),
+                master: None,
+            },
+            [1; 7],
+        )
+        .unwrap();
+        assert_eq!(
+            made.nic.to_argument(),
+            "name=n,host=h,hwaddr=02:00:00:00:00:01,mtu=9000"
+        );
         for bad in [
             device(&[("nictype", "p2p"), ("mtu", "x")]),
             device(&[("nictype", "p2p"), ("hwaddr", "zz")]),

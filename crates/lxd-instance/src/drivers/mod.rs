@@ -24,6 +24,9 @@ pub enum Target {
     Reboot,
 }
 
+/// Guests that were found running.
+pub type Adopted = Vec<(Key, Arc<dyn Guest>)>;
+
 /// What a start needs besides the instance.
 #[derive(Debug)]
 pub struct Prepared<'a> {
@@ -45,7 +48,7 @@ pub trait Driver: Send + Sync {
     ) -> BoxFuture<'a, Result<Arc<dyn Guest>, Error>>;
 
     /// Finds the guests that run already, started by a daemon that is gone. Starts no process.
-    fn adopt<'a>(&'a self, instances: &'a [Instance]) -> BoxFuture<'a, Result<Vec<(Key, Arc<dyn Guest>)>, Error>>;
+    fn adopt<'a>(&'a self, instances: &'a [Instance]) -> BoxFuture<'a, Result<Adopted, Error>>;
 
     /// Removes what a stopped guest has left: files of the run, control groups. Also when there is nothing.
     fn clean<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Vec<Error>>;
@@ -84,11 +87,16 @@ pub trait Guest: Send + Sync {
     fn update(&self, old: &Instance, new: &Instance, processors: Option<&str>) -> Result<(), Error>;
 
     /// Runs a program in it.
-    fn exec<'a>(&'a self, instance: &'a Instance, request: ExecRequest) -> BoxFuture<'a, Result<Exec, Error>>;
+    fn exec<'a>(&'a self, instance: &'a Instance, request: ExecRequest)
+    -> BoxFuture<'a, Result<Exec, Error>>;
 
     /// Takes its console.
     fn console<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<Console, Error>>;
 
     /// What its console showed lately; empties the memory of that when `clear`.
-    fn console_log<'a>(&'a self, instance: &'a Instance, clear: bool) -> BoxFuture<'a, Result<Vec<u8>, Error>>;
+    fn console_log<'a>(
+        &'a self,
+        instance: &'a Instance,
+        clear: bool,
+    ) -> BoxFuture<'a, Result<Vec<u8>, Error>>;
 }

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 pub use terminal::Terminal;
 
 use crate::error::Error;
-use crate::helper::Connection;
 use crate::instance::Instance;
+use crate::lxd_helper::Connection;
 
 /// What to run.
 #[derive(Debug)]
@@ -111,7 +111,9 @@ impl Control {
     /// # Errors
     /// What the kernel answers.
     pub fn resize(&self, width: u16, height: u16) -> Result<(), Error> {
-        self.terminal.as_ref().map_or(Ok(()), |terminal| resize(terminal, width, height))
+        self.terminal
+            .as_ref()
+            .map_or(Ok(()), |terminal| resize(terminal, width, height))
     }
 }
 
@@ -132,7 +134,9 @@ impl Exit {
     /// # Errors
     /// The helper was killed.
     pub async fn wait(self) -> Result<i32, Error> {
-        self.receiver.await.unwrap_or_else(|_| Err(Error::Protocol("it was given up".into())))
+        self.receiver
+            .await
+            .unwrap_or_else(|_| Err(Error::Protocol("it was given up".into())))
     }
 }
 
@@ -142,27 +146,39 @@ impl Exit {
 pub fn environment(instance: &Instance, uid: u32, has_snap: bool) -> BTreeMap<String, String> {
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let mut all = BTreeMap::from([
-        ("PATH".to_owned(), if has_snap { format!("{path}:/snap/bin") } else { path.to_owned() }),
+        (
+            "PATH".to_owned(),
+            if has_snap {
+                format!("{path}:/snap/bin")
+            } else {
+                path.to_owned()
+            },
+        ),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
     ]);
     if uid == 0 {
         all.insert("HOME".into(), "/root".into());
         all.insert("USER".into(), "root".into());
     }
-    let own = instance.config.iter().filter_map(|(key, value)| Some((key.strip_prefix("environment.")?, value)));
+    let own = instance
+        .config
+        .iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix("environment.")?, value)));
     all.extend(own.map(|(key, value)| (key.to_owned(), value.clone())));
     all
 }
 
 /// The ends of the streams: the caller's, and those for the program.
 pub(crate) fn open(streams: Streams) -> std::io::Result<(Ends, Vec<OwnedFd>)> {
-    let null = || Ok::<OwnedFd, std::io::Error>(File::options().read(true).write(true).open("/dev/null")?.into());
+    let null =
+        || Ok::<OwnedFd, std::io::Error>(File::options().read(true).write(true).open("/dev/null")?.into());
     match streams {
         Streams::Terminal { .. } => Ok((Ends::None, Vec::new())),
         Streams::Null => Ok((Ends::None, vec![null()?, null()?, null()?])),
         Streams::Files { stdout, stderr } => Ok((Ends::None, vec![null()?, stdout.into(), stderr.into()])),
         Streams::Pipes => {
-            let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(std::io::Error::from);
+            let pipe =
+                || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(std::io::Error::from);
             let ((r0, w0), (r1, w1), (r2, w2)) = (pipe()?, pipe()?, pipe()?);
             let ends = Ends::Pipes {
                 stdin: pipe::Sender::from_owned_fd(w0)?,
@@ -190,7 +206,9 @@ pub(crate) async fn run(
         (Reply::Failed(reason), _) => return Err(Error::Exec(reason)),
         (other, _) => return Err(Error::Protocol(format!("unexpected answer {other:?}"))),
     };
-    let pidfd = fds.next().ok_or_else(|| Error::Protocol("no pidfd came".into()))?;
+    let pidfd = fds
+        .next()
+        .ok_or_else(|| Error::Protocol("no pidfd came".into()))?;
     let (mut terminal, mut ends) = (None, ends);
     if let Some(master) = fds.next() {
         let master = Arc::new(master);
@@ -208,7 +226,15 @@ pub(crate) async fn run(
         // Nobody may be interested.
         let _ = sender.send(code);
     });
-    Ok(Exec { pid, ends, control: Control { pidfd: Arc::new(pidfd), terminal }, exit: Exit { receiver } })
+    Ok(Exec {
+        pid,
+        ends,
+        control: Control {
+            pidfd: Arc::new(pidfd),
+            terminal,
+        },
+        exit: Exit { receiver },
+    })
 }
 
 #[cfg(test)]
@@ -222,10 +248,16 @@ mod tests {
         instance.config.insert("environment.LANG".into(), "de_DE".into());
         let shown = |uid, snap| {
             let all = environment(&instance, uid, snap);
-            all.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+            all.into_iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        assert_eq!(shown(0, false), format!("HOME=/root LANG=de_DE PATH={path} USER=root"));
+        assert_eq!(
+            shown(0, false),
+            format!("HOME=/root LANG=de_DE PATH={path} USER=root")
+        );
         assert_eq!(shown(1000, true), format!("LANG=de_DE PATH={path}:/snap/bin"));
     }
 }

@@ -39,13 +39,21 @@ impl Terminal {
 pub struct TerminalReader(pipe::Receiver);
 
 impl AsyncRead for TerminalReader {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         ended(Pin::new(&mut self.0).poll_read(cx, buf))
     }
 }
 
 impl AsyncRead for Terminal {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         ended(Pin::new(&mut self.reader).poll_read(cx, buf))
     }
 }
@@ -66,7 +74,12 @@ impl AsyncWrite for Terminal {
 
 /// Sets the size in columns and rows.
 pub(super) fn resize(master: &OwnedFd, width: u16, height: u16) -> io::Result<()> {
-    let size = rustix::termios::Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = rustix::termios::Winsize {
+        ws_row: height,
+        ws_col: width,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     Ok(rustix::termios::tcsetwinsize(master.as_fd(), size)?)
 }
 

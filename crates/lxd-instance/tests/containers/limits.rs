@@ -25,7 +25,11 @@ async fn limits_hold_from_the_start_and_change_live() {
     let machine = Cgroups::detect().unwrap();
     let (instances, _events) = world.daemon();
     let mut instance = world.instance("l").await;
-    for (key, value) in [("limits.memory", "64MiB"), ("limits.processes", "50"), ("limits.cpu.allowance", "20ms/100ms")] {
+    for (key, value) in [
+        ("limits.memory", "64MiB"),
+        ("limits.processes", "50"),
+        ("limits.cpu.allowance", "20ms/100ms"),
+    ] {
         instance.config.insert(key.into(), value.into());
     }
     let key = instance.key.clone();
@@ -42,7 +46,11 @@ async fn limits_hold_from_the_start_and_change_live() {
     set(&instances, &mut instance, "limits.processes", "").await;
     set(&instances, &mut instance, "limits.cpu.allowance", "").await;
     assert_eq!((memory().as_str(), processes().as_str()), ("134217728", "max"));
-    assert!(quota().starts_with("-1") || quota().starts_with("max"), "{}", quota());
+    assert!(
+        quota().starts_with("-1") || quota().starts_with("max"),
+        "{}",
+        quota()
+    );
     set(&instances, &mut instance, "limits.memory", "").await;
     assert_ne!(memory(), "134217728");
 

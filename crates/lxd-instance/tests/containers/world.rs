@@ -51,10 +51,26 @@ impl World {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("lxt{}x{number}", std::process::id());
         let bridge = prefix.clone();
-        Socket::open().unwrap().add_link(&NewLink { up: true, ..NewLink::new(&bridge, Kind::Bridge) }).unwrap();
-        let ports = TestPorts { root: root.clone(), bridge: bridge.clone(), calls: Mutex::default() };
-        let world =
-            Self { root, bridge, prefix, ports: Arc::new(ports), instances: Mutex::default(), _folder: folder };
+        Socket::open()
+            .unwrap()
+            .add_link(&NewLink {
+                up: true,
+                ..NewLink::new(&bridge, Kind::Bridge)
+            })
+            .unwrap();
+        let ports = TestPorts {
+            root: root.clone(),
+            bridge: bridge.clone(),
+            calls: Mutex::default(),
+        };
+        let world = Self {
+            root,
+            bridge,
+            prefix,
+            ports: Arc::new(ports),
+            instances: Mutex::default(),
+            _folder: folder,
+        };
         build_helper().await;
         world
     }
@@ -100,8 +116,16 @@ impl World {
     /// The same with a card on the bridge.
     pub(crate) async fn instance_with_nic(&self, name: &str) -> Instance {
         let mut instance = self.instance(name).await;
-        let nic = [("type", "nic"), ("nictype", "bridged"), ("parent", &self.bridge), ("name", "eth0")];
-        let nic = nic.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let nic = [
+            ("type", "nic"),
+            ("nictype", "bridged"),
+            ("parent", &self.bridge),
+            ("name", "eth0"),
+        ];
+        let nic = nic
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
         instance.devices.insert("eth0".into(), nic);
         instance
     }
@@ -109,7 +133,10 @@ impl World {
     /// Waits until a daemon that was dropped no longer listens to hooks.
     pub(crate) async fn nobody_listens(&self) {
         let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
-        soon("nobody listens", || sender.connect(self.root.join("hooks.socket")).is_err()).await;
+        soon("nobody listens", || {
+            sender.connect(self.root.join("hooks.socket")).is_err()
+        })
+        .await;
     }
 
     /// What the ports were asked since the last time.
@@ -144,9 +171,19 @@ impl Drop for World {
 impl Storage for TestPorts {
     fn mount_root<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<RootVolume>> {
         self.calls.lock().push("mount".into());
-        let rootfs = self.root.join("containers").join(instance.key.prefixed()).join("rootfs");
+        let rootfs = self
+            .root
+            .join("containers")
+            .join(instance.key.prefixed())
+            .join("rootfs");
         let volatile = vec![("volatile.last_state.idmap".to_owned(), "[]".to_owned())];
-        Box::pin(async move { Ok(RootVolume { rootfs, needs_idmap: true, volatile }) })
+        Box::pin(async move {
+            Ok(RootVolume {
+                rootfs,
+                needs_idmap: true,
+                volatile,
+            })
+        })
     }
 
     fn unmount_root<'a>(&'a self, _instance: &'a Instance) -> BoxFuture<'a, PortResult<()>> {
@@ -163,11 +200,18 @@ impl Network for TestPorts {
     fn prepare_nic<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<NicHost>> {
         self.calls.lock().push(format!("prepare {}", nic.device));
         let parent = nic.instance.devices[nic.device].get("parent").cloned();
-        Box::pin(async move { Ok(NicHost { master: parent.or(Some(self.bridge.clone())), mtu: Some(1400) }) })
+        Box::pin(async move {
+            Ok(NicHost {
+                master: parent.or(Some(self.bridge.clone())),
+                mtu: Some(1400),
+            })
+        })
     }
 
     fn nic_started<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
-        self.calls.lock().push(format!("started {} {}", nic.device, exists(nic.host_name)));
+        self.calls
+            .lock()
+            .push(format!("started {} {}", nic.device, exists(nic.host_name)));
         Box::pin(async { Ok(()) })
     }
 
@@ -193,7 +237,10 @@ pub(crate) async fn soon(what: &str, mut is_true: impl FnMut() -> bool) {
 
 /// The next event.
 pub(crate) async fn next(events: &mut UnboundedReceiver<Event>) -> Event {
-    tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("an event").unwrap()
+    tokio::time::timeout(Duration::from_secs(20), events.recv())
+        .await
+        .expect("an event")
+        .unwrap()
 }
 
 /// Runs a shell command inside; returns its code, standard output and error.
@@ -221,7 +268,14 @@ pub(crate) async fn run(
     input: &[u8],
 ) -> (i32, String, String) {
     let exec = instances.exec(key, request).await.unwrap();
-    let Ends::Pipes { mut stdin, mut stdout, mut stderr } = exec.ends else { panic!("pipes") };
+    let Ends::Pipes {
+        mut stdin,
+        mut stdout,
+        mut stderr,
+    } = exec.ends
+    else {
+        panic!("pipes")
+    };
     let input = input.to_vec();
     let writer = tokio::spawn(async move { stdin.write_all(&input).await });
     let (mut out, mut err) = (String::new(), String::new());
@@ -235,12 +289,19 @@ pub(crate) async fn run(
 }
 
 async fn make_rootfs(rootfs: &Path) {
-    for folder in ["bin", "sbin", "dev", "etc", "proc", "sys", "tmp", "root", "run", "var"] {
+    for folder in [
+        "bin", "sbin", "dev", "etc", "proc", "sys", "tmp", "root", "run", "var",
+    ] {
         std::fs::create_dir_all(rootfs.join(folder)).unwrap();
     }
     let busybox = rootfs.join("bin/busybox");
     std::fs::copy("/bin/busybox", &busybox).expect("apt-get install busybox-static");
-    let applets = Command::new(&busybox).arg("--list").output().await.unwrap().text();
+    let applets = Command::new(&busybox)
+        .arg("--list")
+        .output()
+        .await
+        .unwrap()
+        .text();
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
         std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(applet)).unwrap();
     }
@@ -262,7 +323,10 @@ async fn build_helper() {
         let mut cargo = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--package", "liblxc", "--bin", "lxd-helper"])
             .cwd(env!("CARGO_MANIFEST_DIR"));
-        if helper_path().parent().is_some_and(|folder| folder.ends_with("release")) {
+        if helper_path()
+            .parent()
+            .is_some_and(|folder| folder.ends_with("release"))
+        {
             cargo = cargo.arg("--release");
         }
         cargo.output().await.unwrap();

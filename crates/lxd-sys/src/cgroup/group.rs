@@ -97,7 +97,10 @@ impl Group {
     /// # Errors
     /// [`Error::Missing`] and [`Error::Read`].
     pub fn read(&self, controller: &'static str, file: &str) -> Result<String, Error> {
-        get(&self.folder(controller).ok_or(Error::Missing { controller })?.join(file))
+        get(&self
+            .folder(controller)
+            .ok_or(Error::Missing { controller })?
+            .join(file))
     }
 
     /// Writes one value.

@@ -1,3 +1,5 @@
+//! Layouts, limits and files of control groups, most of them in folders made for the test.
+
 use std::path::Path;
 
 use super::*;

@@ -9,23 +9,23 @@ use lxd_sys::process;
 
 use super::Shared;
 use super::guest::Container;
-use crate::drivers::Guest;
+use crate::drivers::Adopted;
 use crate::instance::Key;
 
 /// The title of a monitor is this, then the folder above the container's, then the container's name.
 const TITLE: &str = "[lxc monitor] ";
 
 /// Finds monitors and inits of the wanted containers (folder and name) in one pass over all processes.
-pub(super) fn find(
-    shared: &Arc<Shared>,
-    wanted: &HashMap<(PathBuf, String), Key>,
-) -> Vec<(Key, Arc<dyn Guest>)> {
-    let mut found: Vec<(Key, Arc<dyn Guest>)> = Vec::new();
+pub(super) fn find(shared: &Arc<Shared>, wanted: &HashMap<(PathBuf, String), Key>) -> Adopted {
+    let mut found = Adopted::new();
     if wanted.is_empty() {
         return found;
     }
     for pid in process::list().unwrap_or_default() {
-        let Some(key) = process::command_line(pid).ok().and_then(|line| wanted.get(&parse(&line)?)) else {
+        let Some(key) = process::command_line(pid)
+            .ok()
+            .and_then(|line| wanted.get(&parse(&line)?))
+        else {
             continue;
         };
         let Some(init) = init_of(pid) else {
@@ -44,13 +44,17 @@ pub(super) fn find(
 pub(super) fn init_of(monitor: i32) -> Option<i32> {
     let children = process::children(monitor).ok()?;
     children.into_iter().find(|child| {
-        process::status(*child).is_ok_and(|s| s.namespace_pids.len() > 1 && s.namespace_pids.last() == Some(&1))
+        process::status(*child)
+            .is_ok_and(|s| s.namespace_pids.len() > 1 && s.namespace_pids.last() == Some(&1))
     })
 }
 
 fn parse(command_line: &[u8]) -> Option<(PathBuf, String)> {
     let line = String::from_utf8_lossy(command_line);
-    let (folder, name) = line.trim_end_matches(['\0', ' ']).strip_prefix(TITLE)?.rsplit_once(' ')?;
+    let (folder, name) = line
+        .trim_end_matches(['\0', ' '])
+        .strip_prefix(TITLE)?
+        .rsplit_once(' ')?;
     Some((folder.into(), name.to_owned()))
 }
 

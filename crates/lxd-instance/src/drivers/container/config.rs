@@ -17,6 +17,8 @@ pub(crate) struct Host {
     pub(crate) apparmor: bool,
     /// Those of [`HOST_MOUNTS`] that exist, by source.
     pub(crate) mounts: Vec<&'static str>,
+    /// The version that controls access to devices.
+    pub(crate) devices: Option<Version>,
     /// Whether there is a folder with the sockets for `/dev/lxd`.
     pub(crate) devlxd: bool,
     /// Lines of the distribution's drop-in files for all containers.
@@ -50,14 +52,29 @@ pub(crate) const HOST_MOUNTS: [(&str, &str, bool); 8] = [
 /// The devices that a privileged container may use, beside making nodes: ptys, null, zero, full, random, urandom, tty,
 /// console, ptmx, fuse, tun.
 const DEVICES: [&str; 13] = [
-    "b *:* m", "c *:* m", "c 136:* rwm", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm",
-    "c 5:1 rwm", "c 5:2 rwm", "c 10:229 rwm", "c 10:200 rwm",
+    "b *:* m",
+    "c *:* m",
+    "c 136:* rwm",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:1 rwm",
+    "c 5:2 rwm",
+    "c 10:229 rwm",
+    "c 10:200 rwm",
 ];
 
 /// The files that a container's run has in its folder of logs.
 pub(crate) fn files(instance: &Instance) -> (PathBuf, PathBuf, PathBuf) {
     let logs = &instance.paths.logs;
-    (logs.join("lxc.conf"), logs.join("lxc.log"), logs.join("console.log"))
+    (
+        logs.join("lxc.conf"),
+        logs.join("lxc.log"),
+        logs.join("console.log"),
+    )
 }
 
 /// The configuration's text.
@@ -72,7 +89,10 @@ pub(crate) fn render(input: &Input<'_>) -> String {
     out.line("lxc.console.size", "auto");
     out.path("lxc.console.logfile", &console);
     if privileged {
-        out.line("lxc.cap.drop", "sys_time sys_module sys_rawio mac_admin mac_override");
+        out.line(
+            "lxc.cap.drop",
+            "sys_time sys_module sys_rawio mac_admin mac_override",
+        );
         out.line("lxc.mount.auto", "proc:mixed sys:mixed cgroup:mixed");
     } else {
         out.line("lxc.mount.auto", "proc:rw sys:rw cgroup:mixed");
@@ -80,23 +100,40 @@ pub(crate) fn render(input: &Input<'_>) -> String {
     out.line("lxc.autodev", "1");
     out.line("lxc.pty.max", "1024");
     if privileged {
-        out.line("lxc.mount.entry", "mqueue dev/mqueue mqueue rw,relatime,create=dir,optional 0 0");
+        out.line(
+            "lxc.mount.entry",
+            "mqueue dev/mqueue mqueue rw,relatime,create=dir,optional 0 0",
+        );
     }
     mounts(&mut out, input);
     if privileged {
-        out.line("lxc.cgroup.devices.deny", "a");
-        out.line("lxc.cgroup2.devices.deny", "a");
-        for device in DEVICES {
-            out.line("lxc.cgroup.devices.allow", device);
-            out.line("lxc.cgroup2.devices.allow", device);
-        }
+        // Version 2 has no controller of that name: programs in the kernel do it.
+        let version = if input.host.devices == Some(Version::V1) {
+            "cgroup"
+        } else {
+            "cgroup2"
+        };
+        out.line(&format!("lxc.{version}.devices.deny"), "a");
+        DEVICES
+            .iter()
+            .for_each(|device| out.line(&format!("lxc.{version}.devices.allow"), device));
     }
-    out.line("lxc.arch", if is_32_bit(&instance.architecture) { "linux32" } else { "linux64" });
+    out.line(
+        "lxc.arch",
+        if is_32_bit(&instance.architecture) {
+            "linux32"
+        } else {
+            "linux64"
+        },
+    );
     hooks(&mut out, input);
     out.line("lxc.tty.max", "0");
     out.line("lxc.uts.name", &instance.key.name);
     if input.host.devlxd && !instance.is_unset("security.devlxd") {
-        out.line("lxc.mount.entry", &entry(&instance.paths.devlxd, "dev/lxd none bind,create=dir 0 0"));
+        out.line(
+            "lxc.mount.entry",
+            &entry(&instance.paths.devlxd, "dev/lxd none bind,create=dir 0 0"),
+        );
     }
     security(&mut out, input);
     if let Some(map) = &instance.idmap {
@@ -107,16 +144,26 @@ pub(crate) fn render(input: &Input<'_>) -> String {
     out.line("lxc.mount.auto", &format!("shmounts:{shared}:/dev/.lxd-mounts"));
     keys(&mut out, instance);
     for write in input.limits {
-        let version = if write.version == Version::V2 { "cgroup2" } else { "cgroup" };
+        let version = if write.version == Version::V2 {
+            "cgroup2"
+        } else {
+            "cgroup"
+        };
         out.line(&format!("lxc.{version}.{}", write.file), &write.value);
     }
-    out.path("lxc.rootfs.path", &PathBuf::from(format!("dir:{}", input.root.rootfs.display())));
+    out.path(
+        "lxc.rootfs.path",
+        &PathBuf::from(format!("dir:{}", input.root.rootfs.display())),
+    );
     if input.root.needs_idmap && !privileged {
         out.line("lxc.rootfs.options", "idmap=container");
     }
     input.host.drop_ins.iter().for_each(|line| out.raw(line));
     if let Some(raw) = instance.config("raw.lxc") {
-        raw.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| out.raw(line));
+        raw.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .for_each(|line| out.raw(line));
     }
     out.0
 }
@@ -124,14 +171,27 @@ pub(crate) fn render(input: &Input<'_>) -> String {
 fn mounts(out: &mut Lines, input: &Input<'_>) {
     for (source, target, is_folder) in HOST_MOUNTS {
         if input.host.mounts.contains(&source) {
-            let options = if is_folder { "rbind,create=dir" } else { "bind,create=file" };
-            out.line("lxc.mount.entry", &format!("{source} {target} none {options},optional 0 0"));
+            let options = if is_folder {
+                "rbind,create=dir"
+            } else {
+                "bind,create=file"
+            };
+            out.line(
+                "lxc.mount.entry",
+                &format!("{source} {target} none {options},optional 0 0"),
+            );
         }
     }
     if input.instance.is_set("security.nesting") {
         // Lets a nested container mount both unmasked.
-        out.line("lxc.mount.entry", "proc dev/.lxc/proc proc create=dir,optional 0 0");
-        out.line("lxc.mount.entry", "sys dev/.lxc/sys sysfs create=dir,optional 0 0");
+        out.line(
+            "lxc.mount.entry",
+            "proc dev/.lxc/proc proc create=dir,optional 0 0",
+        );
+        out.line(
+            "lxc.mount.entry",
+            "sys dev/.lxc/sys sysfs create=dir,optional 0 0",
+        );
     }
 }
 
@@ -148,7 +208,11 @@ fn hooks(out: &mut Lines, input: &Input<'_>) {
     }
     let socket = quote(&input.hook_socket.display().to_string());
     let key = &input.instance.key;
-    let command = format!("{helper} hook {socket} {} {} post-stop", quote(&key.project), quote(&key.name));
+    let command = format!(
+        "{helper} hook {socket} {} {} post-stop",
+        quote(&key.project),
+        quote(&key.name)
+    );
     out.line("lxc.hook.post-stop", &command);
 }
 
@@ -169,8 +233,11 @@ fn security(out: &mut Lines, input: &Input<'_>) {
 
 /// Configuration keys that map one to one.
 fn keys(out: &mut Lines, instance: &Instance) {
-    let prefixes =
-        [("environment.", "lxc.environment"), ("linux.sysctl.", "lxc.sysctl."), ("limits.kernel.", "lxc.prlimit.")];
+    let prefixes = [
+        ("environment.", "lxc.environment"),
+        ("linux.sysctl.", "lxc.sysctl."),
+        ("limits.kernel.", "lxc.prlimit."),
+    ];
     for (prefix, target) in prefixes {
         for (key, value) in &instance.config {
             match key.strip_prefix(prefix) {
@@ -213,7 +280,10 @@ impl Lines {
     }
 
     fn idmap(&mut self, kind: char, range: &IdRange) {
-        self.line("lxc.idmap", &format!("{kind} {} {} {}", range.inside, range.outside, range.count));
+        self.line(
+            "lxc.idmap",
+            &format!("{kind} {} {} {}", range.inside, range.outside, range.count),
+        );
     }
 
     fn raw(&mut self, line: &str) {

@@ -43,12 +43,28 @@ impl Container {
     pub(super) fn open(shared: Arc<Shared>, key: Key, started: Started) -> Result<Self, Error> {
         let hold = |pid: i32| {
             let held = Process::adopt(pid);
-            held.map_err(|source| Error::Process { action: "watch the processes of", key: key.clone(), source })
+            held.map_err(|source| Error::Process {
+                action: "watch the processes of",
+                key: key.clone(),
+                source,
+            })
         };
         let (monitor, init) = (hold(started.monitor)?, hold(started.init)?);
-        let group = shared.cgroups.group_of(started.init, |part| part.starts_with("lxc.payload."));
-        let group = group.map_err(|source| Error::Cgroup { action: "find the control group of", key: key.clone(), source })?;
-        Ok(Self { shared, key, monitor: Arc::new(monitor), init: RwLock::new(Arc::new(init)), group })
+        let group = shared
+            .cgroups
+            .group_of(started.init, |part| part.starts_with("lxc.payload."));
+        let group = group.map_err(|source| Error::Cgroup {
+            action: "find the control group of",
+            key: key.clone(),
+            source,
+        })?;
+        Ok(Self {
+            shared,
+            key,
+            monitor: Arc::new(monitor),
+            init: RwLock::new(Arc::new(init)),
+            group,
+        })
     }
 
     pub(super) fn init(&self) -> Arc<Process> {
@@ -64,7 +80,10 @@ impl Container {
                 _ = init.ended() => {}
             }
             // From here to the monitor's end it takes some milliseconds.
-            if tokio::time::timeout(MONITOR_PATIENCE, self.monitor.ended()).await.is_ok() {
+            if tokio::time::timeout(MONITOR_PATIENCE, self.monitor.ended())
+                .await
+                .is_ok()
+            {
                 break;
             }
             match self.next_init() {
@@ -101,18 +120,28 @@ impl Container {
     }
 
     fn kill_init(&self) -> Result<(), Error> {
-        self.init().signal(Signal::KILL).map_err(|source| self.process_error("kill", source))?;
+        self.init()
+            .signal(Signal::KILL)
+            .map_err(|source| self.process_error("kill", source))?;
         // Frozen processes of version 1 die only once they are thawed.
         let _ = self.group.thaw();
         Ok(())
     }
 
     fn process_error(&self, action: &'static str, source: std::io::Error) -> Error {
-        Error::Process { action, key: self.key.clone(), source }
+        Error::Process {
+            action,
+            key: self.key.clone(),
+            source,
+        }
     }
 
     fn cgroup_error(&self, action: &'static str, source: lxd_sys::cgroup::Error) -> Error {
-        Error::Cgroup { action, key: self.key.clone(), source }
+        Error::Cgroup {
+            action,
+            key: self.key.clone(),
+            source,
+        }
     }
 
     /// The signal that makes this init shut down.
@@ -126,7 +155,10 @@ impl Container {
     fn change_limits(&self, old: &Instance, new: &Instance, chosen: Option<&str>) -> Result<(), Error> {
         let machine = &self.shared.machine;
         let all = limits::format_set(&machine.processors);
-        let (was, is) = (limits::processors(old, machine)?, limits::processors(new, machine)?);
+        let (was, is) = (
+            limits::processors(old, machine)?,
+            limits::processors(new, machine)?,
+        );
         // What was chosen at the start is not known after a restart of the daemon, so it is always written.
         let processors = match (&was, &is) {
             (Processors::All, Processors::All) => None,
@@ -140,7 +172,9 @@ impl Container {
             return Err(Error::MissingController { controller });
         }
         for write in &writes {
-            let Err(source) = self.group.write(write) else { continue };
+            let Err(source) = self.group.write(write) else {
+                continue;
+            };
             let (back, _) = before.changes(&after, &self.shared.cgroups, &all);
             for write in &back {
                 if let Err(error) = self.group.write(write) {
@@ -164,12 +198,15 @@ impl Container {
             (given, _) => given.to_owned(),
         };
         let terminal = match request.streams {
-            Streams::Terminal { width, height } => {
-                Some(protocol::Terminal { width, height, owner: instance.host_uid(request.uid) })
-            }
+            Streams::Terminal { width, height } => Some(protocol::Terminal {
+                width,
+                height,
+                owner: instance.host_uid(request.uid),
+            }),
             _ => None,
         };
-        let (ends, theirs) = exec::open(request.streams).map_err(|e| self.process_error("open the streams of", e))?;
+        let (ends, theirs) =
+            exec::open(request.streams).map_err(|e| self.process_error("open the streams of", e))?;
         let message = protocol::Exec {
             name: self.key.prefixed(),
             lxcpath: instance.paths.containers.display().to_string(),
@@ -218,15 +255,22 @@ impl Guest for Container {
     fn halt(&self) -> Result<(), Error> {
         let init = self.init();
         let signal = self.halt_signal(init.pid());
-        process::signal(init.pidfd().as_fd(), signal).map_err(|source| self.process_error("shut down", source))
+        process::signal(init.pidfd().as_fd(), signal)
+            .map_err(|source| self.process_error("shut down", source))
     }
 
     fn freeze(self: Arc<Self>) -> BoxFuture<'static, Result<(), Error>> {
-        Box::pin(blocking(move || self.group.freeze().map_err(|source| self.cgroup_error("freeze", source))))
+        Box::pin(blocking(move || {
+            self.group
+                .freeze()
+                .map_err(|source| self.cgroup_error("freeze", source))
+        }))
     }
 
     fn thaw(&self) -> Result<(), Error> {
-        self.group.thaw().map_err(|source| self.cgroup_error("unfreeze", source))
+        self.group
+            .thaw()
+            .map_err(|source| self.cgroup_error("unfreeze", source))
     }
 
     fn is_frozen(&self) -> bool {
@@ -241,7 +285,11 @@ impl Guest for Container {
         self.change_limits(old, new, processors)
     }
 
-    fn exec<'a>(&'a self, instance: &'a Instance, request: ExecRequest) -> BoxFuture<'a, Result<Exec, Error>> {
+    fn exec<'a>(
+        &'a self,
+        instance: &'a Instance,
+        request: ExecRequest,
+    ) -> BoxFuture<'a, Result<Exec, Error>> {
         Box::pin(self.run(instance, request))
     }
 
@@ -254,8 +302,16 @@ impl Guest for Container {
         })
     }
 
-    fn console_log<'a>(&'a self, instance: &'a Instance, clear: bool) -> BoxFuture<'a, Result<Vec<u8>, Error>> {
-        let action = if clear { ConsoleAction::Clear } else { ConsoleAction::Log };
+    fn console_log<'a>(
+        &'a self,
+        instance: &'a Instance,
+        clear: bool,
+    ) -> BoxFuture<'a, Result<Vec<u8>, Error>> {
+        let action = if clear {
+            ConsoleAction::Clear
+        } else {
+            ConsoleAction::Log
+        };
         Box::pin(async move {
             match self.use_console(instance, action).await? {
                 (Reply::Log(text), _) => Ok(text),

@@ -16,13 +16,13 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use lxd_sys::cgroup::{Cgroups, Limits, Write};
 
-use super::{Driver, Guest, Prepared};
+use super::{Adopted, Driver, Guest, Prepared};
 use crate::devices::nic::Plan;
 use crate::error::Error;
-use crate::helper::Helper;
 use crate::hooks::Hooks;
-use crate::instance::{Instance, Key};
+use crate::instance::Instance;
 use crate::limits::{self, Machine};
+use crate::lxd_helper::Helper;
 use crate::ports::RootVolume;
 use config::{HOST_MOUNTS, Host, Input};
 use guest::Container;
@@ -48,15 +48,23 @@ pub(crate) struct ContainerDriver {
 impl ContainerDriver {
     /// Looks at the host. `template` is the folder of the distribution's drop-in files for liblxc.
     pub(crate) fn new(shared: Shared, devlxd: &Path, template: &Path) -> Self {
-        let mounts = HOST_MOUNTS.iter().map(|mount| mount.0).filter(|path| Path::new(path).exists()).collect();
+        let mounts = HOST_MOUNTS
+            .iter()
+            .map(|mount| mount.0)
+            .filter(|path| Path::new(path).exists())
+            .collect();
         let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
         let host = Host {
             apparmor: apparmor.is_ok_and(|text| text.trim() == "Y"),
             mounts,
+            devices: shared.cgroups.version("devices"),
             devlxd: devlxd.is_dir(),
             drop_ins: drop_ins(&template.join("common.conf.d")),
         };
-        Self { shared: Arc::new(shared), host }
+        Self {
+            shared: Arc::new(shared),
+            host,
+        }
     }
 
     fn limits(&self, instance: &Instance, processors: Option<&str>) -> Result<Vec<Write>, Error> {
@@ -90,39 +98,61 @@ impl ContainerDriver {
         (config::render(&input), policy)
     }
 
-    async fn start_guest(&self, instance: &Instance, prepared: Prepared<'_>) -> Result<Arc<dyn Guest>, Error> {
+    async fn start_guest(
+        &self,
+        instance: &Instance,
+        prepared: Prepared<'_>,
+    ) -> Result<Arc<dyn Guest>, Error> {
         let limits = self.limits(instance, prepared.processors)?;
         let (text, policy) = self.render(instance, prepared.root, prepared.nics, &limits);
         let (config, ..) = config::files(instance);
         let owned = instance.clone();
         blocking(move || write_files(&owned, &text, policy.as_deref())).await?;
         let name = instance.key.prefixed();
-        let started = self.shared.helper.start(&name, &instance.paths.containers, &config).await?;
+        let started = self
+            .shared
+            .helper
+            .start(&name, &instance.paths.containers, &config)
+            .await?;
         let guest = Container::open(self.shared.clone(), instance.key.clone(), started)?;
         Ok(Arc::new(guest))
     }
 
     async fn check_config(&self, instance: &Instance) -> Result<(), Error> {
-        let Some(raw) = instance.config("raw.lxc") else { return Ok(()) };
-        let bad = raw.lines().map(str::trim).find(|line| {
-            !line.is_empty() && !line.starts_with('#') && !line.contains('=')
-        });
+        let Some(raw) = instance.config("raw.lxc") else {
+            return Ok(());
+        };
+        let bad = raw
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#') && !line.contains('='));
         if let Some(line) = bad {
             return Err(lxd_model::Invalid::new(format!("Invalid raw.lxc line: {line}")).into());
         }
-        let root = RootVolume { rootfs: "/".into(), needs_idmap: false, volatile: Vec::new() };
+        let root = RootVolume {
+            rootfs: "/".into(),
+            needs_idmap: false,
+            volatile: Vec::new(),
+        };
         let (text, _) = self.render(instance, &root, &[], &[]);
         // The policy's file need not exist yet.
-        let lines = text.lines().filter(|line| !line.starts_with("lxc.seccomp.profile") && !line.starts_with("lxc.log."));
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with("lxc.seccomp.profile") && !line.starts_with("lxc.log."));
         let text: String = lines.map(|line| format!("{line}\n")).collect();
-        let path = std::env::temp_dir().join(format!("lxd_config_{}_{}", std::process::id(), instance.key.prefixed()));
+        let path = std::env::temp_dir().join(format!(
+            "lxd_config_{}_{}",
+            std::process::id(),
+            instance.key.prefixed()
+        ));
         put(&path, &text, 0o600)?;
         let accepted = self.shared.helper.check(&path).await;
         let removed = std::fs::remove_file(&path).map_err(Error::file("remove", &path));
         if accepted? {
             return removed;
         }
-        let text = format!("Failed to load config file {path:?}: loading config file for the container failed");
+        let text =
+            format!("Failed to load config file {path:?}: loading config file for the container failed");
         Err(lxd_model::Invalid::new(text).into())
     }
 }
@@ -145,9 +175,12 @@ impl Driver for ContainerDriver {
         Box::pin(self.start_guest(instance, prepared))
     }
 
-    fn adopt<'a>(&'a self, instances: &'a [Instance]) -> BoxFuture<'a, Result<Vec<(Key, Arc<dyn Guest>)>, Error>> {
+    fn adopt<'a>(&'a self, instances: &'a [Instance]) -> BoxFuture<'a, Result<Adopted, Error>> {
         let wanted = instances.iter().map(|instance| {
-            ((instance.paths.containers.clone(), instance.key.prefixed()), instance.key.clone())
+            (
+                (instance.paths.containers.clone(), instance.key.prefixed()),
+                instance.key.clone(),
+            )
         });
         let (wanted, shared) = (wanted.collect(), self.shared.clone());
         Box::pin(async move { blocking(move || Ok(adopt::find(&shared, &wanted))).await })
@@ -156,7 +189,9 @@ impl Driver for ContainerDriver {
     fn clean<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Vec<Error>> {
         let (instance, cgroups) = (instance.clone(), self.shared.cgroups.clone());
         Box::pin(async move {
-            blocking(move || Ok(clean(&instance, &cgroups))).await.unwrap_or_else(|error| vec![error])
+            blocking(move || Ok(clean(&instance, &cgroups)))
+                .await
+                .unwrap_or_else(|error| vec![error])
         })
     }
 
@@ -178,21 +213,33 @@ pub(crate) async fn blocking<T: Send + 'static>(
 /// Writes what liblxc reads at a start.
 fn write_files(instance: &Instance, text: &str, policy: Option<&str>) -> Result<(), Error> {
     let paths = &instance.paths;
-    for (folder, mode) in [(&paths.logs, 0o755), (&paths.devices, 0o711), (&paths.shmounts, 0o711)] {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder);
+    for (folder, mode) in [
+        (&paths.logs, 0o755),
+        (&paths.devices, 0o711),
+        (&paths.shmounts, 0o711),
+    ] {
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(folder);
         made.map_err(Error::file("create", folder))?;
     }
     let (config, log, _) = config::files(instance);
     let old = log.with_extension("log.old");
     match std::fs::rename(&log, &old) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("rename", &log)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::file("rename", &log)(error));
+        }
         _ => {}
     }
     put(&config, text, 0o640)?;
     match policy {
         Some(policy) => {
             let folder = paths.seccomp.parent().unwrap_or(Path::new("/"));
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            let made = std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder);
             made.map_err(Error::file("create", folder))?;
             put(&paths.seccomp, policy, 0o600)
         }
@@ -211,7 +258,11 @@ fn clean(instance: &Instance, cgroups: &Cgroups) -> Vec<Error> {
     let name = instance.key.prefixed();
     for part in ["payload", "monitor"] {
         let group = cgroups.group(&format!("/lxc.{part}.{name}"));
-        let left = if group.exists() { group.remove() } else { Vec::new() };
+        let left = if group.exists() {
+            group.remove()
+        } else {
+            Vec::new()
+        };
         errors.extend(left.into_iter().map(|source| Error::Cgroup {
             action: "remove the control groups of",
             key: instance.key.clone(),
@@ -232,7 +283,9 @@ fn remove(path: &Path, with: impl FnOnce(&Path) -> io::Result<()>) -> Option<Err
 fn put(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let mut options = std::fs::File::options();
     options.write(true).create(true).truncate(true).mode(mode);
-    let written = options.open(path).and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
+    let written = options
+        .open(path)
+        .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
     written.map_err(Error::file("write", path))
 }
 
@@ -246,6 +299,12 @@ fn drop_ins(folder: &Path) -> Vec<String> {
         .collect();
     files.sort();
     let texts = files.iter().filter_map(|path| std::fs::read_to_string(path).ok());
-    let lines = texts.flat_map(|text| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>());
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.contains(SLEEPING_HOOK)).collect()
+    let lines = texts.flat_map(|text| {
+        text.lines()
+            .map(|line| line.trim().to_owned())
+            .collect::<Vec<_>>()
+    });
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#') && !line.contains(SLEEPING_HOOK))
+        .collect()
 }

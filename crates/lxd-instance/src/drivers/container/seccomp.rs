@@ -65,8 +65,8 @@ pub(crate) fn policy(instance: &Instance) -> Option<String> {
     let denied = either("security.syscalls.deny", "security.syscalls.blacklist");
     let default = !instance.is_unset("security.syscalls.deny_default")
         && !instance.is_unset("security.syscalls.blacklist_default");
-    let compat =
-        instance.is_set("security.syscalls.deny_compat") || instance.is_set("security.syscalls.blacklist_compat");
+    let compat = instance.is_set("security.syscalls.deny_compat")
+        || instance.is_set("security.syscalls.blacklist_compat");
     if denied.is_none() && !default && !compat {
         return None;
     }
@@ -76,7 +76,9 @@ pub(crate) fn policy(instance: &Instance) -> Option<String> {
     }
     if compat {
         text += &format!("[{}]\n", instance.architecture);
-        COMPAT.iter().for_each(|name| text += &format!("{name} errno 38\n"));
+        COMPAT
+            .iter()
+            .for_each(|name| text += &format!("{name} errno 38\n"));
     }
     if let Some(denied) = denied {
         text += &format!("[all]\n{}\n", denied.trim_end());
@@ -93,16 +95,26 @@ mod tests {
     fn policies_by_configuration() {
         let policy = |config: &[(&str, &str)]| {
             let mut instance = plain("/x".as_ref(), "c");
-            instance.config = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            instance.config = config
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect();
             policy(&instance)
         };
         assert_eq!(policy(&[]).unwrap(), format!("2\ndenylist\n{DEFAULT}"));
         assert_eq!(policy(&[("security.syscalls.deny_default", "false")]), None);
         assert_eq!(
-            policy(&[("security.syscalls.deny_default", "false"), ("security.syscalls.deny", "mount\nfoo")]).unwrap(),
+            policy(&[
+                ("security.syscalls.deny_default", "false"),
+                ("security.syscalls.deny", "mount\nfoo")
+            ])
+            .unwrap(),
             "2\ndenylist\n[all]\nmount\nfoo\n"
         );
-        assert_eq!(policy(&[("security.syscalls.allow", "read")]).unwrap(), "2\nallowlist\n[all]\nread\n");
+        assert_eq!(
+            policy(&[("security.syscalls.allow", "read")]).unwrap(),
+            "2\nallowlist\n[all]\nread\n"
+        );
         assert_eq!(policy(&[("raw.seccomp", "2\nx")]).unwrap(), "2\nx");
         let compat = policy(&[("security.syscalls.blacklist_compat", "true")]).unwrap();
         assert!(compat.contains("[x86_64]\ncompat_sys_rt_sigaction errno 38\n"));

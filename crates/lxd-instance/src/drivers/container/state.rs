@@ -32,7 +32,10 @@ pub(super) fn read(container: &Container, instance: &Instance) -> Result<State, 
     };
     let processes = match usage.processes {
         Some(count) => signed(Some(count)),
-        None => container.group.processes().map_or(0, |all| i64::try_from(all.len()).unwrap_or(i64::MAX)),
+        None => container
+            .group
+            .processes()
+            .map_or(0, |all| i64::try_from(all.len()).unwrap_or(i64::MAX)),
     };
     Ok(State {
         phase: Phase::Running,
@@ -60,15 +63,24 @@ fn network(
         let mut socket = Socket::open_in(namespace.as_fd())?;
         Ok((socket.links()?, socket.addresses()?))
     };
-    let (links, addresses) = tables().map_err(|source| Error::Netlink { key: container.key.clone(), source })?;
+    let (links, addresses) = tables().map_err(|source| Error::Netlink {
+        key: container.key.clone(),
+        source,
+    })?;
     let names = nic::names(instance);
     let cards = links.iter().map(|link| {
-        let device = names.iter().find(|(_, name)| *name == link.name).map(|(device, _)| device);
+        let device = names
+            .iter()
+            .find(|(_, name)| *name == link.name)
+            .map(|(device, _)| device);
         let host_name = device.and_then(|device| {
             let given = instance.devices.get(device)?.get("host_name").map(String::as_str);
             given.or_else(|| instance.volatile(device, "host_name"))
         });
-        (link.name.clone(), card(link, &addresses, host_name.unwrap_or_default()))
+        (
+            link.name.clone(),
+            card(link, &addresses, host_name.unwrap_or_default()),
+        )
     });
     Ok(cards.collect())
 }
@@ -89,7 +101,11 @@ fn card(link: &Link, addresses: &[Address], host_name: &str) -> InstanceStateNet
             packets_dropped_outbound: signed(stats.tx_dropped),
             packets_dropped_inbound: signed(stats.rx_dropped),
         },
-        hwaddr: if link.is_loopback() { String::new() } else { link.mac() },
+        hwaddr: if link.is_loopback() {
+            String::new()
+        } else {
+            link.mac()
+        },
         host_name: host_name.to_owned(),
         mtu: i64::from(link.mtu),
         state: if link.is_up() { "up" } else { "down" }.to_owned(),
@@ -108,7 +124,12 @@ fn kind(link: &Link) -> &'static str {
 
 fn address(address: &Address) -> InstanceStateNetworkAddress {
     InstanceStateNetworkAddress {
-        family: if address.address.is_ipv4() { "inet" } else { "inet6" }.to_owned(),
+        family: if address.address.is_ipv4() {
+            "inet"
+        } else {
+            "inet6"
+        }
+        .to_owned(),
         address: address.address.to_string(),
         netmask: address.prefix.to_string(),
         scope: address.scope.to_owned(),

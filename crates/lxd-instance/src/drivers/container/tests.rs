@@ -1,1 +1,149 @@
+//! Golden texts of liblxc configurations. `UPDATE_GOLDEN=1 cargo test -p lxd-instance` writes them anew.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lxd_sys::cgroup::{CpuShare, Limits, MemoryLimit, Swap, Version, Write};
+
+use super::config::{HOST_MOUNTS, Host, Input, render};
+use super::drop_ins;
+use crate::devices::nic::{self, Plan};
+use crate::instance::Instance;
+use crate::instance::tests::plain;
+use crate::ports::{NicHost, RootVolume};
+
+/// A host that has everything but AppArmor.
+fn host() -> Host {
+    Host {
+        apparmor: false,
+        mounts: HOST_MOUNTS.iter().map(|mount| mount.0).collect(),
+        devices: Some(Version::V1),
+        devlxd: true,
+        drop_ins: Vec::new(),
+    }
+}
+
+fn with(config: &[(&str, &str)]) -> Instance {
+    let mut instance = plain("/var/lib/lxd".as_ref(), "c1");
+    instance.config = config
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    instance
+}
+
+fn text(instance: &Instance, host: &Host, nics: &[Plan], limits: &[Write]) -> String {
+    let rootfs = "/var/lib/lxd/storage-pools/p/containers/c1/rootfs".into();
+    let root = RootVolume {
+        rootfs,
+        needs_idmap: true,
+        volatile: Vec::new(),
+    };
+    render(&Input {
+        instance,
+        host,
+        root: &root,
+        nics,
+        limits,
+        seccomp: super::seccomp::policy(instance).is_some(),
+        helper: Path::new("/usr/lib/lxd/lxd-helper"),
+        hook_socket: Path::new("/var/lib/lxd/hooks.socket"),
+    })
+}
+
+fn assert_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/drivers/container/golden")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    assert_eq!(
+        text,
+        std::fs::read_to_string(&path).unwrap(),
+        "{}",
+        path.display()
+    );
+}
+
+#[test]
+fn an_unprivileged_container_with_a_card() {
+    let mut instance = with(&[]);
+    let device = [("type", "nic"), ("nictype", "bridged"), ("parent", "lxdbr0")];
+    let device: BTreeMap<_, _> = device
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect();
+    instance.devices.insert("eth0".into(), device);
+    let host_end = NicHost {
+        master: Some("lxdbr0".into()),
+        mtu: Some(1500),
+    };
+    let plan = nic::plan(&instance, "eth0", "eth0", &host_end, [1, 2, 3, 4, 5, 6, 7]).unwrap();
+    assert_golden("unprivileged.conf", &text(&instance, &host(), &[plan], &[]));
+}
+
+#[test]
+fn a_privileged_container_that_nests() {
+    let mut instance = with(&[("security.nesting", "true"), ("security.devlxd", "false")]);
+    instance.idmap = None;
+    instance.key.project = "it's".into();
+    assert_golden(
+        "privileged.conf",
+        &text(
+            &instance,
+            &Host {
+                apparmor: true,
+                ..host()
+            },
+            &[],
+            &[],
+        ),
+    );
+}
+
+#[test]
+fn a_container_with_every_key_that_ends_up_here() {
+    let instance = with(&[
+        ("environment.A", "b c"),
+        ("environment.EVIL", "x\nlxc.hook.pre-start = /bin/evil"),
+        ("limits.kernel.nofile", "3000"),
+        ("linux.sysctl.net.ipv4.ip_forward", "1"),
+        ("raw.lxc", "  lxc.sched.core=0\n\n# comment\n"),
+        ("security.syscalls.deny_default", "false"),
+    ]);
+    let limits = Limits {
+        memory: Some(MemoryLimit {
+            bytes: 100,
+            soft: false,
+            swap: Swap::Unlimited,
+        }),
+        cpu_share: Some(CpuShare { v1: 512, v2: 50 }),
+        processors: Some("0-1".into()),
+        ..Limits::default()
+    };
+    let legacy = ["memory", "cpu"].map(|name| (name.to_owned(), Path::new("/none").join(name)));
+    let machine =
+        lxd_sys::cgroup::Cgroups::at(legacy.into(), Some("/none".into()), ["cpuset".to_owned()].into());
+    let (writes, missing) = limits.writes(&machine);
+    assert!(missing.is_empty() && writes.iter().any(|write| write.version == Version::V2));
+    let host = Host {
+        drop_ins: vec!["lxc.hook.mount = /usr/share/lxcfs/lxc.mount.hook".into()],
+        ..Host::default()
+    };
+    assert_golden("keys.conf", &text(&instance, &host, &[], &writes));
+}
+
+#[test]
+fn drop_ins_come_in_order_without_the_hook_that_sleeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("10-b.conf", "lxc.b = 1\n");
+    put(
+        "00-a.conf",
+        "# lxcfs\nlxc.hook.mount = /m\nlxc.hook.post-stop = /usr/share/lxcfs/lxc.reboot.hook\n",
+    );
+    put("README", "lxc.no = 1\n");
+    assert_eq!(drop_ins(folder.path()), ["lxc.hook.mount = /m", "lxc.b = 1"]);
+    assert!(drop_ins(Path::new("/nonexistent")).is_empty());
+}

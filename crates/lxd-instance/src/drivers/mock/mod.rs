@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Driver, Guest, Prepared, Target};
+use super::{Adopted, Driver, Guest, Prepared, Target};
 use crate::console::Console;
 use crate::error::Error;
 use crate::exec::{Exec, ExecRequest};
@@ -81,10 +81,17 @@ impl Driver for MockDriver {
         prepared: Prepared<'a>,
     ) -> BoxFuture<'a, Result<Arc<dyn Guest>, Error>> {
         Box::pin(async move {
-            self.note(format!("start {} on {}", instance.key, prepared.root.rootfs.display()));
+            self.note(format!(
+                "start {} on {}",
+                instance.key,
+                prepared.root.rootfs.display()
+            ));
             let behaviour = *self.behaviour.lock();
             if behaviour.fails_to_start {
-                return Err(Error::Start { command: "mock".into(), reason: "told to fail".into() });
+                return Err(Error::Start {
+                    command: "mock".into(),
+                    reason: "told to fail".into(),
+                });
             }
             let guest = Arc::new(MockGuest {
                 name: instance.key.to_string(),
@@ -98,10 +105,12 @@ impl Driver for MockDriver {
         })
     }
 
-    fn adopt<'a>(&'a self, instances: &'a [Instance]) -> BoxFuture<'a, Result<Vec<(Key, Arc<dyn Guest>)>, Error>> {
+    fn adopt<'a>(&'a self, instances: &'a [Instance]) -> BoxFuture<'a, Result<Adopted, Error>> {
         let guests = self.guests.lock();
         let running = instances.iter().filter_map(|instance| {
-            let guest = guests.get(&instance.key).filter(|guest| guest.ended.borrow().is_none())?;
+            let guest = guests
+                .get(&instance.key)
+                .filter(|guest| guest.ended.borrow().is_none())?;
             Some((instance.key.clone(), guest.clone() as Arc<dyn Guest>))
         });
         let found = running.collect();
@@ -126,7 +135,11 @@ impl Guest for MockGuest {
     fn ended(self: Arc<Self>) -> BoxFuture<'static, Target> {
         let mut receiver = self.ended.subscribe();
         Box::pin(async move {
-            let target = receiver.wait_for(Option::is_some).await.ok().and_then(|value| *value);
+            let target = receiver
+                .wait_for(Option::is_some)
+                .await
+                .ok()
+                .and_then(|value| *value);
             target.unwrap_or(Target::Stop)
         })
     }
@@ -162,7 +175,11 @@ impl Guest for MockGuest {
     }
 
     fn state(&self, _instance: &Instance) -> Result<State, Error> {
-        Ok(State { pid: 1, processes: 1, ..State::without_processes(Phase::Running) })
+        Ok(State {
+            pid: 1,
+            processes: 1,
+            ..State::without_processes(Phase::Running)
+        })
     }
 
     fn update(&self, _old: &Instance, _new: &Instance, processors: Option<&str>) -> Result<(), Error> {
@@ -170,7 +187,11 @@ impl Guest for MockGuest {
         Ok(())
     }
 
-    fn exec<'a>(&'a self, _instance: &'a Instance, request: ExecRequest) -> BoxFuture<'a, Result<Exec, Error>> {
+    fn exec<'a>(
+        &'a self,
+        _instance: &'a Instance,
+        request: ExecRequest,
+    ) -> BoxFuture<'a, Result<Exec, Error>> {
         self.note(&format!("exec {}", request.command.join(" ")));
         Box::pin(async { Err(Error::Exec("mock instances run no programs".into())) })
     }
@@ -179,7 +200,11 @@ impl Guest for MockGuest {
         Box::pin(async { Err(Error::Exec("mock instances have no console".into())) })
     }
 
-    fn console_log<'a>(&'a self, _instance: &'a Instance, _clear: bool) -> BoxFuture<'a, Result<Vec<u8>, Error>> {
+    fn console_log<'a>(
+        &'a self,
+        _instance: &'a Instance,
+        _clear: bool,
+    ) -> BoxFuture<'a, Result<Vec<u8>, Error>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 }

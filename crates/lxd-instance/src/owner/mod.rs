@@ -1,5 +1,8 @@
 //! The task that owns one running instance: what is asked of it and what happens to it arrive here, one after another.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +21,19 @@ use crate::ports::NicDevice;
 
 /// What is asked of an owner, and where the answer goes.
 pub(crate) enum Message {
-    Stop { force: bool, timeout: Option<Duration>, cause: Cause, reply: Reply },
+    Stop {
+        force: bool,
+        timeout: Option<Duration>,
+        cause: Cause,
+        reply: Reply,
+    },
     Freeze(Reply),
     Thaw(Reply),
-    Update { instance: Box<Instance>, processors: Option<String>, reply: Reply },
+    Update {
+        instance: Box<Instance>,
+        processors: Option<String>,
+        reply: Reply,
+    },
 }
 
 pub(crate) type Reply = oneshot::Sender<Result<(), Error>>;
@@ -66,17 +78,33 @@ impl Owner {
     async fn start_steps(&self, instance: &Instance, processors: Option<&str>) -> Result<Started, Error> {
         devices::check(instance)?;
         let mounted = self.ports.storage.mount_root(instance).await;
-        let root = mounted.map_err(|source| Error::Storage { action: "mount", key: instance.key.clone(), source })?;
+        let root = mounted.map_err(|source| Error::Storage {
+            action: "mount",
+            key: instance.key.clone(),
+            source,
+        })?;
         let nics = self.plan_nics(instance).await?;
-        let prepared = Prepared { root: &root, nics: &nics, processors };
+        let prepared = Prepared {
+            root: &root,
+            nics: &nics,
+            processors,
+        };
         let guest = self.driver.start(instance, prepared).await?;
         for plan in &nics {
             let hwaddr = plan.hwaddr();
-            let nic = NicDevice { instance, device: &plan.device, host_name: &plan.nic.host_name, hwaddr: &hwaddr };
+            let nic = NicDevice {
+                instance,
+                device: &plan.device,
+                host_name: &plan.nic.host_name,
+                hwaddr: &hwaddr,
+            };
             if let Err(source) = self.ports.network.nic_started(nic).await {
                 guest.kill()?;
                 guest.ended().await;
-                return Err(Error::Network { device: plan.device.clone(), source });
+                return Err(Error::Network {
+                    device: plan.device.clone(),
+                    source,
+                });
             }
         }
         let mut volatile = root.volatile;
@@ -84,7 +112,11 @@ impl Owner {
         let pid = guest.pid();
         let mut now = instance.clone();
         now.config.extend(volatile.iter().cloned());
-        *self.view.write() = View { phase: Phase::Running, instance: Arc::new(now), guest: Some(guest) };
+        *self.view.write() = View {
+            phase: Phase::Running,
+            instance: Arc::new(now),
+            guest: Some(guest),
+        };
         Ok(Started { pid, volatile })
     }
 
@@ -92,15 +124,24 @@ impl Owner {
         let mut plans = Vec::new();
         for (device, name) in nic::names(instance) {
             let hwaddr = instance.volatile(&device, "hwaddr").unwrap_or_default();
-            let asked = NicDevice { instance, device: &device, host_name: "", hwaddr };
+            let asked = NicDevice {
+                instance,
+                device: &device,
+                host_name: "",
+                hwaddr,
+            };
             let host = self.ports.network.prepare_nic(asked).await;
-            let host = host.map_err(|source| Error::Network { device: device.clone(), source })?;
+            let host = host.map_err(|source| Error::Network {
+                device: device.clone(),
+                source,
+            })?;
             let mut random = [0; 7];
-            rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-                .map_err(|e| Error::Device {
+            rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).map_err(|e| {
+                Error::Device {
                     device: device.clone(),
                     source: Box::new(Error::DeviceValue(format!("No random name: {e}"))),
-                })?;
+                }
+            })?;
             plans.push(nic::plan(instance, &device, &name, &host, random)?);
         }
         Ok(plans)
@@ -172,7 +213,11 @@ impl Owner {
                 let done = self.pause(guest, Request::Thaw).await;
                 answer(reply, done);
             }
-            Message::Update { instance, processors, reply } => {
+            Message::Update {
+                instance,
+                processors,
+                reply,
+            } => {
                 let old = self.instance();
                 let (guest, new) = (guest.clone(), Arc::new(*instance));
                 let wanted = new.clone();
@@ -198,7 +243,11 @@ impl Owner {
         }
         self.view.write().phase = lifecycle::after(phase, action);
         let key = self.instance().key.clone();
-        self.tell(if action == Action::Freeze { Event::Frozen(key) } else { Event::Thawed(key) });
+        self.tell(if action == Action::Freeze {
+            Event::Frozen(key)
+        } else {
+            Event::Thawed(key)
+        });
         Ok(())
     }
 
@@ -220,7 +269,14 @@ impl Owner {
         for waiter in waiters {
             // The first one gets the errors.
             let left = std::mem::take(&mut errors);
-            answer(waiter.reply, if left.is_empty() { Ok(()) } else { Err(Error::TearDown(TearDown(left))) });
+            answer(
+                waiter.reply,
+                if left.is_empty() {
+                    Ok(())
+                } else {
+                    Err(Error::TearDown(TearDown(left)))
+                },
+            );
         }
     }
 
@@ -244,14 +300,26 @@ pub(crate) async fn tear_down(ports: &Ports, driver: &dyn Driver, instance: &Ins
     for (device, _) in devices::of_type(instance, "nic") {
         let host_name = instance.volatile(device, "host_name").unwrap_or_default();
         let hwaddr = instance.volatile(device, "hwaddr").unwrap_or_default();
-        let nic = NicDevice { instance, device, host_name, hwaddr };
+        let nic = NicDevice {
+            instance,
+            device,
+            host_name,
+            hwaddr,
+        };
         if let Err(source) = ports.network.nic_stopped(nic).await {
-            errors.push(Error::Network { device: device.clone(), source });
+            errors.push(Error::Network {
+                device: device.clone(),
+                source,
+            });
         }
     }
     errors.extend(driver.clean(instance).await);
     if let Err(source) = ports.storage.unmount_root(instance).await {
-        errors.push(Error::Storage { action: "unmount", key: instance.key.clone(), source });
+        errors.push(Error::Storage {
+            action: "unmount",
+            key: instance.key.clone(),
+            source,
+        });
     }
     errors
 }
@@ -266,11 +334,17 @@ async fn until(deadline: Option<Instant>) {
 /// Tells those whose time is up.
 fn give_up(waiters: &mut Vec<Waiter>) {
     let now = Instant::now();
-    let (late, rest): (Vec<Waiter>, _) =
-        std::mem::take(waiters).into_iter().partition(|waiter| waiter.deadline.is_some_and(|d| d <= now));
+    let (late, rest): (Vec<Waiter>, _) = std::mem::take(waiters)
+        .into_iter()
+        .partition(|waiter| waiter.deadline.is_some_and(|d| d <= now));
     *waiters = rest;
     for waiter in late {
-        answer(waiter.reply, Err(Error::ShutdownTimeout { status: Phase::Running.status().0 }));
+        answer(
+            waiter.reply,
+            Err(Error::ShutdownTimeout {
+                status: Phase::Running.status().0,
+            }),
+        );
     }
 }
 

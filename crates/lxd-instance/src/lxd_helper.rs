@@ -9,7 +9,8 @@ use std::time::Duration;
 use liblxc::protocol::{self, Reply, Started};
 use lxd_sys::command::{Child, Command, Stream};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -42,30 +43,62 @@ impl Helper {
 
     /// Starts a container; returns once it is RUNNING.
     pub(crate) async fn start(&self, name: &str, lxcpath: &Path, config: &Path) -> Result<Started, Error> {
-        let command = self.command("start").arg(name).arg(lxcpath).arg(config).accept(&[1]);
-        let shown = format!("{} start {name} {} {}", self.path.display(), lxcpath.display(), config.display());
-        let output = command.timeout(START_LIMIT).output().await.map_err(Error::Helper)?;
+        let command = self
+            .command("start")
+            .arg(name)
+            .arg(lxcpath)
+            .arg(config)
+            .accept(&[1]);
+        let shown = format!(
+            "{} start {name} {} {}",
+            self.path.display(),
+            lxcpath.display(),
+            config.display()
+        );
+        let output = command
+            .timeout(START_LIMIT)
+            .output()
+            .await
+            .map_err(Error::Helper)?;
         if output.code == 0 {
             return Started::parse(&output.text()).map_err(|e| Error::Protocol(e.to_string()));
         }
         // liblxc repeats its errors on standard error; the log's lines, which the helper prints last, are enough.
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let lines: Vec<&str> = stderr.lines().filter(|line| !line.contains(".c: ") && !line.contains(".c:")).collect();
-        Err(Error::Start { command: shown, reason: lines.join("; ") })
+        let lines: Vec<&str> = stderr
+            .lines()
+            .filter(|line| !line.contains(".c: ") && !line.contains(".c:"))
+            .collect();
+        Err(Error::Start {
+            command: shown,
+            reason: lines.join("; "),
+        })
     }
 
     /// Whether liblxc accepts a configuration file.
     pub(crate) async fn check(&self, config: &Path) -> Result<bool, Error> {
-        let command = self.command("check").arg(config).accept(&[1]).timeout(CHECK_LIMIT);
+        let command = self
+            .command("check")
+            .arg(config)
+            .accept(&[1])
+            .timeout(CHECK_LIMIT);
         Ok(command.output().await.map_err(Error::Helper)?.code == 0)
     }
 
     /// What the installed liblxc can do.
     pub(crate) async fn features(&self) -> Result<Features, Error> {
-        let output = self.command("features").timeout(CHECK_LIMIT).output().await.map_err(Error::Helper)?;
+        let output = self
+            .command("features")
+            .timeout(CHECK_LIMIT)
+            .output()
+            .await
+            .map_err(Error::Helper)?;
         let text = output.text();
         let mut lines = text.lines().map(str::to_owned);
-        Ok(Features { version: lines.next().unwrap_or_default(), extensions: lines.collect() })
+        Ok(Features {
+            version: lines.next().unwrap_or_default(),
+            extensions: lines.collect(),
+        })
     }
 
     /// Runs the helper with a socket to talk to it.
@@ -74,8 +107,15 @@ impl Helper {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(lost)?;
         ours.set_nonblocking(true).map_err(lost)?;
         let stream = UnixStream::from_std(ours).map_err(lost)?;
-        let child = self.command(command).stdin(Stream::Fd(theirs.into())).stderr(Stream::Log).spawn();
-        Ok(Connection { stream, _child: child.map_err(Error::Helper)? })
+        let child = self
+            .command(command)
+            .stdin(Stream::Fd(theirs.into()))
+            .stderr(Stream::Log)
+            .spawn();
+        Ok(Connection {
+            stream,
+            _child: child.map_err(Error::Helper)?,
+        })
     }
 
     fn command(&self, name: &str) -> Command {
@@ -95,7 +135,9 @@ impl Connection {
     pub(crate) async fn send(&mut self, body: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let bytes = protocol::frame(body);
         let stream = &self.stream;
-        let sent = stream.async_io(Interest::WRITABLE, || send_some(stream.as_fd(), &bytes, fds)).await;
+        let sent = stream
+            .async_io(Interest::WRITABLE, || send_some(stream.as_fd(), &bytes, fds))
+            .await;
         let done = match sent {
             Ok(sent) => self.stream.write_all(&bytes[sent..]).await,
             Err(error) => Err(error),
@@ -129,7 +171,12 @@ fn send_some(stream: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("too many descriptors"));
     }
-    Ok(rustix::net::sendmsg(stream, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+    Ok(rustix::net::sendmsg(
+        stream,
+        &[IoSlice::new(bytes)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )?)
 }
 
 fn receive_some(stream: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
