@@ -45,8 +45,8 @@ wire! {
         server_pid: i64,
         server_version: String,
         storage: String,
-        storage_supported_drivers: Vec<ServerStorageDriverInfo>,
         storage_version: String,
+        storage_supported_drivers: Vec<ServerStorageDriverInfo>,
     }
 }
 

@@ -43,6 +43,11 @@ impl Client {
         self.start(&path(&["instances"]), instance).await
     }
 
+    /// Creates an instance from a request that is JSON already, for what must be left out rather than empty.
+    pub async fn create_instance_value(&self, instance: &Value) -> Result<Background> {
+        self.start(&path(&["instances"]), instance).await
+    }
+
     /// Replaces the configuration of an instance.
     pub async fn update_instance(
         &self,

@@ -14,7 +14,7 @@ pub struct Background {
     operation: Option<Operation>,
 }
 
-/// How an operation ended, successfully.
+/// How an operation ended; none where the answer came at once.
 pub type BackgroundEnd = Option<Operation>;
 
 /// Status codes from this one on mean that the operation failed or was cancelled.
@@ -61,17 +61,21 @@ impl Background {
     /// # Errors
     /// [`Error::Failed`] with the server's text when the operation failed or was cancelled.
     pub async fn wait(&self) -> Result<BackgroundEnd> {
+        self.end().await?.map(outcome).transpose()
+    }
+
+    /// Waits for the end, in one request, whether it is a success or not.
+    pub async fn end(&self) -> Result<BackgroundEnd> {
         let Some(operation) = &self.operation else {
             return Ok(None);
         };
         if is_over(operation) {
-            return outcome(operation.clone()).map(Some);
+            return Ok(Some(operation.clone()));
         }
-        let ended: Operation = self
-            .client
+        self.client
             .get(&path(&["operations", &operation.id, "wait"]))
-            .await?;
-        outcome(ended).map(Some)
+            .await
+            .map(Some)
     }
 
     /// Waits for the end and tells of the operation's changes on the way, for progress bars.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use lxd_api::networks::{Network, NetworkPut};
+use lxd_api::profiles::{Profile, ProfilePut};
 use lxd_api::projects::{Project, ProjectPut};
 use lxd_api::storage_pools::{StoragePool, StoragePoolPut};
 use lxd_api::storage_volumes::{StorageVolume, StorageVolumePut};
@@ -69,6 +70,12 @@ configured!(
     ProjectPut,
     false,
     "### The project as YAML. Lines that begin with # are left out, and so are changes of its name and its users.\n"
+);
+configured!(
+    Profile,
+    ProfilePut,
+    false,
+    "### The profile as YAML. Lines that begin with # are left out, and so are changes of its name and its users.\n"
 );
 configured!(
     StorageVolume,

@@ -16,7 +16,10 @@ const TRANSFERRING: &str = "Transferring instance: ";
 /// `lxc copy`.
 pub(crate) async fn copy(cx: &Context) -> Result<()> {
     let (source, target) = ends(cx)?;
-    let client = target.client.in_project(target_project(cx, &source)).on_target(cx.text("target"));
+    let client = target
+        .client
+        .in_project(target_project(cx, &source))
+        .on_target(cx.text("target"));
     let mut post = described(cx, &source).await?;
     overrides(cx, &mut post)?;
     post.name.clone_from(&target.name);
@@ -36,8 +39,16 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
     let ended = cx.wait(&background, TRANSFERRING).await?;
     if target.name.is_empty() {
         let resources = ended.unwrap_or_default().resources;
-        let url = resources.get("instances").and_then(|urls| urls.first()).cloned().unwrap_or_default();
-        let name = url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
+        let url = resources
+            .get("instances")
+            .and_then(|urls| urls.first())
+            .cloned()
+            .unwrap_or_default();
+        let name = url
+            .split('?')
+            .next()
+            .and_then(|url| url.rsplit('/').next())
+            .unwrap_or_default();
         print_line(&format!("Instance name is: {name}"))?;
     }
     Ok(())
@@ -46,17 +57,30 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
 /// `lxc move` within a server: a new name, another pool, project or cluster member.
 pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
     let (source, target) = ends(cx)?;
-    let new = if target.name.is_empty() { &source.name } else { &target.name };
-    let stays = [cx.text("storage"), cx.text("target-project"), cx.text("target")].iter().all(|flag| flag.is_empty());
-    let same = stays && !["config", "device", "profile", "no-profiles", "instance-only"].iter().any(|flag| cx.given(flag));
+    let new = if target.name.is_empty() {
+        &source.name
+    } else {
+        &target.name
+    };
+    let stays = [cx.text("storage"), cx.text("target-project"), cx.text("target")]
+        .iter()
+        .all(|flag| flag.is_empty());
+    let same = stays
+        && !["config", "device", "profile", "no-profiles", "instance-only"]
+            .iter()
+            .any(|flag| cx.given(flag));
     if same && new == &source.name {
         return Err(Error::message("Both source and target have the same name"));
     }
     if let Some((instance, snapshot)) = source.name.split_once('/') {
         let new = new.split_once('/').filter(|(parent, _)| *parent == instance);
-        let (_, new) = new.ok_or_else(|| Error::message("Invalid new snapshot name, parent must be the same as source"))?;
+        let (_, new) = new
+            .ok_or_else(|| Error::message("Invalid new snapshot name, parent must be the same as source"))?;
         let at = path(&["instances", instance, "snapshots", snapshot]);
-        let background = source.client.start(&at, &json!({ "name": new, "migration": false })).await?;
+        let background = source
+            .client
+            .start(&at, &json!({ "name": new, "migration": false }))
+            .await?;
         return cx.wait(&background, "").await.map(drop);
     }
     let mut body = json!({ "name": new });
@@ -84,36 +108,77 @@ fn ends(cx: &Context) -> Result<(Resource, Resource)> {
     }
     let target = match cx.arguments().get(1) {
         Some(word) => cx.resource(word)?,
-        None => Resource { name: String::new(), ..cx.resource("")? },
+        None => Resource {
+            name: String::new(),
+            ..cx.resource("")?
+        },
     };
     if source.remote != target.remote {
-        return Err(Error::message("Copying and moving between servers is not available yet"));
+        return Err(Error::message(
+            "Copying and moving between servers is not available yet",
+        ));
     }
     Ok((source, target))
 }
 
 fn target_project<'a>(cx: &'a Context, source: &'a Resource) -> &'a str {
     let wanted = cx.text("target-project");
-    if wanted.is_empty() { source.client.project() } else { wanted }
+    if wanted.is_empty() {
+        source.client.project()
+    } else {
+        wanted
+    }
 }
 
 /// The source's description, without what belongs to it alone.
 async fn described(cx: &Context, source: &Resource) -> Result<InstancesPost> {
-    let (config, devices, profiles, stateful, description, architecture, kind) = match source.name.split_once('/') {
-        Some((instance, snapshot)) => {
-            let at = path(&["instances", instance, "snapshots", snapshot]);
-            let found: InstanceSnapshot = source.client.get(&at).await?;
-            let kind = source.client.instance(instance).await?.0.r#type;
-            (found.config, found.devices, found.profiles, found.stateful, String::new(), found.architecture, kind)
-        }
-        None => {
-            let found: Instance = source.client.instance(&source.name).await?.0;
-            let Instance { config, devices, profiles, stateful, description, architecture, r#type, .. } = found;
-            (config, devices, profiles, stateful, description, architecture, r#type)
-        }
+    let (config, devices, profiles, stateful, description, architecture, kind) =
+        match source.name.split_once('/') {
+            Some((instance, snapshot)) => {
+                let at = path(&["instances", instance, "snapshots", snapshot]);
+                let found: InstanceSnapshot = source.client.get(&at).await?;
+                let kind = source.client.instance(instance).await?.0.r#type;
+                (
+                    found.config,
+                    found.devices,
+                    found.profiles,
+                    found.stateful,
+                    String::new(),
+                    found.architecture,
+                    kind,
+                )
+            }
+            None => {
+                let found: Instance = source.client.instance(&source.name).await?.0;
+                let Instance {
+                    config,
+                    devices,
+                    profiles,
+                    stateful,
+                    description,
+                    architecture,
+                    r#type,
+                    ..
+                } = found;
+                (
+                    config,
+                    devices,
+                    profiles,
+                    stateful,
+                    description,
+                    architecture,
+                    r#type,
+                )
+            }
+        };
+    let own = |key: &str| {
+        key.starts_with("volatile.") && key != "volatile.base_image" && key != "volatile.last_state.idmap"
     };
-    let own = |key: &str| key.starts_with("volatile.") && key != "volatile.base_image" && key != "volatile.last_state.idmap";
-    let config = if cx.switch("refresh") { config } else { config.into_iter().filter(|(key, _)| !own(key)).collect() };
+    let config = if cx.switch("refresh") {
+        config
+    } else {
+        config.into_iter().filter(|(key, _)| !own(key)).collect()
+    };
     Ok(InstancesPost {
         config,
         devices,
@@ -134,8 +199,9 @@ fn overrides(cx: &Context, post: &mut InstancesPost) -> Result<()> {
         post.profiles = Some(cx.list("profile").to_vec());
     }
     for word in cx.list("config") {
-        let (key, value) =
-            word.split_once('=').ok_or_else(|| Error::message(format!("Bad key=value pair: {word:?}")))?;
+        let (key, value) = word
+            .split_once('=')
+            .ok_or_else(|| Error::message(format!("Bad key=value pair: {word:?}")))?;
         post.config.insert(key.into(), value.into());
     }
     for (device, key, value) in device_overrides(cx.list("device"))? {
@@ -143,14 +209,16 @@ fn overrides(cx: &Context, post: &mut InstancesPost) -> Result<()> {
     }
     if !cx.text("storage").is_empty() {
         let root = post.devices.values_mut().find(|device| {
-            device.get("type").is_some_and(|kind| kind == "disk") && device.get("path").is_some_and(|path| path == "/")
+            device.get("type").is_some_and(|kind| kind == "disk")
+                && device.get("path").is_some_and(|path| path == "/")
         });
         let pool = cx.text("storage").to_string();
         match root {
             Some(root) => drop(root.insert("pool".into(), pool)),
             None => {
                 let root = [("type", "disk".to_string()), ("path", "/".into()), ("pool", pool)];
-                post.devices.insert("root".into(), root.map(|(key, value)| (key.into(), value)).into());
+                post.devices
+                    .insert("root".into(), root.map(|(key, value)| (key.into(), value)).into());
             }
         }
     }

@@ -44,7 +44,9 @@ fn is_interactive(cx: &Context) -> Result<bool> {
         return Err(Error::message("You can't pass -t and -T at the same time"));
     }
     if cx.text("mode") != "auto" && (terminal || none) {
-        return Err(Error::message("You can't pass -t or -T at the same time as --mode"));
+        return Err(Error::message(
+            "You can't pass -t or -T at the same time as --mode",
+        ));
     }
     Ok(match cx.text("mode") {
         _ if terminal => true,
@@ -66,7 +68,8 @@ fn request(cx: &Context, interactive: bool) -> Result<InstanceExecPost> {
     }
     let (width, height) = if interactive { window() } else { (0, 0) };
     let id = |flag: &str| {
-        u32::try_from(cx.number(flag)).map_err(|_| Error::message(format!("Invalid {flag} ID: {}", cx.text(flag))))
+        u32::try_from(cx.number(flag))
+            .map_err(|_| Error::message(format!("Invalid {flag} ID: {}", cx.text(flag))))
     };
     Ok(InstanceExecPost {
         command: cx.arguments()[1..].to_vec(),
@@ -96,7 +99,10 @@ async fn run(cx: &Context, instance: &Resource, command: &InstanceExecPost) -> R
     let output = async {
         if let (Some(out), Some(err)) = (second, third) {
             let (mut out, mut err) = (out.split().1, err.split().1);
-            tokio::join!(copy(&mut out, tokio::io::stdout()), copy(&mut err, tokio::io::stderr()));
+            tokio::join!(
+                copy(&mut out, tokio::io::stdout()),
+                copy(&mut err, tokio::io::stderr())
+            );
         } else {
             copy(&mut from_command, tokio::io::stdout()).await;
         }
@@ -112,7 +118,9 @@ async fn run(cx: &Context, instance: &Resource, command: &InstanceExecPost) -> R
     // What was typed and not read is lost with the command.
     let _ = (&mut input).await;
     let ended = ended.unwrap_or_default();
-    let code = ended.metadata["return"].as_i64().and_then(|code| u8::try_from(code & 0xff).ok());
+    let code = ended.metadata["return"]
+        .as_i64()
+        .and_then(|code| u8::try_from(code & 0xff).ok());
     match (ended.status_code, code) {
         (200, Some(code)) => Ok((code, None)),
         (_, Some(code)) if code != 0 => Ok((code, Some(ended.err))),
@@ -159,7 +167,10 @@ async fn copy(from: &mut futures::stream::SplitStream<WebSocket>, mut to: impl A
 
 /// Passes signals and window sizes on.
 async fn forward_signals(control: &mut WebSocket, interactive: bool) -> Result<std::convert::Infallible> {
-    let failed = |source| Error::Terminal { doing: "Failed to listen for signals", source };
+    let failed = |source| Error::Terminal {
+        doing: "Failed to listen for signals",
+        source,
+    };
     let listen = |kind: SignalKind| signal(kind).map_err(failed);
     let mut resized = listen(SignalKind::window_change())?;
     let mut hangup = listen(SignalKind::hangup())?;

@@ -30,9 +30,15 @@ pub(crate) async fn launch(cx: &Context) -> Result<()> {
     if !cx.is_quiet() {
         print_line(&format!("Starting {name}"))?;
     }
-    let change = InstanceStatePut { action: "start".into(), timeout: -1, ..InstanceStatePut::default() };
+    let change = InstanceStatePut {
+        action: "start".into(),
+        timeout: -1,
+        ..InstanceStatePut::default()
+    };
     let started = client.change_instance_state(&name, &change).await?;
-    cx.wait(&started, "").await.map_err(|error| state::with_hint(error, &client, &name))?;
+    cx.wait(&started, "")
+        .await
+        .map_err(|error| state::with_hint(error, &client, &name))?;
     Ok(())
 }
 
@@ -51,17 +57,28 @@ async fn create(cx: &Context) -> Result<(Client, String)> {
     apply_flags(cx, &mut post)?;
     let own = apply_devices(cx, &client, &mut post).await?;
     post.source = match image {
-        None => InstanceSource { r#type: "none".into(), ..InstanceSource::default() },
+        None => InstanceSource {
+            r#type: "none".into(),
+            ..InstanceSource::default()
+        },
         Some(word) => source(cx, &word, &instance).await?,
     };
     let mut body = serde_json::to_value(&post).unwrap_or_default();
     leave_out_empty(&mut body);
     let background = client.create_instance_value(&body).await?;
     let ended = cx.wait(&background, RETRIEVING).await?;
-    let resources = ended.or_else(|| background.operation().cloned()).unwrap_or_default().resources;
+    let resources = ended
+        .or_else(|| background.operation().cloned())
+        .unwrap_or_default()
+        .resources;
     let created = resources.get("instances").or_else(|| resources.get("containers"));
     let url = created.and_then(|urls| urls.first()).map_or("", String::as_str);
-    let name = url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap_or_default().to_string();
+    let name = url
+        .split('?')
+        .next()
+        .and_then(|url| url.rsplit('/').next())
+        .unwrap_or_default()
+        .to_string();
     if instance.name.is_empty() {
         print_line(&format!("Instance name is: {name}"))?;
     }
@@ -93,24 +110,39 @@ fn piped_configuration() -> Result<InstancesPost> {
         return Ok(InstancesPost::default());
     }
     let text = read_stdin()?;
-    if text.trim().is_empty() { Ok(InstancesPost::default()) } else { Ok(yaml::from_str(&text)?) }
+    if text.trim().is_empty() {
+        Ok(InstancesPost::default())
+    } else {
+        Ok(yaml::from_str(&text)?)
+    }
 }
 
 fn apply_flags(cx: &Context, post: &mut InstancesPost) -> Result<()> {
     for word in cx.list("config") {
-        let (key, value) =
-            word.split_once('=').ok_or_else(|| Error::message(format!("Bad key=value pair: {word}")))?;
+        let (key, value) = word
+            .split_once('=')
+            .ok_or_else(|| Error::message(format!("Bad key=value pair: {word}")))?;
         post.config.insert(key.into(), value.into());
     }
     if cx.given("profile") {
         // An empty name stands for no profile at all.
-        post.profiles = Some(cx.list("profile").iter().filter(|name| !name.is_empty()).cloned().collect());
+        post.profiles = Some(
+            cx.list("profile")
+                .iter()
+                .filter(|name| !name.is_empty())
+                .cloned()
+                .collect(),
+        );
     } else if cx.switch("no-profiles") {
         post.profiles = Some(Vec::new());
     }
     post.ephemeral |= cx.switch("ephemeral");
     post.instance_type = cx.text("type").to_string();
-    post.r#type = if cx.switch("vm") { "virtual-machine".into() } else { "container".into() };
+    post.r#type = if cx.switch("vm") {
+        "virtual-machine".into()
+    } else {
+        "container".into()
+    };
     Ok(())
 }
 
@@ -119,7 +151,8 @@ async fn apply_devices(cx: &Context, client: &Client, post: &mut InstancesPost) 
     let network = cx.text("network");
     if !network.is_empty() {
         let found: lxd_client::Result<Network> = client.get(&path(&["networks", network])).await;
-        let found = found.map_err(|error| Error::message(format!("Failed loading network {network:?}: {error}")))?;
+        let found =
+            found.map_err(|error| Error::message(format!("Failed loading network {network:?}: {error}")))?;
         post.devices.insert("eth0".into(), card(&found));
     }
     let pool = cx.text("storage");
@@ -127,7 +160,10 @@ async fn apply_devices(cx: &Context, client: &Client, post: &mut InstancesPost) 
         let found: lxd_client::Result<StoragePool> = client.get(&path(&["storage-pools", pool])).await;
         found.map_err(|error| Error::message(format!("Failed loading storage pool {pool:?}: {error}")))?;
         let root = [("type", "disk"), ("path", "/"), ("pool", pool)];
-        post.devices.insert("root".into(), root.map(|(key, value)| (key.into(), value.into())).into());
+        post.devices.insert(
+            "root".into(),
+            root.map(|(key, value)| (key.into(), value.into())).into(),
+        );
     }
     for (device, key, value) in device_overrides(cx.list("device"))? {
         post.devices.entry(device).or_default().insert(key, value);
@@ -142,18 +178,31 @@ pub(crate) fn device_overrides(words: &[String]) -> Result<Vec<(String, String, 
         let (key, value) = setting.split_once('=')?;
         Some((device.to_string(), key.to_string(), value.to_string()))
     };
-    let wrong =
-        |word: &String| Error::message(format!("Bad device override syntax, expecting <device>,<key>=<value>: {word}"));
-    words.iter().map(|word| parse(word).ok_or_else(|| wrong(word))).collect()
+    let wrong = |word: &String| {
+        Error::message(format!(
+            "Bad device override syntax, expecting <device>,<key>=<value>: {word}"
+        ))
+    };
+    words
+        .iter()
+        .map(|word| parse(word).ok_or_else(|| wrong(word)))
+        .collect()
 }
 
 /// A network card on a network.
 fn card(network: &Network) -> BTreeMap<String, String> {
-    let mut card = BTreeMap::from([("type".to_string(), "nic".to_string()), ("name".into(), "eth0".into())]);
+    let mut card = BTreeMap::from([
+        ("type".to_string(), "nic".to_string()),
+        ("name".into(), "eth0".into()),
+    ]);
     if network.managed {
         card.insert("network".into(), network.name.clone());
     } else {
-        let nictype = if network.r#type == "bridge" { "bridged" } else { "macvlan" };
+        let nictype = if network.r#type == "bridge" {
+            "bridged"
+        } else {
+            "macvlan"
+        };
         card.insert("nictype".into(), nictype.into());
         card.insert("parent".into(), network.name.clone());
     }
@@ -163,7 +212,10 @@ fn card(network: &Network) -> BTreeMap<String, String> {
 /// Where the image of a new instance comes from.
 async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<InstanceSource> {
     let (remote, name) = cx.config.split(word)?;
-    let image = InstanceSource { r#type: "image".into(), ..InstanceSource::default() };
+    let image = InstanceSource {
+        r#type: "image".into(),
+        ..InstanceSource::default()
+    };
     // Image servers say what they mean by no name.
     let name = if name.is_empty() { "default" } else { name };
     let server = &cx.config.remotes()[remote];
@@ -176,16 +228,29 @@ async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<Instanc
             ..image
         });
     }
-    let client = if remote == instance.remote { instance.client.clone() } else { cx.client(remote)? };
+    let client = if remote == instance.remote {
+        instance.client.clone()
+    } else {
+        cx.client(remote)?
+    };
     let fingerprint = fingerprint(&client, name).await?;
     if remote == instance.remote {
         return Ok(InstanceSource { fingerprint, ..image });
     }
     if client.is_local() {
-        return Err(Error::message("The source remote must be reachable over the network"));
+        return Err(Error::message(
+            "The source remote must be reachable over the network",
+        ));
     }
-    let certificate = cx.config.server_certificate(remote)?.map(|certificate| certificate.pem().to_string());
-    let secret = if server.public { String::new() } else { image_secret(&client, &fingerprint).await? };
+    let certificate = cx
+        .config
+        .server_certificate(remote)?
+        .map(|certificate| certificate.pem().to_string());
+    let secret = if server.public {
+        String::new()
+    } else {
+        image_secret(&client, &fingerprint).await?
+    };
     Ok(InstanceSource {
         mode: "pull".into(),
         server: client.base(),
@@ -200,7 +265,10 @@ async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<Instanc
 
 /// The full fingerprint of the image with an alias, or with a fingerprint that starts so.
 pub(crate) async fn fingerprint(client: &Client, name: &str) -> Result<String> {
-    match client.get::<ImageAliasesEntry>(&path(&["images", "aliases", name])).await {
+    match client
+        .get::<ImageAliasesEntry>(&path(&["images", "aliases", name]))
+        .await
+    {
         Ok(alias) => return Ok(alias.target),
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error.into()),
@@ -211,7 +279,9 @@ pub(crate) async fn fingerprint(client: &Client, name: &str) -> Result<String> {
 
 /// What lets another server fetch a private image.
 async fn image_secret(client: &Client, fingerprint: &str) -> Result<String> {
-    let token = client.start(&path(&["images", fingerprint, "secret"]), &serde_json::json!({})).await?;
+    let token = client
+        .start(&path(&["images", fingerprint, "secret"]), &serde_json::json!({}))
+        .await?;
     Ok(token.metadata("secret").as_str().unwrap_or_default().to_string())
 }
 
@@ -232,7 +302,11 @@ fn leave_out_empty(body: &mut Value) {
 /// Tells about an instance that has no network card.
 async fn warn_without_network(client: &Client, name: &str) -> Result<()> {
     let (instance, _) = client.instance(name).await?;
-    if instance.expanded_devices.values().all(|device| device.get("type").is_none_or(|kind| kind != "nic")) {
+    if instance
+        .expanded_devices
+        .values()
+        .all(|device| device.get("type").is_none_or(|kind| kind != "nic"))
+    {
         eprintln!("\nThe instance you are starting doesn't have any network attached to it.");
         eprintln!("  To create a new network, use: lxc network create");
         eprintln!("  To attach a network to an instance, use: lxc network attach\n");
@@ -247,10 +321,16 @@ mod tests {
     #[test]
     fn device_words_are_taken_apart() {
         let words = ["root,size=1GiB,x".to_string()];
-        assert_eq!(device_overrides(&words).unwrap(), [("root".into(), "size".into(), "1GiB,x".into())]);
+        assert_eq!(
+            device_overrides(&words).unwrap(),
+            [("root".into(), "size".into(), "1GiB,x".into())]
+        );
         for word in ["foo", "root,foo"] {
             let error = device_overrides(&[word.to_string()]).unwrap_err().to_string();
-            assert_eq!(error, format!("Bad device override syntax, expecting <device>,<key>=<value>: {word}"));
+            assert_eq!(
+                error,
+                format!("Bad device override syntax, expecting <device>,<key>=<value>: {word}")
+            );
         }
     }
 }

@@ -2,22 +2,35 @@
 
 mod alias;
 mod client;
+mod config;
 mod configured;
+mod copy;
+mod delete;
+mod device;
+mod exec;
 mod image;
 mod image_alias;
 mod image_list;
+mod info;
+mod launch;
+mod list;
 mod monitor;
 mod network;
 mod network_info;
 mod operation;
+mod profile;
 mod project;
 mod query;
 mod remote;
+mod rename;
+mod resources;
+mod state;
 mod storage;
 mod storage_volume;
 mod trust;
 mod warning;
 
+use self::state::Action;
 use crate::context::Context;
 use crate::error::{Error, Result};
 
@@ -26,13 +39,28 @@ pub(crate) async fn run(cx: &mut Context, path: &str) -> Result<()> {
     match path.split(' ').next().unwrap_or_default() {
         "alias" => alias::run(cx, path),
         "config" if path.starts_with("config trust ") => trust::run(cx, path).await,
+        "config" => config::run(cx, path).await,
+        "copy" => copy::copy(cx).await,
+        "delete" => delete::delete(cx).await,
+        "exec" => exec::exec(cx).await,
         "image" => image::run(cx, path).await,
+        "info" => info::info(cx).await,
+        "init" => launch::init(cx).await,
+        "launch" => launch::launch(cx).await,
+        "list" => list::list(cx).await,
+        "move" => copy::move_instance(cx).await,
         "monitor" => monitor::monitor(cx).await,
         "network" => network::run(cx, path).await,
         "operation" => operation::run(cx, path).await,
+        "pause" => state::change(cx, Action::Pause).await,
+        "profile" => profile::run(cx, path).await,
         "project" => project::run(cx, path).await,
         "query" => query::query(cx).await,
         "remote" => remote::run(cx, path).await,
+        "rename" => rename::rename(cx).await,
+        "restart" => state::change(cx, Action::Restart).await,
+        "start" => state::change(cx, Action::Start).await,
+        "stop" => state::change(cx, Action::Stop).await,
         "storage" => storage::run(cx, path).await,
         "version" => client::version(cx).await,
         "warning" => warning::run(cx, path).await,

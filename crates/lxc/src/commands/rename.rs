@@ -20,13 +20,20 @@ pub(crate) async fn rename(cx: &Context) -> Result<()> {
         Some((instance, snapshot)) => {
             let new = target.split_once('/').filter(|(parent, _)| *parent == instance);
             let Some((_, new)) = new else {
-                return Err(Error::message("Invalid new snapshot name, parent must be the same as source"));
+                return Err(Error::message(
+                    "Invalid new snapshot name, parent must be the same as source",
+                ));
             };
             let at = path(&["instances", instance, "snapshots", snapshot]);
             source.client.start(&at, &json!({ "name": new })).await?
         }
         None if target.contains('/') => return Err(Error::message("Invalid new snapshot name")),
-        None => source.client.start(&path(&["instances", &source.name]), &json!({ "name": target })).await?,
+        None => {
+            source
+                .client
+                .start(&path(&["instances", &source.name]), &json!({ "name": target }))
+                .await?
+        }
     };
     cx.wait(&background, "").await.map(drop)
 }

@@ -50,7 +50,11 @@ impl Action {
 /// Changes the state of the named instances, side by side.
 pub(crate) async fn change(cx: &Context, action: Action) -> Result<()> {
     check_flags(cx, action)?;
-    let instances = if cx.switch("all") { everything(cx, action).await? } else { named(cx)? };
+    let instances = if cx.switch("all") {
+        everything(cx, action).await?
+    } else {
+        named(cx)?
+    };
     if cx.given("console") && instances.len() != 1 {
         return Err(Error::message("--console only works with a single instance"));
     }
@@ -70,16 +74,23 @@ pub(crate) async fn change(cx: &Context, action: Action) -> Result<()> {
         return Ok(());
     }
     eprintln!();
-    Err(Error::message(format!("Some instances failed to {}", action.word())))
+    Err(Error::message(format!(
+        "Some instances failed to {}",
+        action.word()
+    )))
 }
 
 /// Adds to an error where to find out more, as in the log of an instance that does not start.
 pub(crate) fn with_hint(error: Error, client: &Client, name: &str) -> Error {
-    let remote = if client.is_local() { String::new() } else { String::new() };
+    let remote = if client.is_local() {
+        String::new()
+    } else {
+        String::new()
+    };
     match error {
-        Error::Server(lxd_client::Error::Failed { text, .. }) => {
-            Error::message(format!("{text}\nTry `lxc info --show-log {remote}{name}` for more info"))
-        }
+        Error::Server(lxd_client::Error::Failed { text, .. }) => Error::message(format!(
+            "{text}\nTry `lxc info --show-log {remote}{name}` for more info"
+        )),
         other => other,
     }
 }
@@ -110,15 +121,26 @@ fn named(cx: &Context) -> Result<Vec<Resource>> {
 /// All instances of the default remote that the action is for.
 async fn everything(cx: &Context, action: Action) -> Result<Vec<Resource>> {
     let here = cx.resource("")?;
-    let all: Vec<Instance> = here.client.get(&format!("{}?recursion=1", path(&["instances"]))).await?;
+    let all: Vec<Instance> = here
+        .client
+        .get(&format!("{}?recursion=1", path(&["instances"])))
+        .await?;
     let wanted = all.into_iter().filter(|instance| action.is_for(&instance.status));
-    Ok(wanted.map(|instance| Resource { name: instance.name, ..here.clone() }).collect())
+    Ok(wanted
+        .map(|instance| Resource {
+            name: instance.name,
+            ..here.clone()
+        })
+        .collect())
 }
 
 async fn change_one(cx: &Context, action: Action, instance: &Resource) -> Result<()> {
     let Resource { client, name, .. } = instance;
     if name.is_empty() {
-        return Err(Error::message(format!("Must supply instance name for: {:?}", instance.remote)));
+        return Err(Error::message(format!(
+            "Must supply instance name for: {:?}",
+            instance.remote
+        )));
     }
     let mut change = InstanceStatePut {
         action: action.name().into(),
@@ -141,7 +163,9 @@ async fn change_one(cx: &Context, action: Action, instance: &Resource) -> Result
         change.timeout = cx.number("timeout");
     }
     let background = client.change_instance_state(name, &change).await?;
-    cx.wait(&background, "").await.map_err(|error| with_hint(error, client, name))?;
+    cx.wait(&background, "")
+        .await
+        .map_err(|error| with_hint(error, client, name))?;
     if cx.given("console") {
         return super::not_yet();
     }
@@ -162,9 +186,21 @@ mod tests {
     #[test]
     fn only_failed_operations_have_a_log() {
         let client = Client::unix("/x");
-        let failed = Error::Server(lxd_client::Error::Failed { code: 400, text: "No".into() });
-        assert_eq!(with_hint(failed, &client, "c1").to_string(), "No\nTry `lxc info --show-log c1` for more info");
-        let refused = Error::Server(lxd_client::Error::Refused { code: 404, text: "Instance not found".into() });
-        assert_eq!(with_hint(refused, &client, "c1").to_string(), "Instance not found");
+        let failed = Error::Server(lxd_client::Error::Failed {
+            code: 400,
+            text: "No".into(),
+        });
+        assert_eq!(
+            with_hint(failed, &client, "c1").to_string(),
+            "No\nTry `lxc info --show-log c1` for more info"
+        );
+        let refused = Error::Server(lxd_client::Error::Refused {
+            code: 404,
+            text: "Instance not found".into(),
+        });
+        assert_eq!(
+            with_hint(refused, &client, "c1").to_string(),
+            "Instance not found"
+        );
     }
 }
