@@ -68,8 +68,8 @@ fn errors(log: &Path, from: u64) -> String {
 
 /// What an ERROR line says, without its time stamp: `lxc NAME DATE ERROR MODULE - FILE:FUNCTION:LINE - text`.
 fn message(line: &str) -> Option<&str> {
-    line.split_once(" ERROR ")
-        .map(|(_, rest)| rest.split_once(" - ").map_or(rest, |(_, text)| text))
+    let (_, rest) = line.split_once(" ERROR ")?;
+    Some(rest.splitn(3, " - ").last().unwrap_or(rest))
 }
 
 /// The parent of a process, from the fourth field of its stat file.
