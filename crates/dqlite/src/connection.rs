@@ -53,6 +53,8 @@ pub struct Connection {
     body: Vec<u8>,
     /// How many answers come before the one to the next request.
     unread: usize,
+    /// How many of them are for what still waits in `out`.
+    unsent: usize,
     state: State,
 }
 
@@ -82,6 +84,7 @@ impl Connection {
             out: wire::PROTOCOL_VERSION.to_le_bytes().to_vec(),
             body: Vec::new(),
             unread: 0,
+            unsent: 0,
             state: State::Idle,
         };
         match connection.call(Request::Client).await? {
@@ -172,6 +175,7 @@ impl Connection {
         }
         .encode(&mut self.out)?;
         self.unread += 1;
+        self.unsent += 1;
         Ok(())
     }
 
@@ -184,8 +188,8 @@ impl Connection {
             return false;
         }
         if !self.out.is_empty() {
-            // What was queued was never sent: there is nothing to end.
-            self.unread = 0;
+            // What was queued was never sent: there is nothing to end, and nothing to read for it.
+            self.unread -= std::mem::take(&mut self.unsent);
             self.out.clear();
             return true;
         }
@@ -195,6 +199,7 @@ impl Connection {
         let sent = self.stream.get_ref().try_write(&self.out);
         let complete = matches!(sent, Ok(length) if length == self.out.len());
         self.out.clear();
+        self.unsent = 0;
         complete
     }
 
@@ -320,6 +325,7 @@ impl Connection {
         }
         .encode(&mut self.out)?;
         self.unread += 1;
+        self.unsent += 1;
         Ok(())
     }
 
@@ -338,6 +344,7 @@ impl Connection {
         self.state = State::InFlight;
         self.stream.get_mut().write_all(&self.out).await?;
         self.out.clear();
+        self.unsent = 0;
         self.out.shrink_to(KEPT_BUFFER);
         let mut earlier = None;
         while self.unread > 0 {

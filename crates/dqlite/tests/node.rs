@@ -147,6 +147,11 @@ async fn queued_and_detached_statements_keep_their_order() {
     connection.queue("BEGIN").unwrap();
     assert!(connection.send_detached("ROLLBACK"));
     connection.execute_batch("BEGIN").await.unwrap();
+    // An answer that is still to be read is not forgotten with a statement that was never sent.
+    assert!(connection.send_detached("ROLLBACK"));
+    connection.queue("BEGIN").unwrap();
+    assert!(connection.send_detached("ROLLBACK"));
+    assert_eq!(connection.query("SELECT n FROM t", &[]).await.unwrap().len(), 0);
 }
 
 #[tokio::test]
