@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lxd_db::cluster::{Cluster, Options as ClusterOptions};
 use lxd_db::node::Node;
+use lxd_storage::Pools;
 use parking_lot::RwLock;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -60,23 +61,26 @@ pub struct App {
     pub certificate: RwLock<Arc<ServerCertificate>>,
     /// Who is trusted, as the database says.
     pub trust: TrustList,
+    /// The storage pools that are mounted.
+    pub pools: Pools,
     /// Who must follow when a profile changes.
     pub profile_users: RwLock<Option<Arc<dyn ProfileUsers>>>,
     /// Ends when the daemon stops.
     pub shutdown: CancellationToken,
 }
 
-/// Every noun's works.
+/// Every noun's works: `instances::works(&mut works)` and so on.
 fn works() -> Works {
-    #[cfg_attr(not(test), expect(unused_mut, reason = "no noun has works yet"))]
     let mut works = Works::default();
+    crate::storage_pools::works(&mut works);
     #[cfg(test)]
     operations::tests::works(&mut works);
     works
 }
 
 impl App {
-    /// Starts everything but the listeners: directories, databases, recovery of what was left half done.
+    /// Starts everything but the listeners: directories; databases, certificate and facts side by side; pools; recovery of
+    /// what was left half done, which needs the pools.
     ///
     /// # Errors
     /// What could not be started.
@@ -93,6 +97,7 @@ impl App {
         let (config, trust) =
             tokio::try_join!(ServerConfig::load(&node, &cluster), TrustList::load(&cluster))?;
         let journal: Arc<dyn Journal> = Arc::new(node.clone());
+        let pools = Pools::new(paths.root().to_owned());
         let app = Arc::new(Self {
             paths,
             clock: Clock::system(),
@@ -107,9 +112,11 @@ impl App {
             config,
             certificate: RwLock::new(Arc::new(certificate)),
             trust,
+            pools,
             profile_users: RwLock::default(),
             shutdown: CancellationToken::new(),
         });
+        crate::storage_pools::open_all(&app).await?;
         operations::recover(&app).await?;
         Ok(app)
     }
@@ -119,6 +126,7 @@ impl App {
     pub async fn stop(&self, patience: Duration) {
         self.operations.stop(patience).await;
         self.shutdown.cancel();
+        self.pools.settle().await;
         if let Err(error) = self.cluster.close().await {
             tracing::error!(err = error.chain(), "Failed closing the cluster database");
         }

@@ -65,10 +65,27 @@ pub async fn recover(app: &Arc<App>) -> Result<()> {
         }
         app.operations.retire(&operation, &result);
     }
+    forget_rows(app).await?;
     let before = app
         .clock
         .now()
         .saturating_sub(KEPT)
         .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     app.journal.expire(before).await
+}
+
+/// Forgets the rows that a daemon of the reference has left in the `operations` table of the cluster database.
+async fn forget_rows(app: &App) -> Result<()> {
+    let mut tx = app.cluster.read().await?;
+    let left = lxd_db::cluster::operations::list(&mut tx, None).await?;
+    drop(tx);
+    if left
+        .iter()
+        .any(|operation| operation.node_id == app.cluster.node_id())
+    {
+        let mut tx = app.cluster.begin().await?;
+        lxd_db::cluster::operations::delete_of_node(&mut tx, app.cluster.node_id()).await?;
+        tx.commit().await?;
+    }
+    Ok(())
 }
