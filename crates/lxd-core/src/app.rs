@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lxd_db::cluster::{Cluster, Options as ClusterOptions};
 use lxd_db::node::Node;
+use lxd_network::Networks;
 use lxd_storage::Pools;
 use parking_lot::RwLock;
 use tokio::task::spawn_blocking;
@@ -22,6 +23,7 @@ use crate::paths::Paths;
 use crate::profiles::ProfileUsers;
 use crate::server::ServerConfig;
 use crate::server::facts::Facts;
+use crate::startup;
 
 /// What the daemon is started with.
 pub struct StartOptions {
@@ -63,6 +65,8 @@ pub struct App {
     pub trust: TrustList,
     /// The storage pools that are mounted.
     pub pools: Pools,
+    /// The drivers of managed networks.
+    pub networks: Networks,
     /// Who must follow when a profile changes.
     pub profile_users: RwLock<Option<Arc<dyn ProfileUsers>>>,
     /// Ends when the daemon stops.
@@ -80,7 +84,7 @@ fn works() -> Works {
 
 impl App {
     /// Starts everything but the listeners: directories; databases, certificate and facts side by side; pools; recovery of
-    /// what was left half done, which needs the pools.
+    /// what was left half done, which needs the pools; networks.
     ///
     /// # Errors
     /// What could not be started.
@@ -98,6 +102,12 @@ impl App {
             tokio::try_join!(ServerConfig::load(&node, &cluster), TrustList::load(&cluster))?;
         let journal: Arc<dyn Journal> = Arc::new(node.clone());
         let pools = Pools::new(paths.root().to_owned());
+        let networks = Networks::new(lxd_network::Settings {
+            root: paths.root().to_owned(),
+            location: "none".into(),
+            seed: certificate.fingerprint.clone(),
+            debug: tracing::enabled!(target: "lxd_network", tracing::Level::DEBUG),
+        });
         let app = Arc::new(Self {
             paths,
             clock: Clock::system(),
@@ -113,11 +123,13 @@ impl App {
             certificate: RwLock::new(Arc::new(certificate)),
             trust,
             pools,
+            networks,
             profile_users: RwLock::default(),
             shutdown: CancellationToken::new(),
         });
-        crate::storage_pools::open_all(&app).await?;
+        startup::open_pools(&app).await?;
         operations::recover(&app).await?;
+        startup::start_networks(&app).await?;
         Ok(app)
     }
 

@@ -28,9 +28,11 @@ pub mod paths;
 pub mod profiles;
 pub mod projects;
 pub mod server;
+pub mod sql;
+mod startup;
+pub mod storage_pools;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod sql;
 pub mod urls;
 pub mod warnings;
 
