@@ -10,6 +10,8 @@ mod operations;
 mod profiles;
 mod projects;
 pub(crate) mod server;
+mod storage_pools;
+mod warnings;
 
 use futures::future::BoxFuture;
 use lxd_api::endpoints::{ENDPOINTS, Endpoint, Row};
@@ -68,6 +70,18 @@ handlers! {
     ServerGet => server::get,
     ServerPatch => server::patch,
     ServerPut => server::update,
+    StoragePoolDelete => storage_pools::delete,
+    StoragePoolGet => storage_pools::get,
+    StoragePoolPatch => storage_pools::patch,
+    StoragePoolPut => storage_pools::update,
+    StoragePoolResourcesGet => storage_pools::resources,
+    StoragePoolsGet => storage_pools::list,
+    StoragePoolsPost => storage_pools::create,
+    WarningDelete => warnings::delete,
+    WarningGet => warnings::get,
+    WarningPatch => warnings::patch,
+    WarningPut => warnings::update,
+    WarningsGet => warnings::list,
 }
 
 /// The endpoints that have no handler yet.
