@@ -31,6 +31,19 @@ pub fn plain(parts: &[&str]) -> String {
     url
 }
 
+/// The project of what uses something.
+pub fn project_of(user: &User) -> &str {
+    match user {
+        User::Instance { project, .. }
+        | User::InstanceSnapshot { project, .. }
+        | User::Profile { project, .. }
+        | User::Image { project, .. }
+        | User::Network { project, .. }
+        | User::StorageVolume { project, .. }
+        | User::StorageVolumeSnapshot { project, .. } => project,
+    }
+}
+
 /// The URL of what uses something, for `used_by` lists.
 pub fn user(user: &User) -> String {
     match user {

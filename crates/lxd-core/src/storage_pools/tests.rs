@@ -1,0 +1,87 @@
+//! Pools in a daemon without listeners.
+
+use lxd_api::storage_pools::{StoragePoolPut, StoragePoolsPost};
+use lxd_model::ErrorKind;
+
+use super::*;
+use crate::testing::TestApp;
+
+fn post(name: &str, driver: &str) -> StoragePoolsPost {
+    StoragePoolsPost {
+        name: name.into(),
+        driver: driver.into(),
+        ..StoragePoolsPost::default()
+    }
+}
+
+#[tokio::test]
+async fn a_pool_is_made_changed_kept_and_deleted() {
+    let app = TestApp::start().await;
+    let ctx = Ctx::daemon("default");
+    assert_eq!(
+        create(&app, &ctx, post("p1", "dir")).await.unwrap(),
+        "/1.0/storage-pools/p1"
+    );
+    let pool = get(&app, &ctx, "p1").await.unwrap();
+    assert_eq!(
+        (pool.value.status.as_str(), pool.value.locations.as_slice()),
+        ("Created", &["none".to_owned()][..])
+    );
+    let source = pool.value.config["source"].clone();
+    assert!(source.ends_with("/storage-pools/p1"));
+
+    let mut put = StoragePoolPut {
+        description: "d".into(),
+        ..StoragePoolPut::default()
+    };
+    put.config.insert("user.x".into(), "1".into());
+    let stale = update(&app, &ctx, "p1", put.clone(), Some("0"))
+        .await
+        .unwrap_err();
+    assert_eq!(stale.kind(), ErrorKind::PreconditionFailed);
+    update(&app, &ctx, "p1", put.clone(), Some(&pool.etag))
+        .await
+        .unwrap();
+    put.config.insert("source".into(), "/elsewhere".into());
+    assert!(update(&app, &ctx, "p1", put, None).await.is_err());
+
+    let app = app.restart().await;
+    let pool = get(&app, &ctx, "p1").await.unwrap().value;
+    assert_eq!(
+        (
+            &pool.config["source"],
+            &pool.config["user.x"],
+            pool.description.as_str()
+        ),
+        (&source, &"1".into(), "d")
+    );
+    assert!(resources(&app, &ctx, "p1").await.unwrap().space.total > 0);
+    delete(&app, &ctx, "p1").await.unwrap();
+    assert_eq!(urls(&app, &ctx).await.unwrap(), Vec::<String>::new());
+    assert!(!std::path::Path::new(&source).exists());
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_nothing() {
+    let app = TestApp::start().await;
+    let ctx = Ctx::daemon("default");
+    let mut unknown_key = post("p1", "dir");
+    unknown_key.config.insert("no.such".into(), "1".into());
+    let mut missing_source = post("p1", "dir");
+    missing_source.config.insert("source".into(), "/nosuch".into());
+    for (post, text) in [
+        (post("", "dir"), "No name provided"),
+        (post("a/b", "dir"), "Storage pool names may not contain slashes"),
+        (post("p1", ""), "No driver provided"),
+        (post("p1", "nosuch"), "Unknown driver"),
+        (unknown_key, "Invalid option \"no.such\""),
+        (missing_source, "Source path '/nosuch' doesn't exist"),
+    ] {
+        assert_eq!(create(&app, &ctx, post).await.unwrap_err().text(), text);
+        assert_eq!(urls(&app, &ctx).await.unwrap(), Vec::<String>::new(), "{text}");
+    }
+    create(&app, &ctx, post("p1", "overlay")).await.unwrap();
+    let taken = create(&app, &ctx, post("p1", "dir")).await.unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::Conflict);
+    delete(&app, &ctx, "p1").await.unwrap();
+}

@@ -1,0 +1,149 @@
+//! Making and deleting a pool, step by step.
+
+use lxd_api::storage_pools::StoragePoolsPost;
+use lxd_db::cluster::State;
+use lxd_db::cluster::storage_pools as rows;
+use lxd_model::ErrorKind;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::operations::{OnCrash, Step, Task, Work, Works};
+use crate::steps;
+
+/// The kinds of works of this noun.
+pub(crate) fn works(works: &mut Works) {
+    works.add::<Create>();
+    works.add::<Delete>();
+}
+
+/// A pool that is made: a pending row, the pool itself, the row with what the driver filled in.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Create {
+    post: StoragePoolsPost,
+    /// Whether the row is ours, so that undoing never takes away somebody else's of the same name.
+    row: Option<i64>,
+}
+
+impl Create {
+    pub(super) fn new(post: StoragePoolsPost) -> Self {
+        Self { post, row: None }
+    }
+}
+
+impl Work for Create {
+    const KIND: &'static str = "storage-pools.create";
+    const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn steps() -> &'static [Step<Self>] {
+        steps![Self;
+            "row": insert => remove;
+            "pool": make => unmake;
+            unrecorded "created": finish;
+        ]
+    }
+}
+
+async fn insert(work: &mut Create, task: &Task) -> Result<()> {
+    let cluster = &task.app.cluster;
+    let (post, node) = (&work.post, cluster.node_id());
+    let mut tx = cluster.begin().await?;
+    let id = rows::create(
+        &mut tx,
+        &post.name,
+        &post.driver,
+        &post.description,
+        &post.config,
+        node,
+    )
+    .await?;
+    tx.commit().await?;
+    work.row = Some(id);
+    Ok(())
+}
+
+/// Takes the row away: the one that was made, or, after a crash that came before its id was noted, the pending one.
+async fn remove(work: &mut Create, task: &Task) -> Result<()> {
+    let cluster = &task.app.cluster;
+    let mut tx = cluster.begin().await?;
+    let Ok(row) = rows::get(&mut tx, &work.post.name, cluster.node_id()).await else {
+        return Ok(());
+    };
+    if work.row.map_or(row.state == State::Pending, |id| id == row.id) {
+        rows::delete(&mut tx, row.id).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+async fn make(work: &mut Create, task: &Task) -> Result<()> {
+    let post = &work.post;
+    let made = task
+        .app
+        .pools
+        .create(&post.name, &post.driver, post.config.clone())
+        .await;
+    made.map(drop)
+        .map_err(|error| Error::from(error).with_kind(ErrorKind::Internal))
+}
+
+async fn unmake(work: &mut Create, task: &Task) -> Result<()> {
+    if work.row.is_none() {
+        return Ok(());
+    }
+    let pools = &task.app.pools;
+    if pools.get(&work.post.name).is_err() {
+        // After a crash it may be there, half made: opened, it can be deleted like any other.
+        let _ = pools
+            .open(&work.post.name, &work.post.driver, work.post.config.clone())
+            .await;
+    }
+    Ok(pools.delete(&work.post.name).await?)
+}
+
+async fn finish(work: &mut Create, task: &Task) -> Result<()> {
+    let (cluster, post) = (&task.app.cluster, &work.post);
+    let config = task.app.pools.get(&post.name)?.config();
+    let mut tx = cluster.begin().await?;
+    let id = work
+        .row
+        .ok_or_else(|| Error::internal("The storage pool has no row"))?;
+    rows::update(&mut tx, id, cluster.node_id(), &post.description, &config).await?;
+    rows::set_state(&mut tx, id, cluster.node_id(), State::Created).await?;
+    Ok(tx.commit().await?)
+}
+
+/// A pool that is deleted: first itself, then its row. Once begun it goes on to its end.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Delete {
+    /// The pool.
+    pub(super) name: String,
+    /// Its driver.
+    pub(super) driver: String,
+}
+
+impl Work for Delete {
+    const KIND: &'static str = "storage-pools.delete";
+    const ON_CRASH: OnCrash = OnCrash::Finish;
+
+    fn steps() -> &'static [Step<Self>] {
+        steps![Self;
+            "pool": delete_pool;
+            unrecorded "row": delete_row;
+        ]
+    }
+}
+
+async fn delete_pool(work: &mut Delete, task: &Task) -> Result<()> {
+    Ok(task.app.pools.delete(&work.name).await?)
+}
+
+async fn delete_row(work: &mut Delete, task: &Task) -> Result<()> {
+    let mut tx = task.app.cluster.begin().await?;
+    match rows::id(&mut tx, &work.name).await {
+        Ok(id) => {
+            rows::delete(&mut tx, id).await?;
+            Ok(tx.commit().await?)
+        }
+        Err(_) => Ok(()),
+    }
+}
