@@ -30,7 +30,6 @@ const BANNED: &[(&str, &str)] = &[
     ("anyhow", "errors name what was being done; use thiserror"),
     ("aws-lc-rs", "two crypto providers would get in; ring is the one"),
     ("chrono", "jiff is the one clock and calendar"),
-    ("lazy_static", "no global mutable state; std has OnceLock"),
     ("native-tls", "rustls is the one TLS"),
     ("openssl", "rustls is the one TLS"),
     ("serde_yaml", "deprecated"),
