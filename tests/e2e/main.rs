@@ -4,6 +4,10 @@
     clippy::expect_used,
     reason = "a test ends at the first surprise"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these tests run programs as users do; lxd-sys is the daemon's"
+)]
 #![allow(missing_docs, reason = "tests are named after what they show")]
 
 mod bad_input;

@@ -95,7 +95,16 @@ impl Server {
         .ok();
         let [v4, v6] = self.subnet();
         let (v4, v6) = (format!("ipv4.address={v4}"), format!("ipv6.address={v6}"));
-        self.lxc(&["network", "create", bridge, &v4, "ipv4.nat=true", &v6, "ipv6.nat=true"]).ok();
+        self.lxc(&[
+            "network",
+            "create",
+            bridge,
+            &v4,
+            "ipv4.nat=true",
+            &v6,
+            "ipv6.nat=true",
+        ])
+        .ok();
         let network = format!("network={bridge}");
         self.lxc(&[
             "profile",
@@ -114,7 +123,10 @@ impl Server {
     pub fn subnet(&self) -> [String; 2] {
         let number = u32::from_str_radix(self.bridge.trim_start_matches("lxt"), 16).unwrap_or_default();
         let (pid, count) = ((number >> 8) & 0x7f, number & 0xff);
-        [format!("10.{}.{count}.1/24", 100 + pid), format!("fd42:1111:{pid:x}:{count:x}::1/64")]
+        [
+            format!("10.{}.{count}.1/24", 100 + pid),
+            format!("fd42:1111:{pid:x}:{count:x}::1/64"),
+        ]
     }
 
     /// The name that the server's bridge has, or would have.
@@ -324,10 +336,10 @@ impl Server {
                 continue;
             };
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            if String::from_utf8_lossy(&line).contains(&home) {
-                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
+            if String::from_utf8_lossy(&line).contains(&home)
+                && let Some(pid) = rustix::process::Pid::from_raw(pid)
+            {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
         if Path::new("/sys/class/net").join(&self.bridge).exists() {
