@@ -60,16 +60,15 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
         }
     }
     for source in sources {
-        if let Some((_, rest)) = source.path.split_once("/drivers/") {
-            if let Some((driver, "mod.rs")) = rest.split_once('/') {
-                if !text.contains(driver) {
-                    findings.push(Finding::new(
-                        "map",
-                        MAP,
-                        format!("does not name the driver `{driver}`"),
-                    ));
-                }
-            }
+        if let Some((_, rest)) = source.path.split_once("/drivers/")
+            && let Some((driver, "mod.rs")) = rest.split_once('/')
+            && !text.contains(driver)
+        {
+            findings.push(Finding::new(
+                "map",
+                MAP,
+                format!("does not name the driver `{driver}`"),
+            ));
         }
     }
     findings

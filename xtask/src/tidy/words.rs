@@ -56,10 +56,10 @@ fn file(source: &Source, findings: &mut Vec<Finding>) {
         let note = ["TODO", "FIXME", "XXX"]
             .into_iter()
             .find(|word| line.contains(word));
-        if let Some(word) = note.filter(|_| source.package() != "xtask") {
-            if !line.contains(&format!("{word}(#")) {
-                complain("note", format!("line {number}: a {word} without an issue number"));
-            }
+        if let Some(word) = note.filter(|_| source.package() != "xtask")
+            && !line.contains(&format!("{word}(#"))
+        {
+            complain("note", format!("line {number}: a {word} without an issue number"));
         }
         if !driver_home {
             for driver in DRIVERS {
