@@ -98,3 +98,41 @@ async fn judge(app: &App, name: &str, about: About, result: Result<()>) {
         tracing::error!(err = error.text(), "Failed recording a warning");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lxd_db::Config;
+
+    use crate::testing::{TestApp, root};
+    use crate::warnings;
+
+    #[tokio::test]
+    async fn what_does_not_come_up_is_warned_about_and_stops_nobody() {
+        let app = TestApp::start().await;
+        let mut tx = app.cluster.begin().await.unwrap();
+        let node_id = app.cluster.node_id();
+        for (name, driver) in [("good", "dir"), ("bad", "nonsense")] {
+            let id = super::storage_pools::create(&mut tx, name, driver, "", &Config::new(), node_id)
+                .await
+                .unwrap();
+            super::storage_pools::set_state(&mut tx, id, node_id, super::State::Created)
+                .await
+                .unwrap();
+        }
+        tx.commit().await.unwrap();
+
+        let app = app.restart().await;
+        let all = warnings::list(&app, &root(), None).await.unwrap();
+        let told: Vec<_> = all
+            .iter()
+            .map(|w| (w.r#type.as_str(), w.entity_url.as_str(), w.severity.as_str()))
+            .collect();
+        assert_eq!(told, [(
+            "Storage pool unavailable",
+            "/1.0/storage-pools/bad",
+            "high"
+        )]);
+        assert!(app.pools.get("bad").is_err());
+        assert!(app.pools.get("good").is_ok());
+    }
+}
