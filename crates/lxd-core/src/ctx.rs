@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, Result};
 
 /// The name of the project that always exists.
-pub const DEFAULT_PROJECT: &str = "default";
+pub const DEFAULT_PROJECT: &str = lxd_model::projects::DEFAULT;
 
 /// Who sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ctx::DEFAULT_PROJECT;
+use lxd_model::projects::instance_path;
 
 /// The paths of one daemon.
 #[derive(Debug, Clone)]
@@ -103,27 +103,27 @@ impl Paths {
 
     /// The link to a container's volume.
     pub fn container(&self, project: &str, name: &str) -> PathBuf {
-        self.containers().join(prefixed(project, name))
+        self.containers().join(instance_path(project, name))
     }
 
     /// The link to a container's snapshots.
     pub fn container_snapshots(&self, project: &str, name: &str) -> PathBuf {
-        self.snapshots().join(prefixed(project, name))
+        self.snapshots().join(instance_path(project, name))
     }
 
     /// Devices of an instance.
     pub fn instance_devices(&self, project: &str, name: &str) -> PathBuf {
-        self.devices().join(prefixed(project, name))
+        self.devices().join(instance_path(project, name))
     }
 
     /// Logs of an instance.
     pub fn instance_logs(&self, project: &str, name: &str) -> PathBuf {
-        self.logs().join(prefixed(project, name))
+        self.logs().join(instance_path(project, name))
     }
 
     /// Shared mounts of an instance.
     pub fn instance_shmounts(&self, project: &str, name: &str) -> PathBuf {
-        self.shmounts().join(prefixed(project, name))
+        self.shmounts().join(instance_path(project, name))
     }
 
     /// Leases and settings of a managed network.
@@ -163,15 +163,6 @@ impl Paths {
         .into_iter()
         .map(|(path, mode)| (self.root.join(path), mode))
         .collect()
-    }
-}
-
-/// The name of a thing on disk: with its project in front unless that is the default one.
-pub fn prefixed(project: &str, name: &str) -> String {
-    if project == DEFAULT_PROJECT {
-        name.to_owned()
-    } else {
-        format!("{project}_{name}")
     }
 }
 

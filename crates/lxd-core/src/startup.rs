@@ -48,9 +48,7 @@ pub(crate) async fn start_networks(app: &Arc<App>) -> Result<()> {
     let mut tx = app.cluster.read().await?;
     let all = networks::list(&mut tx, None, app.cluster.node_id()).await?;
     drop(tx);
-    let networks = all
-        .into_iter()
-        .filter(|network| network.state == State::Created);
+    let networks = all.into_iter().filter(|network| network.state == State::Created);
     join_all(networks.map(async |network| {
         let about = About {
             kind: WarningType::NetworkUnavailable,
@@ -127,11 +125,10 @@ mod tests {
             .iter()
             .map(|w| (w.r#type.as_str(), w.entity_url.as_str(), w.severity.as_str()))
             .collect();
-        assert_eq!(told, [(
-            "Storage pool unavailable",
-            "/1.0/storage-pools/bad",
-            "high"
-        )]);
+        assert_eq!(
+            told,
+            [("Storage pool unavailable", "/1.0/storage-pools/bad", "high")]
+        );
         assert!(app.pools.get("bad").is_err());
         assert!(app.pools.get("good").is_ok());
     }

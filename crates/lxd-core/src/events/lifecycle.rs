@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::ctx::{Ctx, DEFAULT_PROJECT};
+use crate::ctx::Ctx;
 
 /// Who asked for what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// What happened to the thing at a URL (without `?project=`, see [`Lifecycle::in_project`]).
+    /// What happened to the thing at a URL (see [`crate::urls::object`]).
     pub fn new(action: Action, source: impl Into<String>) -> Self {
         Self {
             action: action.as_str(),
@@ -36,20 +36,6 @@ impl Lifecycle {
             context: Map::new(),
             requestor: None,
         }
-    }
-
-    /// Names the project in the source URL, unless it is the default one.
-    #[must_use]
-    pub fn in_project(mut self, project: &str) -> Self {
-        if project != DEFAULT_PROJECT {
-            let sign = if self.source.contains('?') { '&' } else { '?' };
-            self.source = format!(
-                "{}{sign}project={}",
-                self.source,
-                crate::urls::escape_query(project)
-            );
-        }
-        self
     }
 
     /// Names who asked.
