@@ -84,7 +84,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Parsed, Error> {
 /// What is wrong with the words after a group's name, where one of them was to be a command.
 pub(crate) fn unknown_command(parsed: &Parsed) -> Option<Error> {
     let name = parsed.arguments.first()?;
-    if !parsed.command.is_group() {
+    if !parsed.command.is_group() || !parsed.command.strict {
         return None;
     }
     let mut suggestion = String::new();

@@ -39,6 +39,9 @@ pub(crate) enum Error {
     /// No arguments at all: help is printed, and nothing is wrong.
     #[error("help")]
     Help,
+    /// Nothing to do: the usage is printed, and nothing is wrong.
+    #[error("usage")]
+    Usage,
     /// The exit code of a command that ran in an instance; nothing is printed.
     #[error("exit status {0}")]
     Exit(u8),
@@ -51,11 +54,6 @@ impl Error {
     /// What a command found wrong, in its own words.
     pub(crate) fn message(text: impl Into<String>) -> Self {
         Self::Message(text.into())
-    }
-
-    /// Whether the server says that the thing asked for does not exist.
-    pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Server(error) if error.is_not_found())
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn usage(command: &Command, extent: Extent) -> String {
         }
         text.push_str(&format!("  {line}\n"));
     } else {
-        if !command.path.is_empty() {
+        if !command.path.is_empty() && command.strict {
             text.push_str(&format!("  {full} [flags]\n"));
         }
         text.push_str(&format!("  {full} [command]\n"));

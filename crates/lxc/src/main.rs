@@ -104,6 +104,9 @@ fn run(words: &[String]) -> Result<()> {
 fn execute(config: Config, parsed: Parsed, extent: Extent) -> Result<()> {
     let command = parsed.command;
     let Some((min, max)) = command.count else {
+        if !command.strict {
+            return render::print(&help::help(command, extent));
+        }
         eprint!("{}", help::usage(command, extent));
         return Ok(());
     };
@@ -121,6 +124,10 @@ fn execute(config: Config, parsed: Parsed, extent: Extent) -> Result<()> {
     let ended = runtime.block_on(commands::run(&mut context, command.path));
     // A read of standard input that still waits must not keep the command from ending.
     runtime.shutdown_background();
+    if let Err(Error::Usage) = ended {
+        eprint!("{}", help::usage(command, extent));
+        return Ok(());
+    }
     ended
 }
 

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::launch::device_overrides;
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
-use crate::render::print_line;
 
 /// What the progress of a copy is called.
 const TRANSFERRING: &str = "Transferring instance: ";
@@ -22,7 +21,12 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
         .on_target(cx.text("target"));
     let mut post = described(cx, &source).await?;
     overrides(cx, &mut post)?;
-    post.name.clone_from(&target.name);
+    let own_name = source.name.split('/').next().unwrap_or_default();
+    post.name = if target.name.is_empty() {
+        own_name.to_string()
+    } else {
+        target.name
+    };
     post.ephemeral = cx.switch("ephemeral");
     post.source = InstanceSource {
         r#type: "copy".into(),
@@ -36,22 +40,7 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
         ..InstanceSource::default()
     };
     let background = client.create_instance(&post).await?;
-    let ended = cx.wait(&background, TRANSFERRING).await?;
-    if target.name.is_empty() {
-        let resources = ended.unwrap_or_default().resources;
-        let url = resources
-            .get("instances")
-            .and_then(|urls| urls.first())
-            .cloned()
-            .unwrap_or_default();
-        let name = url
-            .split('?')
-            .next()
-            .and_then(|url| url.rsplit('/').next())
-            .unwrap_or_default();
-        print_line(&format!("Instance name is: {name}"))?;
-    }
-    Ok(())
+    cx.wait(&background, TRANSFERRING).await.map(drop)
 }
 
 /// `lxc move` within a server: a new name, another pool, project or cluster member.
@@ -69,9 +58,6 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
         && !["config", "device", "profile", "no-profiles", "instance-only"]
             .iter()
             .any(|flag| cx.given(flag));
-    if same && new == &source.name {
-        return Err(Error::message("Both source and target have the same name"));
-    }
     if let Some((instance, snapshot)) = source.name.split_once('/') {
         let new = new.split_once('/').filter(|(parent, _)| *parent == instance);
         let (_, new) = new

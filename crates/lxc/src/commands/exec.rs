@@ -93,19 +93,20 @@ async fn run(cx: &Context, instance: &Resource, command: &InstanceExecPost) -> R
         return Err(Error::message("The server offers no stream to the command"));
     };
     drop(streams);
-    let (to_command, mut from_command) = first.split();
+    let (to_command, from_command) = first.split();
     let silent = cx.switch("disable-stdin");
-    let mut input = tokio::spawn(async move { send_input(to_command, silent).await });
+    let input = tokio::spawn(async move { send_input(to_command, silent).await });
     let output = async {
         if let (Some(out), Some(err)) = (second, third) {
-            let (mut out, mut err) = (out.split().1, err.split().1);
-            tokio::join!(
-                copy(&mut out, tokio::io::stdout()),
-                copy(&mut err, tokio::io::stderr())
-            );
+            let (out, err) = (out.split().1, err.split().1);
+            tokio::join!(copy(out, tokio::io::stdout()), copy(err, tokio::io::stderr()));
+            drop(from_command);
         } else {
-            copy(&mut from_command, tokio::io::stdout()).await;
+            copy(from_command, tokio::io::stdout()).await;
         }
+        // The server waits for the end of this stream: what was typed and not read is lost with the command.
+        input.abort();
+        let _ = input.await;
     };
     let mut control = exec.control;
     let background = exec.background;
@@ -114,9 +115,6 @@ async fn run(cx: &Context, instance: &Resource, command: &InstanceExecPost) -> R
         ended = ended => ended?,
         never = forward_signals(&mut control, command.interactive) => match never? {},
     };
-    input.abort();
-    // What was typed and not read is lost with the command.
-    let _ = (&mut input).await;
     let ended = ended.unwrap_or_default();
     let code = ended.metadata["return"]
         .as_i64()
@@ -149,17 +147,16 @@ async fn send_input(mut to: futures::stream::SplitSink<WebSocket, Message>, sile
     std::future::pending::<()>().await;
 }
 
-/// Writes what the command prints, until it has closed the stream.
-async fn copy(from: &mut futures::stream::SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpin) {
+/// Writes what the command prints, until it has closed the stream, or nobody reads any more: the command hears of that.
+async fn copy(mut from: futures::stream::SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpin) {
     while let Some(Ok(message)) = from.next().await {
         match message {
             Message::Binary(data) => {
-                if to.write_all(&data).await.and(to.flush().await).is_err() {
-                    // Nobody reads any more; the command still has to come to its end.
-                    continue;
+                if to.write_all(&data).await.is_err() || to.flush().await.is_err() {
+                    break;
                 }
             }
-            Message::Text(_) | Message::Close(_) => break,
+            Message::Text(_) => break,
             _ => {}
         }
     }

@@ -26,6 +26,9 @@ pub(crate) async fn init(cx: &Context) -> Result<()> {
 
 /// `lxc launch`.
 pub(crate) async fn launch(cx: &Context) -> Result<()> {
+    if cx.given("console") {
+        return super::not_yet();
+    }
     let (client, name) = create(cx).await?;
     if !cx.is_quiet() {
         print_line(&format!("Starting {name}"))?;
@@ -38,7 +41,7 @@ pub(crate) async fn launch(cx: &Context) -> Result<()> {
     let started = client.change_instance_state(&name, &change).await?;
     cx.wait(&started, "")
         .await
-        .map_err(|error| state::with_hint(error, &client, &name))?;
+        .map_err(|error| state::with_hint(error, &name))?;
     Ok(())
 }
 
@@ -91,6 +94,7 @@ async fn create(cx: &Context) -> Result<(Client, String)> {
 /// The image's word, if one is wanted, and the new instance.
 fn what_and_where(cx: &Context) -> Result<(Option<String>, Resource)> {
     let (first, second) = (cx.argument(0), cx.argument(1));
+    cx.config.split(first)?;
     if cx.switch("empty") {
         if cx.arguments().len() > 1 {
             return Err(Error::message("--empty cannot be combined with an image name"));
@@ -98,7 +102,7 @@ fn what_and_where(cx: &Context) -> Result<(Option<String>, Resource)> {
         return Ok((None, cx.resource(first)?));
     }
     if cx.arguments().is_empty() {
-        return Err(Error::Help);
+        return Err(Error::Usage);
     }
     // Without a name the instance goes to the default remote, wherever the image is.
     Ok((Some(first.to_string()), cx.resource(second)?))

@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 use lxd_api::instance_state::InstanceStatePut;
-use lxd_api::instances::Instance;
-use lxd_client::{Client, path};
+use lxd_api::instances::{Instance, InstancesPut};
+use lxd_client::{Etag, path};
 
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
@@ -47,17 +47,24 @@ impl Action {
     }
 }
 
-/// Changes the state of the named instances, side by side.
+/// What needs no further explanation.
+const SETTLED: &[&str] = &[
+    "The instance is already running",
+    "The instance is already stopped",
+    "The container isn't running",
+];
+
+/// Changes the state of the named instances, side by side, or of all at once.
 pub(crate) async fn change(cx: &Context, action: Action) -> Result<()> {
     check_flags(cx, action)?;
     let instances = if cx.switch("all") {
-        everything(cx, action).await?
+        match all_at_once(cx, action).await? {
+            None => return Ok(()),
+            Some(instances) => instances,
+        }
     } else {
         named(cx)?
     };
-    if cx.given("console") && instances.len() != 1 {
-        return Err(Error::message("--console only works with a single instance"));
-    }
     let each = instances.iter().map(|instance| change_one(cx, action, instance));
     let results: Vec<Result<()>> = join_all(each).await;
     if instances.len() == 1 {
@@ -67,7 +74,7 @@ pub(crate) async fn change(cx: &Context, action: Action) -> Result<()> {
     for (instance, result) in instances.iter().zip(results) {
         if let Err(error) = result {
             failed = true;
-            eprintln!("{}: error: {error}", instance.name);
+            eprintln!("{}", prefixed(&instance.name, &error.to_string()));
         }
     }
     if !failed {
@@ -80,17 +87,19 @@ pub(crate) async fn change(cx: &Context, action: Action) -> Result<()> {
     )))
 }
 
+/// An error with the instance's name before each line.
+fn prefixed(name: &str, error: &str) -> String {
+    let mut lines = error.lines();
+    let first = format!("{name}: error: {}", lines.next().unwrap_or_default());
+    lines.fold(first, |text, line| format!("{text}\n{name}: {line}"))
+}
+
 /// Adds to an error where to find out more, as in the log of an instance that does not start.
-pub(crate) fn with_hint(error: Error, client: &Client, name: &str) -> Error {
-    let remote = if client.is_local() {
-        String::new()
-    } else {
-        String::new()
-    };
+pub(crate) fn with_hint(error: Error, name: &str) -> Error {
     match error {
-        Error::Server(lxd_client::Error::Failed { text, .. }) => Error::message(format!(
-            "{text}\nTry `lxc info --show-log {remote}{name}` for more info"
-        )),
+        Error::Server(lxd_client::Error::Failed { text, .. }) if !SETTLED.contains(&text.as_str()) => {
+            Error::message(format!("{text}\nTry `lxc info --show-log {name}` for more info"))
+        }
         other => other,
     }
 }
@@ -101,6 +110,7 @@ fn check_flags(cx: &Context, action: Action) -> Result<()> {
         if !matches!(console, "console" | "vga") {
             return Err(Error::message(format!("Unknown console type {console:?}")));
         }
+        return super::not_yet();
     }
     if cx.switch("all") && !cx.arguments().is_empty() {
         return Err(Error::message("Both --all and instance name given"));
@@ -113,14 +123,33 @@ fn check_flags(cx: &Context, action: Action) -> Result<()> {
 
 fn named(cx: &Context) -> Result<Vec<Resource>> {
     if cx.arguments().is_empty() {
-        return Err(Error::Help);
+        return Err(Error::Usage);
     }
     cx.arguments().iter().map(|word| cx.resource(word)).collect()
 }
 
-/// All instances of the default remote that the action is for.
-async fn everything(cx: &Context, action: Action) -> Result<Vec<Resource>> {
+/// Changes all instances of the default remote in one request; gives them where the server can't do that.
+async fn all_at_once(cx: &Context, action: Action) -> Result<Option<Vec<Resource>>> {
     let here = cx.resource("")?;
+    let request = InstancesPut {
+        state: request(cx, action),
+    };
+    match here
+        .client
+        .update(&path(&["instances"]), &request, &Etag::default())
+        .await
+    {
+        Ok(background) => match cx.wait(&background, "").await {
+            Ok(_) => Ok(None),
+            Err(error) => Err(Error::message(format!("{}: {error}", here.remote))),
+        },
+        Err(error) if matches!(error.code(), 404 | 405 | 501) => everything(action, &here).await.map(Some),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All instances that the action is for.
+async fn everything(action: Action, here: &Resource) -> Result<Vec<Resource>> {
     let all: Vec<Instance> = here
         .client
         .get(&format!("{}?recursion=1", path(&["instances"])))
@@ -134,6 +163,21 @@ async fn everything(cx: &Context, action: Action) -> Result<Vec<Resource>> {
         .collect())
 }
 
+/// What the flags ask for. Time-outs are for what can take long: stopping.
+fn request(cx: &Context, action: Action) -> InstanceStatePut {
+    let timeout = if matches!(action, Action::Stop | Action::Restart) {
+        cx.number("timeout")
+    } else {
+        0
+    };
+    InstanceStatePut {
+        action: action.name().into(),
+        timeout,
+        force: cx.switch("force"),
+        stateful: action == Action::Stop && cx.switch("stateful"),
+    }
+}
+
 async fn change_one(cx: &Context, action: Action, instance: &Resource) -> Result<()> {
     let Resource { client, name, .. } = instance;
     if name.is_empty() {
@@ -142,33 +186,18 @@ async fn change_one(cx: &Context, action: Action, instance: &Resource) -> Result
             instance.remote
         )));
     }
-    let mut change = InstanceStatePut {
-        action: action.name().into(),
-        timeout: -1,
-        force: cx.switch("force"),
-        ..InstanceStatePut::default()
-    };
-    match action {
-        Action::Start => {
-            let (current, _) = client.instance(name).await?;
-            if current.status == "Frozen" {
-                change.action = "unfreeze".into();
-            }
-            change.stateful = current.stateful && !cx.switch("stateless");
+    let mut change = request(cx, action);
+    if action == Action::Start {
+        let (current, _) = client.instance(name).await?;
+        if current.status == "Frozen" {
+            change.action = "unfreeze".into();
         }
-        Action::Stop => change.stateful = cx.switch("stateful"),
-        Action::Restart | Action::Pause => {}
-    }
-    if cx.given("timeout") {
-        change.timeout = cx.number("timeout");
+        change.stateful = current.stateful && !cx.switch("stateless");
     }
     let background = client.change_instance_state(name, &change).await?;
     cx.wait(&background, "")
         .await
-        .map_err(|error| with_hint(error, client, name))?;
-    if cx.given("console") {
-        return super::not_yet();
-    }
+        .map_err(|error| with_hint(error, name))?;
     Ok(())
 }
 
@@ -184,23 +213,24 @@ mod tests {
     }
 
     #[test]
+    fn each_line_names_the_instance() {
+        assert_eq!(prefixed("c1", "No\nTry it"), "c1: error: No\nc1: Try it");
+    }
+
+    #[test]
     fn only_failed_operations_have_a_log() {
-        let client = Client::unix("/x");
         let failed = Error::Server(lxd_client::Error::Failed {
             code: 400,
             text: "No".into(),
         });
         assert_eq!(
-            with_hint(failed, &client, "c1").to_string(),
+            with_hint(failed, "c1").to_string(),
             "No\nTry `lxc info --show-log c1` for more info"
         );
         let refused = Error::Server(lxd_client::Error::Refused {
             code: 404,
             text: "Instance not found".into(),
         });
-        assert_eq!(
-            with_hint(refused, &client, "c1").to_string(),
-            "Instance not found"
-        );
+        assert_eq!(with_hint(refused, "c1").to_string(), "Instance not found");
     }
 }

@@ -51,7 +51,7 @@ pub(super) static COMMANDS: &[Command] = &[
         2,
         "Print one configuration value of a cluster member",
     ),
-    Command::group("cluster group", "Manage groups of cluster members"),
+    Command::group("cluster group", "Manage groups of cluster members").lenient(),
     Command::new(
         "cluster group assign",
         "[<remote>:]<member> <group>",

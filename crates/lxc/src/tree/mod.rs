@@ -35,6 +35,8 @@ pub(crate) struct Command {
     pub(crate) aliases: &'static [&'static str],
     /// Whether lists of commands leave it out.
     pub(crate) hidden: bool,
+    /// Whether it takes further words for mistakes; groups that don't just explain themselves.
+    pub(crate) strict: bool,
     /// Its own flags.
     pub(crate) flags: &'static [Flag],
 }
@@ -122,6 +124,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
 }
 
 /// The command with a path.
+#[cfg(test)]
 pub(crate) fn find(path: &str) -> Option<&'static Command> {
     all().find(|command| command.path == path)
 }
@@ -162,6 +165,7 @@ impl Command {
             examples: "",
             aliases: &[],
             hidden: false,
+            strict: true,
             flags: &[],
         }
     }
@@ -188,6 +192,13 @@ impl Command {
 
     const fn hidden(self) -> Self {
         Self { hidden: true, ..self }
+    }
+
+    const fn lenient(self) -> Self {
+        Self {
+            strict: false,
+            ..self
+        }
     }
 
     const fn flags(self, flags: &'static [Flag]) -> Self {

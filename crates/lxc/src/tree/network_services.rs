@@ -15,7 +15,7 @@ pub(super) static COMMANDS: &[Command] = &[
         .flags(&[FORMAT]),
     Command::new("network acl rename", "[<remote>:]<ACL> <new-name>", 2, 2, "Rename a network access list")
         .aliases(&["mv"]),
-    Command::group("network acl rule", "Manage the rules of a network access list"),
+    Command::group("network acl rule", "Manage the rules of a network access list").lenient(),
     Command::new("network acl rule add", "[<remote>:]<ACL> <direction> <key>=<value>...", 2, ANY, "Add a rule to a network access list"),
     Command::new("network acl rule remove", "[<remote>:]<ACL> <direction> <key>=<value>...", 2, ANY, "Remove rules from a network access list")
         .flags(&[switch("force", "Remove all rules that match")]),
@@ -36,7 +36,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new("network forward list", "[<remote>:]<network>", 1, 1, "List the forwards of a network")
         .aliases(&["ls"])
         .flags(&[FORMAT]),
-    Command::group("network forward port", "Manage the ports of a network forward"),
+    Command::group("network forward port", "Manage the ports of a network forward").lenient(),
     Command::new("network forward port add", "[<remote>:]<network> <listen_address> <protocol> <listen_port(s)> <target_address> [<target_port(s)>]", 5, 6, "Add ports to a network forward")
         .flags(&[TARGET]),
     Command::new("network forward port remove", "[<remote>:]<network> <listen_address> [<protocol>] [<listen_port(s)>]", 2, 4, "Remove ports from a network forward")
@@ -74,7 +74,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new("network zone record delete", "[<remote>:]<zone> <record>", 2, 2, "Delete a DNS record")
         .aliases(&["rm"]),
     Command::new("network zone record edit", "[<remote>:]<zone> <record>", 2, 2, "Edit a DNS record as YAML"),
-    Command::group("network zone record entry", "Manage the entries of a DNS record"),
+    Command::group("network zone record entry", "Manage the entries of a DNS record").lenient(),
     Command::new("network zone record entry add", "[<remote>:]<zone> <record> <type> <value>", 4, 4, "Add an entry to a DNS record")
         .flags(&[unsigned("ttl", "Time to live of the entry, in seconds")]),
     Command::new("network zone record entry remove", "[<remote>:]<zone> <record> <type> <value>", 4, 4, "Remove an entry from a DNS record"),

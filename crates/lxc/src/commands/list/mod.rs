@@ -6,6 +6,7 @@ mod filters;
 use lxd_api::instances::InstanceFull;
 use lxd_api::server::Server;
 use lxd_client::{Client, path};
+use serde_json::Value;
 
 use self::columns::Column;
 use self::filters::Filters;
@@ -55,14 +56,38 @@ pub(crate) async fn list(cx: &Context) -> Result<()> {
             instance.snapshots.get_or_insert_default();
         }
     }
-    render::list(
-        cx.text("format"),
-        &List {
-            header: &header,
-            rows: &rows,
-            raw: &instances,
-        },
-    )
+    match cx.text("format") {
+        "json" => render::list(
+            "json",
+            &List {
+                header: &header,
+                rows: &rows,
+                raw: &json_of(&instances),
+            },
+        ),
+        format => render::list(
+            format,
+            &List {
+                header: &header,
+                rows: &rows,
+                raw: &instances,
+            },
+        ),
+    }
+}
+
+/// The instances as the server sent them: a stopped one has no network, which is not the same as an empty one.
+fn json_of(instances: &[InstanceFull]) -> Value {
+    let mut all = serde_json::to_value(instances).unwrap_or_default();
+    for instance in all.as_array_mut().into_iter().flatten() {
+        let network = instance.pointer_mut("/state/network");
+        if let Some(network) =
+            network.filter(|network| network.as_object().is_some_and(serde_json::Map::is_empty))
+        {
+            *network = Value::Null;
+        }
+    }
+    all
 }
 
 /// Whether it is settled that the location is shown.
