@@ -8,7 +8,7 @@ use lxd_api::instance_exec::InstanceExecPost;
 use lxd_client::WebSocket;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -129,9 +129,13 @@ async fn run(cx: &Context, instance: &Resource, command: &InstanceExecPost) -> R
 
 /// Sends standard input, and then that it has ended.
 async fn send_input(mut to: futures::stream::SplitSink<WebSocket, Message>, silent: bool) {
-    let mut from = tokio::io::stdin();
+    let mut from: Box<dyn AsyncRead + Send + Unpin> = if silent {
+        Box::new(tokio::io::empty())
+    } else {
+        Box::new(tokio::io::stdin())
+    };
     let mut chunk = vec![0; CHUNK];
-    while !silent {
+    loop {
         match from.read(&mut chunk).await {
             Ok(count) if count > 0 => {
                 let sent = to.send(Message::binary(chunk[..count].to_vec())).await;
@@ -151,12 +155,8 @@ async fn send_input(mut to: futures::stream::SplitSink<WebSocket, Message>, sile
 async fn copy(mut from: futures::stream::SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpin) {
     while let Some(Ok(message)) = from.next().await {
         match message {
-            Message::Binary(data) => {
-                if to.write_all(&data).await.is_err() || to.flush().await.is_err() {
-                    break;
-                }
-            }
-            Message::Text(_) => break,
+            Message::Binary(data) if to.write_all(&data).await.is_ok() && to.flush().await.is_ok() => {}
+            Message::Binary(_) | Message::Text(_) => break,
             _ => {}
         }
     }

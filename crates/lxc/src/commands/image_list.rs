@@ -10,7 +10,7 @@ use super::image::find;
 use super::warning::long_date;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::render::{List, bytes_binary, date_utc, list as print_list, print, sort_rows};
+use crate::render::{List, date_utc, list as print_list, print, sort_rows};
 
 /// Digits of a fingerprint that lists show.
 const SHORT: usize = 12;
@@ -42,7 +42,9 @@ const COLUMNS: &[Column] = &[
 
 /// A size as the reference prints it for images: powers of 1024 under the names of powers of 1000.
 fn megabytes(bytes: i64) -> String {
-    bytes_binary(bytes, 2).replace("iB", "B").replace('K', "k")
+    #[expect(clippy::cast_precision_loss, reason = "two digits after the point are shown")]
+    let megabytes = bytes as f64 / f64::from(1 << 20);
+    format!("{megabytes:.2}MB")
 }
 
 fn shortest_alias(image: &Image) -> String {
@@ -64,7 +66,7 @@ pub(super) async fn list(cx: &Context) -> Result<()> {
         [first, rest @ ..] if first.ends_with(':') => (cx.resource(first)?, rest),
         [first, rest @ ..] if first.contains(':') && !first.contains('=') => {
             let remote = cx.resource(first)?;
-            return show(cx, &remote, &[&[remote.name.clone()], rest].concat()).await;
+            return show(cx, &remote, &[std::slice::from_ref(&remote.name), rest].concat()).await;
         }
         words => (cx.resource("")?, words),
     };
