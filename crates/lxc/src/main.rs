@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[String]) -> Result<()> {
     let (config, fresh) = Config::load(&config_folder())?;
-    let words = aliases::expand(config.aliases(), words)?;
+    let words = without_old_prefix(aliases::expand(config.aliases(), words)?);
     let parsed = arguments::parse(&words)?;
     let on = |flag: &str| {
         parsed
@@ -98,6 +98,20 @@ fn run(words: &[String]) -> Result<()> {
         welcome(&config);
     }
     execute(config, parsed, extent)
+}
+
+/// Takes `config` from `config profile ...`, as profiles were once reached.
+fn without_old_prefix(mut words: Vec<String>) -> Vec<String> {
+    let mut named = words
+        .iter()
+        .enumerate()
+        .filter(|(_, word)| !word.starts_with('-'))
+        .map(|(at, word)| (at, word.as_str()));
+    if let (Some((at, "config")), Some((_, "profile"))) = (named.next(), named.next()) {
+        eprintln!("Command \"profile\" is deprecated, please use `lxc profile`");
+        words.remove(at);
+    }
+    words
 }
 
 /// Runs the command, once its arguments have been counted.
