@@ -294,9 +294,8 @@ async fn make_rootfs(rootfs: &Path) {
     ] {
         std::fs::create_dir_all(rootfs.join(folder)).unwrap();
     }
-    let busybox = rootfs.join("bin/busybox");
-    std::fs::copy("/bin/busybox", &busybox).expect("apt-get install busybox-static");
-    let applets = Command::new(&busybox)
+    std::fs::copy("/bin/busybox", rootfs.join("bin/busybox")).expect("apt-get install busybox-static");
+    let applets = Command::new("/bin/busybox")
         .arg("--list")
         .output()
         .await

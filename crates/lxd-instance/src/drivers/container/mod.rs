@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::hooks::Hooks;
 use crate::instance::Instance;
 use crate::limits::{self, Machine};
-use crate::lxd_helper::Helper;
+use crate::lxd_helper::{Helper, SearchPath};
 use crate::ports::RootVolume;
 use config::{HOST_MOUNTS, Host, Input};
 use guest::Container;
@@ -109,13 +109,23 @@ impl ContainerDriver {
         let owned = instance.clone();
         blocking(move || write_files(&owned, &text, policy.as_deref())).await?;
         let name = instance.key.prefixed();
-        let started = self
-            .shared
-            .helper
-            .start(&name, &instance.paths.containers, &config)
+        let (helper, folder) = (&self.shared.helper, &instance.paths.containers);
+        let started = helper
+            .start(&name, folder, &config, self.search_path(instance))
             .await?;
         let guest = Container::open(self.shared.clone(), instance.key.clone(), started)?;
         Ok(Arc::new(guest))
+    }
+
+    fn search_path(&self, instance: &Instance) -> SearchPath {
+        let has_hook = |text: &str| text.contains("lxc.hook.") || text.contains("lxc.include");
+        let foreign = instance.config("raw.lxc").is_some_and(has_hook)
+            || self.host.drop_ins.iter().any(|l| has_hook(l));
+        match (self.host.apparmor, foreign) {
+            (false, _) => SearchPath::None,
+            (true, false) => SearchPath::System,
+            (true, true) => SearchPath::Full,
+        }
     }
 
     async fn check_config(&self, instance: &Instance) -> Result<(), Error> {
