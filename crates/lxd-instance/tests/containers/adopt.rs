@@ -1,5 +1,7 @@
 //! Containers go on while no daemon runs, and the next one takes them over.
 
+use std::time::Duration;
+
 use lxd_instance::exec::Streams;
 use lxd_instance::lifecycle::Phase;
 use lxd_instance::{Cause, Event, Stop};
@@ -80,13 +82,17 @@ async fn one_that_reboots_while_nobody_listens_comes_back_with_its_card() {
     assert_eq!(adopted.first(), Some(&key));
     assert_ne!(second.pid(&key), Some(started.pid));
     let host_name = &instance.config["volatile.eth0.host_name"];
-    soon("the card is back", || exists(host_name)).await;
-    let state = second.state(&instance).await.unwrap();
-    assert_eq!(&state.network["eth0"].host_name, host_name);
-    assert_eq!(
-        state.network["eth0"].hwaddr,
-        instance.config["volatile.eth0.hwaddr"]
-    );
+    // It may be taken over before its card is made.
+    let card = loop {
+        let mut state = second.state(&instance).await.unwrap();
+        match state.network.remove("eth0") {
+            Some(card) => break card,
+            None => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    assert_eq!(&card.host_name, host_name);
+    assert_eq!(card.hwaddr, instance.config["volatile.eth0.hwaddr"]);
+    soon("its other end is there", || exists(host_name)).await;
     second.stop(&key, Stop::kill()).await.unwrap();
 }
 
