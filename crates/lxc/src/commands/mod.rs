@@ -24,6 +24,7 @@ mod query;
 mod remote;
 mod rename;
 mod resources;
+mod snapshot;
 mod state;
 mod storage;
 mod storage_volume;
@@ -58,7 +59,9 @@ pub(crate) async fn run(cx: &mut Context, path: &str) -> Result<()> {
         "query" => query::query(cx).await,
         "remote" => remote::run(cx, path).await,
         "rename" => rename::rename(cx).await,
+        "restore" => snapshot::restore(cx).await,
         "restart" => state::change(cx, Action::Restart).await,
+        "snapshot" => snapshot::snapshot(cx).await,
         "start" => state::change(cx, Action::Start).await,
         "stop" => state::change(cx, Action::Stop).await,
         "storage" => storage::run(cx, path).await,

@@ -308,3 +308,65 @@ const fn signed(name: &'static str, about: &'static str) -> Flag {
 const fn unsigned(name: &'static str, about: &'static str) -> Flag {
     Flag::new(name, Kind::Unsigned, about)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_place_and_something_to_say() {
+        let mut paths = BTreeSet::new();
+        for command in all() {
+            assert!(paths.insert(command.path), "{} is there twice", command.path);
+            assert!(
+                !command.about.is_empty() && !command.about.ends_with('.'),
+                "{}",
+                command.path
+            );
+            let group = find(command.parent());
+            assert!(
+                command.parent().is_empty() || group.is_some_and(Command::is_group),
+                "{}",
+                command.path
+            );
+            if let Some((min, max)) = command.count {
+                assert!(
+                    min <= max && (max == 0) <= command.usage.is_empty(),
+                    "{}",
+                    command.path
+                );
+            } else {
+                assert!(
+                    !children(command.path, true).is_empty(),
+                    "{} is empty",
+                    command.path
+                );
+            }
+        }
+        assert_eq!(paths.len(), 266);
+    }
+
+    #[test]
+    fn names_lead_to_one_command_and_one_flag() {
+        for command in all() {
+            let (mut names, mut letters) = (BTreeSet::new(), BTreeSet::new());
+            for flag in command.all_flags() {
+                assert!(names.insert(flag.name), "{}: --{}", command.path, flag.name);
+                assert!(
+                    flag.short.is_none_or(|letter| letters.insert(letter)),
+                    "{}: {:?}",
+                    command.path,
+                    flag.short
+                );
+            }
+            for name in command.aliases.iter().chain([&command.name()]) {
+                assert_eq!(
+                    child(command.parent(), name).map(|found| found.path),
+                    Some(command.path)
+                );
+            }
+        }
+    }
+}
