@@ -1,7 +1,9 @@
 //! Reads counters and addresses of a running container, without a process.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 
 use lxd_api::instance_state::{
     InstanceStateMemory, InstanceStateNetwork, InstanceStateNetworkAddress, InstanceStateNetworkCounters,
@@ -59,6 +61,10 @@ fn network(
         key: container.key.clone(),
         source,
     })?;
+    // A container that is still being made, and was taken over, has the host's.
+    if is_own(&namespace) {
+        return Ok(BTreeMap::new());
+    }
     let tables = || -> Result<(Vec<Link>, Vec<Address>), netlink::Error> {
         let mut socket = Socket::open_in(namespace.as_fd())?;
         Ok((socket.links()?, socket.addresses()?))
@@ -83,6 +89,13 @@ fn network(
         )
     });
     Ok(cards.collect())
+}
+
+/// Whether a network namespace is this process's own.
+fn is_own(namespace: &File) -> bool {
+    let inode =
+        |file: std::io::Result<File>| file.and_then(|file| file.metadata()).map(|file| file.ino()).ok();
+    inode(namespace.try_clone()) == inode(File::open("/proc/self/ns/net"))
 }
 
 fn card(link: &Link, addresses: &[Address], host_name: &str) -> InstanceStateNetwork {
