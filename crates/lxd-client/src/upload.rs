@@ -95,7 +95,7 @@ impl Upload {
     /// Adds a header.
     ///
     /// # Errors
-    /// [`Error::Certificate`] never; [`Error::Url`] for a value that no header may have.
+    /// [`Error::Url`] for a value that no header may have.
     pub fn header(mut self, name: &'static str, value: &str) -> Result<Self> {
         let value = HeaderValue::from_str(value).map_err(|_| Error::Url(value.to_string()))?;
         self.headers.insert(HeaderName::from_static(name), value);
