@@ -389,7 +389,7 @@ endpoints! {
         POST InternalSqlPost Trusted;
     }
     "/internal/gc" {
-        POST InternalGcPost Trusted;
+        GET InternalGcGet Trusted;
     }
 }
 

@@ -15,6 +15,7 @@
 //! 9. Errors: `?` on a mechanism's error keeps its kind; `.context("Failed ...")` says what was being done.
 //! 10. Nothing here knows HTTP: the edge decodes, makes one call, encodes.
 
+pub mod activation;
 pub mod app;
 pub mod certificates;
 pub mod clock;

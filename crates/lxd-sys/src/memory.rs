@@ -14,3 +14,11 @@ pub fn share_arenas(arenas: u8) {
         libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM);
     }
 }
+
+/// Gives the free parts of all heaps back to the kernel.
+pub fn trim() {
+    // SAFETY: malloc_trim takes the allocator's own locks and touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

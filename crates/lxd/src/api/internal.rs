@@ -22,6 +22,12 @@ pub(super) async fn ready(call: Call) -> Outcome {
     answer::empty()
 }
 
+/// Gives memory that is not in use back to the kernel.
+pub(super) async fn collect(_: Call) -> Outcome {
+    lxd_sys::memory::trim();
+    answer::empty()
+}
+
 /// Stops instances and daemon; answers when only the daemon's own end is left.
 pub(super) async fn shutdown(call: Call) -> Outcome {
     let stop = &call.edge.stop;

@@ -43,6 +43,7 @@ handlers! {
     CertificatesGet => certificates::list,
     CertificatesPost => certificates::create,
     EventsGet => events::get,
+    InternalGcGet => internal::collect,
     InternalReadyGet => internal::ready,
     InternalShutdownPut => internal::shutdown,
     InternalSqlGet => internal::dump,

@@ -65,7 +65,7 @@ pub(crate) async fn claim(paths: &Paths) -> Result<Claim, DirectoryError> {
     if !has_inherited_sockets() && tokio::net::UnixStream::connect(paths.socket()).await.is_ok() {
         return Err(DirectoryError::Running);
     }
-    lock(&paths.pid_file())
+    lock(paths)
 }
 
 impl Claim {
@@ -80,7 +80,12 @@ fn has_inherited_sockets() -> bool {
     std::env::var_os("LISTEN_PID").is_some()
 }
 
-fn lock(path: &Path) -> Result<Claim, DirectoryError> {
+/// Claims a state directory that is there.
+///
+/// # Errors
+/// Another daemon has it, or it can't be written.
+pub(crate) fn lock(paths: &Paths) -> Result<Claim, DirectoryError> {
+    let path = &paths.pid_file();
     let failed = |reason| DirectoryError::Pid {
         path: path.to_owned(),
         reason,

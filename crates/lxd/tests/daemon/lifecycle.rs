@@ -141,6 +141,38 @@ fn nobody_answers_where_no_daemon_is() {
 }
 
 #[test]
+fn the_daemon_is_started_when_there_is_something_to_do() {
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("lxd");
+    let mut daemon = Daemon::start_in(&dir);
+    let running = run(&dir, &["activateifneeded", "--debug"]);
+    assert!(running.status.success() && !text(&running.stderr).contains("activating..."));
+    let ask = |daemon: &mut Daemon| {
+        assert!(daemon.end_by(Signal::TERM));
+        let asked = run(&dir, &["activateifneeded", "--debug"]);
+        assert!(!dir.join("lxd.pid").exists());
+        *daemon = Daemon::start_in(&dir);
+        text(&asked.stderr)
+    };
+    assert!(!ask(&mut daemon).contains("activating..."));
+    let sql = |query: &str| {
+        let done = run(&dir, &["sql", "global", query]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    };
+    sql("INSERT INTO instances (id, node_id, name, architecture, type, project_id, description) VALUES (1, 1, 'c1', 2, 0, 1, '')");
+    sql("INSERT INTO instances_profiles (instance_id, profile_id) VALUES (1, 1)");
+    sql("INSERT INTO profiles_config (profile_id, key, value) VALUES (1, 'snapshots.schedule', '@daily')");
+    assert!(ask(&mut daemon).contains("Daemon has scheduled instance snapshots, activating..."));
+    sql("INSERT INTO profiles_config (profile_id, key, value) VALUES (1, 'boot.autostart', 'true')");
+    assert!(ask(&mut daemon).contains("Daemon has auto-started instances, activating..."));
+    sql("INSERT INTO instances_config (instance_id, key, value) VALUES (1, 'boot.autostart', 'false')");
+    assert!(!ask(&mut daemon).contains("auto-started"));
+    let address = serde_json::json!({"config": {"core.https_address": "127.0.0.1:0"}});
+    assert_eq!(daemon.send("PATCH", "/1.0", &address).status, 200);
+    assert!(ask(&mut daemon).contains("Daemon has core.https_address set, activating..."));
+}
+
+#[test]
 fn sql_prints_what_the_reference_prints() {
     let daemon = Daemon::start();
     let sql = |database: &str, query: &str| {
