@@ -12,7 +12,7 @@ pub(super) async fn get(mut call: Call) -> Outcome {
     let wanted = Wanted::from_request(&call.ctx, types.as_deref(), call.all_projects())?;
     let handshake = match websocket::handshake(&mut call) {
         Ok(handshake) => handshake,
-        Err(refusal) => return Ok(refusal),
+        Err(refusal) => return Ok(*refusal),
     };
     // From here on nothing is missed: clients make requests as soon as they have the answer.
     let events = call.app.events.subscribe(wanted);

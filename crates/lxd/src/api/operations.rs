@@ -70,7 +70,7 @@ pub(super) async fn websocket(mut call: Call) -> Outcome {
         Err(refusal) => {
             // Who has no business here learns that first.
             return if call.app.operations.find(&id).is_some() {
-                Ok(refusal)
+                Ok(*refusal)
             } else {
                 Err(unknown())
             };

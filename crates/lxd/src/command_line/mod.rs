@@ -193,7 +193,7 @@ fn build(command: &'static Command) -> clap::Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
-        .args(command.flags.iter().map(|flag| argument(flag)));
+        .args(command.flags.iter().map(argument));
     if command.name == ROOT.name {
         parser = parser.args(tree::GLOBAL.iter().map(|flag| argument(flag).global(true)));
     }

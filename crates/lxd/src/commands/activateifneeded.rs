@@ -38,6 +38,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
             }
         }
         let connected = UnixStream::connect(paths.socket()).await;
-        connected.map(drop).map_err(|error| format!("Failed to connect to {}: {error}", paths.socket().display()))
+        connected
+            .map(drop)
+            .map_err(|error| format!("Failed to connect to {}: {error}", paths.socket().display()))
     })
 }

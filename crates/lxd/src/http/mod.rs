@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod error;
 pub(crate) mod json;
 pub(crate) mod listener;
+pub(crate) mod origins;
 pub(crate) mod request;
 pub(crate) mod routes;
 pub(crate) mod service;

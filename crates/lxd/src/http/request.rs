@@ -7,7 +7,6 @@ use http::header::{CONTENT_TYPE, IF_MATCH};
 use http::{HeaderMap, Uri};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use lxd_api::endpoints::Row;
 use lxd_core::{App, Ctx};
 use lxd_model::filter::Filter;
 use lxd_model::instances::InstanceType;
@@ -26,8 +25,6 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     /// Who asks, in which project.
     pub(crate) ctx: Ctx,
-    /// The row of the table.
-    pub(crate) row: &'static Row,
     /// The type of instance that an alias path such as `/1.0/containers` stands for.
     pub(crate) only: Option<InstanceType>,
     pub(super) values: Vec<String>,

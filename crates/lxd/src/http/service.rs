@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::FutureExt as _;
+use http::header::ORIGIN;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use lxd_api::endpoints::{Access, Row};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{self, Answer, Outcome};
 use super::connection::Peer;
 use super::error::Failure;
+use super::origins;
 use super::request::{Call, query};
 use super::routes::{Found, Routes};
 use crate::api;
@@ -52,12 +54,17 @@ pub(super) async fn serve(
     peer: Arc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
-    if request.method() == Method::OPTIONS {
-        return Ok(answer::bare(StatusCode::OK));
-    }
+    let config = request
+        .headers()
+        .contains_key(ORIGIN)
+        .then(|| edge.app.config.all());
     let id = edge.requests.fetch_add(1, Ordering::Relaxed);
-    let outcome = answer_for(edge, &peer, request, id).await;
-    Ok(outcome.unwrap_or_else(|failure| {
+    let outcome = if request.method() == Method::OPTIONS {
+        Ok(answer::bare(StatusCode::OK))
+    } else {
+        answer_for(edge, &peer, request, id).await
+    };
+    let mut answer = outcome.unwrap_or_else(|failure| {
         if failure.status().is_server_error() {
             tracing::info!(
                 request = id,
@@ -74,7 +81,11 @@ pub(super) async fn serve(
             );
         }
         failure.into_answer()
-    }))
+    });
+    if let Some(config) = config {
+        origins::allow(&config, &mut answer);
+    }
+    Ok(answer)
 }
 
 async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Incoming>, id: u64) -> Outcome {
@@ -101,7 +112,6 @@ async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Incoming>, id
         app: Arc::clone(&edge.app),
         edge,
         ctx,
-        row,
         only,
         values,
         upgrade: parts.extensions.remove(),

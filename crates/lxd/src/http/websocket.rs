@@ -36,7 +36,7 @@ pub(crate) struct Handshake {
 ///
 /// # Errors
 /// The answer to send instead: the request is no websocket handshake.
-pub(crate) fn handshake(call: &mut Call) -> Result<Handshake, Answer> {
+pub(crate) fn handshake(call: &mut Call) -> Result<Handshake, Box<Answer>> {
     let key = if is_handshake(&call.headers) {
         call.headers.get(SEC_WEBSOCKET_KEY)
     } else {
@@ -48,7 +48,7 @@ pub(crate) fn handshake(call: &mut Call) -> Result<Handshake, Answer> {
         refusal
             .headers_mut()
             .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(refusal);
+        return Err(Box::new(refusal));
     };
     let accept = derive_accept_key(key.as_bytes());
     let mut answer = answer::bare(StatusCode::SWITCHING_PROTOCOLS);

@@ -159,7 +159,9 @@ fn the_daemon_is_started_when_there_is_something_to_do() {
         let done = run(&dir, &["sql", "global", query]);
         assert!(done.status.success(), "{}", text(&done.stderr));
     };
-    sql("INSERT INTO instances (id, node_id, name, architecture, type, project_id, description) VALUES (1, 1, 'c1', 2, 0, 1, '')");
+    sql(
+        "INSERT INTO instances (id, node_id, name, architecture, type, project_id, description) VALUES (1, 1, 'c1', 2, 0, 1, '')",
+    );
     sql("INSERT INTO instances_profiles (instance_id, profile_id) VALUES (1, 1)");
     sql("INSERT INTO profiles_config (profile_id, key, value) VALUES (1, 'snapshots.schedule', '@daily')");
     assert!(ask(&mut daemon).contains("Daemon has scheduled instance snapshots, activating..."));

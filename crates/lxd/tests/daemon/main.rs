@@ -1,4 +1,5 @@
 //! The real daemon in a state directory of its own, as its clients, its administrator and init see it.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod harness;
 mod lifecycle;
