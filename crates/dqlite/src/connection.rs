@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::error::{Error, code};
 use crate::node::Role;
 use crate::row::Rows;
 use crate::value::Value;
-use crate::wire::{self, FileContent, Request, Response};
+use crate::wire::{self, DecodeError, FileContent, Request, Response};
 
 /// How many statements a connection keeps prepared; one costs about 5 KiB in the engine.
 const CACHED_STATEMENTS: usize = 96;
+
+/// How much is read at once; the engine sends rows in parts of 4 KiB.
+const READ_BUFFER: usize = 16 * 1024;
 
 /// Buffers that a big statement or answer left behind are given back above this size.
 const KEPT_BUFFER: usize = 64 * 1024;
@@ -43,14 +46,16 @@ pub struct Member {
 /// gives [`Error::Abandoned`], and dropping the connection makes the member roll its transaction back.
 #[derive(Debug)]
 pub struct Connection {
-    stream: BufReader<UnixStream>,
+    /// There until the connection is dropped.
+    stream: Option<UnixStream>,
     database: u32,
     statements: HashMap<String, Statement>,
     /// Counts uses of statements, to find the one that was used longest ago.
     clock: u64,
     /// Requests that are not written yet.
     out: Vec<u8>,
-    body: Vec<u8>,
+    /// What has been read and not been understood yet; survives a call that is abandoned.
+    input: Input,
     /// How many answers come before the one to the next request.
     unread: usize,
     /// How many of them are for what still waits in `out`.
@@ -66,8 +71,14 @@ struct Statement {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Every request has been written whole and answered whole, but for `unread`.
     Idle,
-    InFlight,
+    /// A request may have been written in part.
+    Writing,
+    /// A request has been written whole, and its answer not been read to the end.
+    Reading,
+    /// The connection is beyond use.
+    Broken,
 }
 
 impl Connection {
@@ -77,12 +88,12 @@ impl Connection {
     /// [`Error::Io`] and [`Error::Decode`] when the other side is not a dqlite member.
     pub async fn greet(stream: UnixStream) -> Result<Self, Error> {
         let mut connection = Self {
-            stream: BufReader::with_capacity(16 * 1024, stream),
+            stream: Some(stream),
             database: 0,
             statements: HashMap::new(),
             clock: 0,
             out: wire::PROTOCOL_VERSION.to_le_bytes().to_vec(),
-            body: Vec::new(),
+            input: Input::default(),
             unread: 0,
             unsent: 0,
             state: State::Idle,
@@ -184,7 +195,7 @@ impl Connection {
     /// For `ROLLBACK` in a destructor. The answer is read before the next call's, and a failure in it is ignored;
     /// where this gives `false` the connection must be dropped.
     pub fn send_detached(&mut self, sql: &str) -> bool {
-        if self.state == State::InFlight {
+        if self.state != State::Idle {
             return false;
         }
         if !self.out.is_empty() {
@@ -196,10 +207,13 @@ impl Connection {
         if self.queue(sql).is_err() {
             return false;
         }
-        let sent = self.stream.get_ref().try_write(&self.out);
-        let complete = matches!(sent, Ok(length) if length == self.out.len());
+        let sent = self.stream.as_ref().map(|stream| stream.try_write(&self.out));
+        let complete = matches!(sent, Some(Ok(length)) if length == self.out.len());
         self.out.clear();
         self.unsent = 0;
+        if !complete {
+            self.state = State::Broken;
+        }
         complete
     }
 
@@ -341,8 +355,10 @@ impl Connection {
     async fn call(&mut self, request: Request<'_>) -> Result<Response, Error> {
         self.check()?;
         request.encode(&mut self.out)?;
-        self.state = State::InFlight;
-        self.stream.get_mut().write_all(&self.out).await?;
+        self.state = State::Writing;
+        let stream = self.stream.as_mut().ok_or(Error::Abandoned)?;
+        stream.write_all(&self.out).await?;
+        self.state = State::Reading;
         self.out.clear();
         self.unsent = 0;
         self.out.shrink_to(KEPT_BUFFER);
@@ -374,6 +390,10 @@ impl Connection {
         loop {
             match answer {
                 Response::Rows(batch) => {
+                    if batch.more && batch.values.is_empty() {
+                        self.leak();
+                        return Err(Error::ColumnNames);
+                    }
                     rows.columns = batch.columns;
                     rows.values.extend(batch.values);
                     if !batch.more {
@@ -392,22 +412,124 @@ impl Connection {
     }
 
     async fn read(&mut self) -> Result<Response, Error> {
-        let mut header = [0; 8];
-        self.stream.read_exact(&mut header).await?;
-        let header = wire::decode_header(header)?;
-        self.body.clear();
-        // Grows with what arrives, not with what the header promises.
-        let read = (&mut self.stream)
-            .take(header.length as u64)
-            .read_to_end(&mut self.body)
-            .await?;
-        if read < header.length {
-            return Err(Error::Io(std::io::ErrorKind::UnexpectedEof.into()));
+        let stream = self.stream.as_mut().ok_or(Error::Abandoned)?;
+        loop {
+            if let Some(response) = self.input.next()? {
+                return Ok(response);
+            }
+            if stream.read_buf(self.input.room()).await? == 0 {
+                return Err(Error::Io(std::io::ErrorKind::UnexpectedEof.into()));
+            }
         }
-        let response = wire::decode_response(header.kind, &self.body)?;
-        self.body.clear();
-        self.body.shrink_to(KEPT_BUFFER);
-        Ok(response)
+    }
+
+    /// Keeps the socket open for good: the member is in an endless answer, and hanging up would crash it (see
+    /// [`Drain`]). It stops sending once the socket's buffer is full.
+    fn leak(&mut self) {
+        self.state = State::Broken;
+        if let Some(stream) = self.stream.take() {
+            tracing::error!("a query's column names are too long: one connection to the database is lost");
+            std::mem::forget(stream);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.state == State::Reading
+            && let Some(stream) = self.stream.take()
+        {
+            let drain = Drain {
+                input: std::mem::take(&mut self.input),
+                answers: self.unread + 1,
+            };
+            drain.start(stream);
+        }
+    }
+}
+
+/// The rest of answers that nobody waits for.
+///
+/// libdqlite 1.11 goes on with a query's rows after its client has hung up in the middle of them, with a statement
+/// that it has freed. So an answer is always read to its end before the socket is closed, however the call ended.
+struct Drain {
+    input: Input,
+    /// How many are to come.
+    answers: usize,
+}
+
+impl Drain {
+    /// Reads on a thread of its own: this is rare, and a destructor may run outside the runtime.
+    fn start(self, stream: UnixStream) {
+        let started = stream.into_std().and_then(|stream| {
+            stream.set_nonblocking(false)?;
+            std::thread::Builder::new()
+                .name("dqlite-drain".to_owned())
+                .spawn(move || self.run(stream))
+        });
+        if let Err(error) = started {
+            tracing::error!(%error, "cannot end an abandoned query of the database");
+        }
+    }
+
+    fn run(mut self, mut stream: std::os::unix::net::UnixStream) {
+        use std::io::Read;
+        let mut part = vec![0; READ_BUFFER];
+        while self.answers > 0 {
+            // An error means that the member has hung up itself, or that nothing more can be understood.
+            match self.input.next() {
+                Ok(Some(Response::Rows(batch))) if batch.more && batch.values.is_empty() => {
+                    return std::mem::forget(stream);
+                }
+                Ok(Some(Response::Rows(batch))) if batch.more => {}
+                Ok(Some(_)) => self.answers -= 1,
+                Ok(None) => match stream.read(&mut part) {
+                    Ok(length) if length > 0 => self.input.room().extend_from_slice(&part[..length]),
+                    _ => return,
+                },
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Bytes from the member, cut into messages.
+#[derive(Debug, Default)]
+struct Input {
+    bytes: Vec<u8>,
+    /// How many of them have been understood.
+    used: usize,
+}
+
+impl Input {
+    /// The next message, if all of it is there.
+    fn next(&mut self) -> Result<Option<Response>, DecodeError> {
+        let unused = &self.bytes[self.used..];
+        let Some((header, rest)) = unused.split_first_chunk::<8>() else {
+            return Ok(None);
+        };
+        let header = wire::decode_header(*header)?;
+        let Some(body) = rest.get(..header.length) else {
+            return Ok(None);
+        };
+        let response = wire::decode_response(header.kind, body)?;
+        self.used += 8 + header.length;
+        if self.used == self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT_BUFFER);
+            self.used = 0;
+        }
+        Ok(Some(response))
+    }
+
+    /// Where to put more. It grows with what arrives, not with what a header promises.
+    fn room(&mut self) -> &mut Vec<u8> {
+        if self.used > 0 {
+            self.bytes.drain(..self.used);
+            self.used = 0;
+        }
+        self.bytes.reserve(READ_BUFFER);
+        &mut self.bytes
     }
 }
 

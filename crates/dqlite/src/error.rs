@@ -58,6 +58,9 @@ pub enum Error {
         /// The kind that came.
         got: &'static str,
     },
+    /// The columns' names alone fill the engine's buffer, which makes it send empty parts of the result for ever.
+    #[error("the names of the result's columns are too long for the engine: give them short ones with AS")]
+    ColumnNames,
     /// An earlier call was abandoned half way, so that requests and answers no longer match.
     #[error("the connection to the dqlite node was abandoned in the middle of a request")]
     Abandoned,
@@ -135,7 +138,9 @@ impl Error {
     /// Whether the connection can no longer be used and must be replaced.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::Io(_) | Self::Decode(_) | Self::Unexpected { .. } | Self::Abandoned => true,
+            Self::Io(_) | Self::Decode(_) | Self::Unexpected { .. } | Self::ColumnNames | Self::Abandoned => {
+                true
+            }
             Self::Engine { code, .. } => matches!(*code, code::NOT_LEADER | code::LEADERSHIP_LOST),
             _ => false,
         }

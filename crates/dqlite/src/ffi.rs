@@ -34,7 +34,6 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn dqlite_node_destroy(node: *mut DqliteNode);
     pub(crate) fn dqlite_node_set_bind_address(node: *mut DqliteNode, address: *const c_char) -> c_int;
-    pub(crate) fn dqlite_node_get_bind_address(node: *mut DqliteNode) -> *const c_char;
     pub(crate) fn dqlite_node_set_connect_func(
         node: *mut DqliteNode,
         connect: ConnectFunc,

@@ -1,4 +1,5 @@
 //! A real node of the C library, and statements, rows and errors through its socket.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use dqlite::{Error, Node, NodeConfig, Value};
 
@@ -170,22 +171,38 @@ async fn more_statements_than_are_kept_prepared() {
 }
 
 #[tokio::test]
-async fn an_abandoned_call_ends_the_connection() {
+async fn an_abandoned_call_ends_the_connection_and_its_transaction() {
     let (_directory, node) = node().await;
-    let mut connection = node.connect("db.bin").await.unwrap();
+    let mut other = node.connect("db.bin").await.unwrap();
+    other.execute_batch("CREATE TABLE t (n INTEGER)").await.unwrap();
     let slow =
-        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 300000) SELECT n FROM c";
-    let call = connection.query(slow, &[]);
-    assert!(
-        tokio::time::timeout(std::time::Duration::from_millis(1), call)
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000) SELECT n FROM c";
+    for round in 0..20 {
+        let mut connection = node.connect("db.bin").await.unwrap();
+        while connection.execute_batch("BEGIN IMMEDIATE").await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        connection
+            .execute("INSERT INTO t VALUES (?)", &[round.into()])
             .await
-            .is_err()
-    );
-    assert!(!connection.is_usable());
-    assert!(matches!(
-        connection.query("SELECT 1", &[]).await,
-        Err(Error::Abandoned)
-    ));
+            .unwrap();
+        let call = connection.query(slow, &[]);
+        let patience = std::time::Duration::from_micros(300 * round as u64);
+        if tokio::time::timeout(patience, call).await.is_err() {
+            assert!(!connection.is_usable());
+            assert!(matches!(
+                connection.query("SELECT 1", &[]).await,
+                Err(Error::Abandoned)
+            ));
+        }
+        drop(connection);
+    }
+    // The last of them may still be in its answer.
+    while let Err(error) = other.execute_batch("BEGIN IMMEDIATE").await {
+        assert!(error.is_busy(), "{error:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    assert_eq!(other.query("SELECT n FROM t", &[]).await.unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -245,4 +262,27 @@ async fn recovery_gives_the_node_a_new_address() {
     let mut connection = node.connect("db.bin").await.unwrap();
     assert_eq!(connection.members().await.unwrap(), [member]);
     assert_eq!(connection.query("SELECT n FROM t", &[]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn big_values_and_long_statements_pass() {
+    let (_directory, node) = node().await;
+    let mut connection = node.connect("db.bin").await.unwrap();
+    connection
+        .execute_batch("CREATE TABLE t (b BLOB, t TEXT)")
+        .await
+        .unwrap();
+    let values = [Value::Blob(vec![7; 3_000_000]), Value::Text("x".repeat(100_000))];
+    connection
+        .execute("INSERT INTO t VALUES (?, ?)", &values)
+        .await
+        .unwrap();
+    connection
+        .execute("INSERT INTO t VALUES (?, ?)", &values)
+        .await
+        .unwrap();
+    let rows = connection.query("SELECT b, t FROM t", &[]).await.unwrap();
+    assert!(rows.len() == 2 && rows.iter().all(|row| row.values() == values));
+    let long = format!("SELECT '{}' AS short", "x".repeat(10_000));
+    assert_eq!(connection.query(&long, &[]).await.unwrap().len(), 1);
 }

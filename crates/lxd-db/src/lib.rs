@@ -11,6 +11,7 @@ pub mod node;
 pub mod sql;
 pub mod time;
 
+pub use dqlite::memory;
 pub use error::{Error, Noun};
 
 /// The result of everything here.

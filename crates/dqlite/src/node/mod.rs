@@ -130,7 +130,8 @@ impl std::fmt::Debug for NodeConfig {
 #[derive(Debug)]
 pub struct Node {
     raw: Raw,
-    socket: socket::Address,
+    /// The socket's abstract name, without the `@` that stands for its leading NUL byte.
+    socket: String,
 }
 
 impl Node {
@@ -143,11 +144,9 @@ impl Node {
     }
 
     fn start_blocking(config: &NodeConfig) -> Result<Self, Error> {
-        let (raw, socket) = socket::bind(|address| {
-            let raw = Raw::create(config)?;
-            raw.bind(address)?;
-            Ok(raw)
-        })?;
+        let raw = Raw::create(config)?;
+        let socket = socket::free_name();
+        raw.bind(&format!("@{socket}"))?;
         raw.check("start", raw.start())?;
         Ok(Self { raw, socket })
     }
@@ -159,7 +158,7 @@ impl Node {
     pub async fn connect(&self, database: &str) -> Result<Connection, Error> {
         let deadline = Instant::now() + LEADER_TIMEOUT;
         loop {
-            match Connection::open(self.stream().await?, database).await {
+            match Connection::open(self.stream()?, database).await {
                 Err(error) if is_not_leader(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
@@ -173,18 +172,13 @@ impl Node {
     /// # Errors
     /// As [`Self::connect`].
     pub async fn greet(&self) -> Result<Connection, Error> {
-        Connection::greet(self.stream().await?).await
+        Connection::greet(self.stream()?).await
     }
 
-    async fn stream(&self) -> Result<UnixStream, Error> {
-        let address = self.socket.clone();
-        let connected = tokio::task::spawn_blocking(move || socket::connect(&address)).await?;
-        let connected = connected.and_then(|stream| {
-            stream.set_nonblocking(true)?;
-            UnixStream::from_std(stream)
-        });
+    fn stream(&self) -> Result<UnixStream, Error> {
+        let connected = socket::connect(&self.socket).and_then(UnixStream::from_std);
         connected.map_err(|source| Error::Connect {
-            address: self.socket.to_string(),
+            address: format!("@{}", self.socket),
             source,
         })
     }
@@ -308,14 +302,11 @@ impl Raw {
     }
 
     /// Binds the node's socket to an abstract address (`@name`).
-    fn bind(&self, address: &str) -> Result<String, Error> {
+    fn bind(&self, address: &str) -> Result<(), Error> {
         let address = c_string(address)?;
         // SAFETY: the node exists and does not run yet; the string lives for the call.
         let result = unsafe { ffi::dqlite_node_set_bind_address(self.pointer.as_ptr(), address.as_ptr()) };
-        self.check("bind the socket of", result)?;
-        // SAFETY: the node has an address now, which stays valid until the node is destroyed.
-        let bound = unsafe { CStr::from_ptr(ffi::dqlite_node_get_bind_address(self.pointer.as_ptr())) };
-        Ok(bound.to_string_lossy().into_owned())
+        self.check("bind the socket of", result)
     }
 
     fn start(&self) -> c_int {

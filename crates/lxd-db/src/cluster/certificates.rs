@@ -1,15 +1,14 @@
 //! Certificates of clients and members that are trusted.
 
-use std::collections::HashMap;
-
-use dqlite::Rows;
-
 use super::Tx;
 use super::codes::CertificateType;
-use super::entries::{json, json_ids};
+use super::entries::{self, json};
 use crate::{Error, Noun, Result};
 
-const SELECT: &str = "SELECT id, fingerprint, type, name, certificate, restricted FROM certificates";
+const SELECT: &str = "SELECT c.id, c.fingerprint, c.type, c.name, c.certificate, c.restricted,
+     (SELECT json_group_array(name) FROM (SELECT p.name FROM certificates_projects x
+       JOIN projects p ON p.id = x.project_id WHERE x.certificate_id = c.id ORDER BY p.name)) AS projects
+     FROM certificates c";
 
 /// A trusted certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +34,11 @@ pub struct Certificate {
 /// # Errors
 /// [`Error::NotFound`], [`Error::Ambiguous`].
 pub async fn get(tx: &mut Tx, fingerprint: &str) -> Result<Certificate> {
-    let sql =
-        format!("{SELECT} WHERE fingerprint >= ?1 AND fingerprint < ?1 || 'g' ORDER BY fingerprint LIMIT 2");
+    let sql = format!(
+        "{SELECT} WHERE c.fingerprint >= ?1 AND c.fingerprint < ?1 || 'g' ORDER BY c.fingerprint LIMIT 2"
+    );
     let rows = tx.query(&sql, &[fingerprint.into()]).await?;
-    let mut found = records(tx, &rows).await?;
+    let mut found = rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()?;
     match (found.pop(), found.pop()) {
         (Some(certificate), None) if !fingerprint.is_empty() => Ok(certificate),
         (Some(_), Some(_)) => Err(Error::Ambiguous {
@@ -54,8 +54,8 @@ pub async fn get(tx: &mut Tx, fingerprint: &str) -> Result<Certificate> {
 /// # Errors
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx) -> Result<Vec<Certificate>> {
-    let rows = tx.query(&format!("{SELECT} ORDER BY id"), &[]).await?;
-    records(tx, &rows).await
+    let rows = tx.query(&format!("{SELECT} ORDER BY c.id"), &[]).await?;
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// Trusts a certificate and gives its row's id.
@@ -128,38 +128,14 @@ async fn insert_projects(tx: &mut Tx, id: i64, projects: &[String]) -> Result<()
     }
 }
 
-async fn records(tx: &mut Tx, rows: &Rows) -> Result<Vec<Certificate>> {
-    let mut certificates = Vec::with_capacity(rows.len());
-    for row in rows.iter() {
-        certificates.push(Certificate {
-            id: row.get(0)?,
-            fingerprint: row.get(1)?,
-            kind: CertificateType::from_code(row.get(2)?)?,
-            name: row.get(3)?,
-            certificate: row.get(4)?,
-            restricted: row.get(5)?,
-            projects: Vec::new(),
-        });
-    }
-    if certificates.is_empty() {
-        return Ok(certificates);
-    }
-    let by_id: HashMap<i64, usize> = certificates
-        .iter()
-        .enumerate()
-        .map(|(index, certificate)| (certificate.id, index))
-        .collect();
-    let ids = json_ids(
-        &certificates
-            .iter()
-            .map(|certificate| certificate.id)
-            .collect::<Vec<_>>(),
-    );
-    let sql =
-        "SELECT c.certificate_id, p.name FROM certificates_projects c JOIN projects p ON p.id = c.project_id
-         WHERE c.certificate_id IN (SELECT value FROM json_each(?)) ORDER BY p.name";
-    for row in tx.query(sql, &[ids]).await?.iter() {
-        certificates[by_id[&row.get(0)?]].projects.push(row.get(1)?);
-    }
-    Ok(certificates)
+fn record(row: &dqlite::Row<'_>) -> Result<Certificate> {
+    Ok(Certificate {
+        id: row.get(0)?,
+        fingerprint: row.get(1)?,
+        kind: CertificateType::from_code(row.get(2)?)?,
+        name: row.get(3)?,
+        certificate: row.get(4)?,
+        restricted: row.get(5)?,
+        projects: entries::parsed(row, 6)?,
+    })
 }

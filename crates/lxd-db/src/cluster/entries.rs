@@ -1,14 +1,16 @@
-//! Configuration and devices of whatever has them: read for a set of owners with one query, written with one statement.
+//! Configuration, devices and names of whatever has them: read with their owner's row, written with one statement.
 //!
-//! Sets travel as JSON in one parameter, so that each statement has one text and stays prepared.
+//! Both ways they travel as JSON: as one column of the row, so that one query is enough however many there are of
+//! anything; as one parameter, so that each statement has one text and stays prepared.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use dqlite::Value;
+use dqlite::{Row, Value};
+use serde::de::DeserializeOwned;
 
 use super::Tx;
 use super::codes::{device_code, device_word};
-use crate::{Config, Devices, Result};
+use crate::{Config, Devices, Error, Result};
 
 /// A table of keys and values, one row each.
 #[derive(Debug, Clone, Copy)]
@@ -19,24 +21,10 @@ pub(super) struct ConfigTable {
 }
 
 impl ConfigTable {
-    /// The configuration of each owner that has any.
-    pub(super) async fn of(&self, tx: &mut Tx, ids: &[i64]) -> Result<HashMap<i64, Config>> {
+    /// SQL for the configuration of the owner whose id is `id` (an SQL expression); [`config`] reads it.
+    pub(super) fn column(&self, id: &str) -> String {
         let Self { table, owner } = self;
-        let mut found: HashMap<i64, Config> = HashMap::with_capacity(ids.len());
-        if ids.is_empty() {
-            return Ok(found);
-        }
-        let sql = format!(
-            "SELECT {owner}, key, value FROM {table} WHERE {owner} IN (SELECT value FROM json_each(?))"
-        );
-        for row in tx.query(&sql, &[json_ids(ids)]).await?.iter() {
-            let value: Option<String> = row.get(2)?;
-            found
-                .entry(row.get(0)?)
-                .or_default()
-                .insert(row.get(1)?, value.unwrap_or_default());
-        }
-        Ok(found)
+        format!("(SELECT json_group_object(key, value) FROM {table} WHERE {owner} = {id}) AS config")
     }
 
     /// Adds keys; those with an empty value are left out, as a key that is set to nothing is not set.
@@ -86,33 +74,20 @@ pub(super) struct DeviceTable {
 }
 
 impl DeviceTable {
-    /// The devices of each owner that has any.
-    pub(super) async fn of(&self, tx: &mut Tx, ids: &[i64]) -> Result<HashMap<i64, Devices>> {
+    /// SQL for the devices of the owner whose id is `id` (an SQL expression); [`devices`] reads it.
+    pub(super) fn column(&self, id: &str) -> String {
         let Self {
             table,
             owner,
             config,
             device,
         } = self;
-        let mut found: HashMap<i64, Devices> = HashMap::with_capacity(ids.len());
-        if ids.is_empty() {
-            return Ok(found);
-        }
-        let sql = format!(
-            "SELECT d.{owner}, d.name, d.type, c.key, c.value FROM {table} d LEFT JOIN {config} c ON c.{device} = d.id
-             WHERE d.{owner} IN (SELECT value FROM json_each(?))",
-        );
-        for row in tx.query(&sql, &[json_ids(ids)]).await?.iter() {
-            let devices = found.entry(row.get(0)?).or_default();
-            let keys = devices.entry(row.get(1)?).or_default();
-            if keys.is_empty() {
-                keys.insert("type".to_owned(), device_word(row.get(2)?)?.to_owned());
-            }
-            if let Some(key) = row.get::<Option<String>>(3)? {
-                keys.insert(key, row.get::<Option<String>>(4)?.unwrap_or_default());
-            }
-        }
-        Ok(found)
+        // A subquery's text is not known to be JSON, hence json().
+        format!(
+            "(SELECT json_group_object(d.name, json_array(d.type,
+               json((SELECT json_group_object(c.key, c.value) FROM {config} c WHERE c.{device} = d.id))))
+              FROM {table} d WHERE d.{owner} = {id}) AS devices",
+        )
     }
 
     /// Adds devices.
@@ -150,6 +125,41 @@ impl DeviceTable {
             .await?;
         self.insert(tx, id, devices).await
     }
+}
+
+/// The configuration in a column that [`ConfigTable::column`] made; a value that is NULL is empty.
+pub(super) fn config(row: &Row<'_>, index: usize) -> Result<Config> {
+    let keys: BTreeMap<String, Option<String>> = parsed(row, index)?;
+    Ok(keys
+        .into_iter()
+        .map(|(key, value)| (key, value.unwrap_or_default()))
+        .collect())
+}
+
+/// The devices in a column that [`DeviceTable::column`] made.
+pub(super) fn devices(row: &Row<'_>, index: usize) -> Result<Devices> {
+    let stored: BTreeMap<String, (i64, BTreeMap<String, Option<String>>)> = parsed(row, index)?;
+    let mut devices = Devices::new();
+    for (name, (code, keys)) in stored {
+        let mut device: Config = keys
+            .into_iter()
+            .map(|(key, value)| (key, value.unwrap_or_default()))
+            .collect();
+        if !device.contains_key("type") {
+            device.insert("type".to_owned(), device_word(code)?.to_owned());
+        }
+        devices.insert(name, device);
+    }
+    Ok(devices)
+}
+
+/// A column that holds JSON.
+pub(super) fn parsed<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> Result<T> {
+    let text: &str = row.get(index)?;
+    serde_json::from_str(text).map_err(|_| Error::Stored {
+        value: text.to_owned(),
+        wanted: "a set in JSON",
+    })
 }
 
 /// A set of ids as a parameter for `json_each`.

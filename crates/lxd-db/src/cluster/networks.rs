@@ -1,11 +1,7 @@
 //! Networks. `project` is here always the project that holds them; see [`super::projects::effective`].
 
-use std::collections::HashMap;
-
-use dqlite::{Rows, Value};
-
 use super::codes::{NetworkType, State};
-use super::entries::{json, json_ids};
+use super::entries::{self, json};
 use super::{Tx, projects};
 use crate::{Config, Error, Noun, Result};
 
@@ -17,8 +13,13 @@ pub const NODE_KEYS: [&str; 4] = [
     "parent",
 ];
 
-const SELECT: &str = "SELECT w.id, p.name, w.name, w.description, w.state, w.type
-    FROM networks w JOIN projects p ON p.id = w.project_id";
+/// The first parameter is the id of the member whose own keys are wanted.
+const SELECT: &str = "SELECT w.id, p.name, w.name, w.description, w.state, w.type,
+     (SELECT json_group_object(key, value) FROM networks_config
+       WHERE network_id = w.id AND (node_id IS NULL OR node_id = ?1)) AS config,
+     (SELECT json_group_array(json_array(name, state)) FROM (SELECT n.name, x.state FROM networks_nodes x
+       JOIN nodes n ON n.id = x.node_id WHERE x.network_id = w.id ORDER BY n.id)) AS nodes
+     FROM networks w JOIN projects p ON p.id = w.project_id";
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,12 +76,12 @@ pub async fn id(tx: &mut Tx, project: &str, name: &str) -> Result<i64> {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get(tx: &mut Tx, project: &str, name: &str, node_id: i64) -> Result<Network> {
-    let sql = format!("{SELECT} WHERE p.name = ? AND w.name = ?");
-    let rows = tx.query(&sql, &[project.into(), name.into()]).await?;
-    records(tx, &rows, node_id)
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found(Noun::Network, name))
+    let sql = format!("{SELECT} WHERE p.name = ?2 AND w.name = ?3");
+    let rows = tx
+        .query(&sql, &[node_id.into(), project.into(), name.into()])
+        .await?;
+    rows.first()
+        .map_or_else(|| Err(Error::not_found(Noun::Network, name)), |row| record(&row))
 }
 
 /// All networks of a project, or of all projects, by project and name.
@@ -88,9 +89,9 @@ pub async fn get(tx: &mut Tx, project: &str, name: &str, node_id: i64) -> Result
 /// # Errors
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx, project: Option<&str>, node_id: i64) -> Result<Vec<Network>> {
-    let sql = format!("{SELECT} WHERE ?1 IS NULL OR p.name = ?1 ORDER BY p.name, w.name");
-    let rows = tx.query(&sql, &[project.into()]).await?;
-    records(tx, &rows, node_id).await
+    let sql = format!("{SELECT} WHERE ?2 IS NULL OR p.name = ?2 ORDER BY p.name, w.name");
+    let rows = tx.query(&sql, &[node_id.into(), project.into()]).await?;
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// Makes a network, pending, on the member `node_id`, and gives its id.
@@ -183,43 +184,19 @@ async fn insert_config(tx: &mut Tx, id: i64, node_id: i64, config: &Config) -> R
         .map(|_| ())
 }
 
-async fn records(tx: &mut Tx, rows: &Rows, node_id: i64) -> Result<Vec<Network>> {
-    let mut networks = Vec::with_capacity(rows.len());
-    for row in rows.iter() {
-        networks.push(Network {
-            id: row.get(0)?,
-            project: row.get(1)?,
-            name: row.get(2)?,
-            description: row.get(3)?,
-            state: State::from_code(row.get(4)?)?,
-            kind: NetworkType::from_code(row.get(5)?)?,
-            config: Config::new(),
-            nodes: Vec::new(),
-        });
-    }
-    if networks.is_empty() {
-        return Ok(networks);
-    }
-    let by_id: HashMap<i64, usize> = networks
-        .iter()
-        .enumerate()
-        .map(|(index, network)| (network.id, index))
-        .collect();
-    let ids: Value = json_ids(&networks.iter().map(|network| network.id).collect::<Vec<_>>());
-    let sql = "SELECT network_id, key, value FROM networks_config
-         WHERE (node_id IS NULL OR node_id = ?1) AND network_id IN (SELECT value FROM json_each(?2))";
-    for row in tx.query(sql, &[node_id.into(), ids.clone()]).await?.iter() {
-        let value: Option<String> = row.get(2)?;
-        networks[by_id[&row.get(0)?]]
-            .config
-            .insert(row.get(1)?, value.unwrap_or_default());
-    }
-    let sql = "SELECT x.network_id, n.name, x.state FROM networks_nodes x JOIN nodes n ON n.id = x.node_id
-         WHERE x.network_id IN (SELECT value FROM json_each(?)) ORDER BY n.id";
-    for row in tx.query(sql, &[ids]).await?.iter() {
-        networks[by_id[&row.get(0)?]]
-            .nodes
-            .push((row.get(1)?, State::from_code(row.get(2)?)?));
-    }
-    Ok(networks)
+fn record(row: &dqlite::Row<'_>) -> Result<Network> {
+    let nodes: Vec<(String, i64)> = entries::parsed(row, 7)?;
+    Ok(Network {
+        id: row.get(0)?,
+        project: row.get(1)?,
+        name: row.get(2)?,
+        description: row.get(3)?,
+        state: State::from_code(row.get(4)?)?,
+        kind: NetworkType::from_code(row.get(5)?)?,
+        config: entries::config(row, 6)?,
+        nodes: nodes
+            .into_iter()
+            .map(|(name, state)| Ok((name, State::from_code(state)?)))
+            .collect::<Result<_>>()?,
+    })
 }

@@ -17,6 +17,9 @@ const READERS: usize = 4;
 /// How long a transaction waits for the lock of the engine itself, beyond our own queue.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long closing waits for readers.
+const READERS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The writer's place: empty while it is replaced.
 pub(super) type Writer = OwnedMutexGuard<Option<Connection>>;
 
@@ -115,6 +118,14 @@ impl Pool {
         let Some(node) = self.node.lock().take() else {
             return Ok(());
         };
+        // Readers under way end first: the library does not survive a node that stops in the middle of their rows.
+        let all = u32::try_from(READERS).unwrap_or(u32::MAX);
+        if tokio::time::timeout(READERS_TIMEOUT, self.readers.acquire_many(all))
+            .await
+            .is_err()
+        {
+            tracing::warn!("stopping the cluster database while it is read");
+        }
         self.readers.close();
         *writer = None;
         self.idle.lock().clear();

@@ -1,6 +1,6 @@
 //! Profiles. `project` is here always the project that holds them; see [`super::projects::effective`].
 
-use super::entries::{ConfigTable, DeviceTable};
+use super::entries::{self, ConfigTable, DeviceTable};
 use super::{Tx, projects};
 use crate::{Config, Devices, Error, Noun, Result};
 
@@ -15,9 +15,6 @@ const DEVICES: DeviceTable = DeviceTable {
     config: "profiles_devices_config",
     device: "profile_device_id",
 };
-
-const SELECT: &str = "SELECT profiles.id, projects.name, profiles.name, profiles.description
-     FROM profiles JOIN projects ON projects.id = profiles.project_id";
 
 /// A profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,12 +63,10 @@ pub async fn id(tx: &mut Tx, project: &str, name: &str) -> Result<i64> {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get(tx: &mut Tx, project: &str, name: &str) -> Result<Profile> {
-    let sql = format!("{SELECT} WHERE projects.name = ? AND profiles.name = ?");
+    let sql = format!("{} WHERE p.name = ? AND f.name = ?", select());
     let rows = tx.query(&sql, &[project.into(), name.into()]).await?;
-    records(tx, &rows)
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found(Noun::Profile, name))
+    rows.first()
+        .map_or_else(|| Err(Error::not_found(Noun::Profile, name)), |row| record(&row))
 }
 
 /// All profiles of a project, or of all projects, by project and name.
@@ -79,10 +74,12 @@ pub async fn get(tx: &mut Tx, project: &str, name: &str) -> Result<Profile> {
 /// # Errors
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx, project: Option<&str>) -> Result<Vec<Profile>> {
-    let sql =
-        format!("{SELECT} WHERE ?1 IS NULL OR projects.name = ?1 ORDER BY projects.name, profiles.name");
+    let sql = format!(
+        "{} WHERE ?1 IS NULL OR p.name = ?1 ORDER BY p.name, f.name",
+        select()
+    );
     let rows = tx.query(&sql, &[project.into()]).await?;
-    records(tx, &rows).await
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// Makes a profile and gives its id.
@@ -148,24 +145,21 @@ pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
         .map(|_| ())
 }
 
-async fn records(tx: &mut Tx, rows: &dqlite::Rows) -> Result<Vec<Profile>> {
-    let mut profiles = Vec::with_capacity(rows.len());
-    for row in rows.iter() {
-        profiles.push(Profile {
-            id: row.get(0)?,
-            project: row.get(1)?,
-            name: row.get(2)?,
-            description: row.get(3)?,
-            config: Config::new(),
-            devices: Devices::new(),
-        });
-    }
-    let ids: Vec<i64> = profiles.iter().map(|profile| profile.id).collect();
-    let mut configs = CONFIG.of(tx, &ids).await?;
-    let mut devices = DEVICES.of(tx, &ids).await?;
-    for profile in &mut profiles {
-        profile.config = configs.remove(&profile.id).unwrap_or_default();
-        profile.devices = devices.remove(&profile.id).unwrap_or_default();
-    }
-    Ok(profiles)
+fn select() -> String {
+    let (config, devices) = (CONFIG.column("f.id"), DEVICES.column("f.id"));
+    format!(
+        "SELECT f.id, p.name, f.name, f.description, {config}, {devices}
+         FROM profiles f JOIN projects p ON p.id = f.project_id",
+    )
+}
+
+fn record(row: &dqlite::Row<'_>) -> Result<Profile> {
+    Ok(Profile {
+        id: row.get(0)?,
+        project: row.get(1)?,
+        name: row.get(2)?,
+        description: row.get(3)?,
+        config: entries::config(row, 4)?,
+        devices: entries::devices(row, 5)?,
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Tx;
-use super::entries::ConfigTable;
+use super::entries::{self, ConfigTable};
 use crate::{Config, Error, Noun, Result};
 
 /// The project that always exists.
@@ -88,13 +88,10 @@ pub async fn id(tx: &mut Tx, name: &str) -> Result<i64> {
 /// [`Error::NotFound`].
 pub async fn get(tx: &mut Tx, name: &str) -> Result<Project> {
     let rows = tx
-        .query(
-            "SELECT id, name, description FROM projects WHERE name = ?",
-            &[name.into()],
-        )
+        .query(&format!("{} WHERE name = ?", select()), &[name.into()])
         .await?;
-    let found = records(tx, &rows).await?.pop();
-    found.ok_or_else(|| Error::not_found(Noun::Project, name))
+    rows.first()
+        .map_or_else(|| Err(Error::not_found(Noun::Project, name)), |row| record(&row))
 }
 
 /// All projects, by name.
@@ -102,10 +99,8 @@ pub async fn get(tx: &mut Tx, name: &str) -> Result<Project> {
 /// # Errors
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx) -> Result<Vec<Project>> {
-    let rows = tx
-        .query("SELECT id, name, description FROM projects ORDER BY name", &[])
-        .await?;
-    records(tx, &rows).await
+    let rows = tx.query(&format!("{} ORDER BY name", select()), &[]).await?;
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// The names of all projects, sorted.
@@ -271,20 +266,19 @@ fn is_true(value: &str) -> bool {
         .any(|word| value.eq_ignore_ascii_case(word))
 }
 
-async fn records(tx: &mut Tx, rows: &dqlite::Rows) -> Result<Vec<Project>> {
-    let mut projects = Vec::with_capacity(rows.len());
-    for row in rows.iter() {
-        projects.push(Project {
-            id: row.get(0)?,
-            name: row.get(1)?,
-            description: row.get(2)?,
-            config: Config::new(),
-        });
-    }
-    let ids: Vec<i64> = projects.iter().map(|project| project.id).collect();
-    let mut configs = CONFIG.of(tx, &ids).await?;
-    for project in &mut projects {
-        project.config = configs.remove(&project.id).unwrap_or_default();
-    }
-    Ok(projects)
+fn select() -> String {
+    format!(
+        "SELECT id, name, description, {} FROM projects",
+        CONFIG.column("projects.id")
+    )
+}
+
+fn record(row: &dqlite::Row<'_>) -> Result<Project> {
+    let config = entries::config(row, 3)?;
+    Ok(Project {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        description: row.get(2)?,
+        config,
+    })
 }

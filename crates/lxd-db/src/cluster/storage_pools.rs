@@ -1,12 +1,8 @@
 //! Storage pools.
 
-use std::collections::HashMap;
-
-use dqlite::{Rows, Value};
-
 use super::Tx;
 use super::codes::State;
-use super::entries::{json, json_ids};
+use super::entries::{self, json};
 use crate::{Config, Error, Noun, Result};
 
 /// The keys that each member has for itself; all others are the same everywhere.
@@ -19,7 +15,13 @@ pub const NODE_KEYS: [&str; 6] = [
     "lvm.vg_name",
 ];
 
-const SELECT: &str = "SELECT id, name, driver, description, state FROM storage_pools";
+/// The first parameter is the id of the member whose own keys are wanted.
+const SELECT: &str = "SELECT s.id, s.name, s.driver, s.description, s.state,
+     (SELECT json_group_object(key, value) FROM storage_pools_config
+       WHERE storage_pool_id = s.id AND (node_id IS NULL OR node_id = ?1)) AS config,
+     (SELECT json_group_array(json_array(name, state)) FROM (SELECT n.name, x.state FROM storage_pools_nodes x
+       JOIN nodes n ON n.id = x.node_id WHERE x.storage_pool_id = s.id ORDER BY n.id)) AS nodes
+     FROM storage_pools s";
 
 /// A storage pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +62,15 @@ pub async fn id(tx: &mut Tx, name: &str) -> Result<i64> {
 /// [`Error::NotFound`].
 pub async fn get(tx: &mut Tx, name: &str, node_id: i64) -> Result<StoragePool> {
     let rows = tx
-        .query(&format!("{SELECT} WHERE name = ?"), &[name.into()])
+        .query(
+            &format!("{SELECT} WHERE s.name = ?2"),
+            &[node_id.into(), name.into()],
+        )
         .await?;
-    records(tx, &rows, node_id)
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found(Noun::StoragePool, name))
+    rows.first().map_or_else(
+        || Err(Error::not_found(Noun::StoragePool, name)),
+        |row| record(&row),
+    )
 }
 
 /// All pools, by name.
@@ -73,8 +78,10 @@ pub async fn get(tx: &mut Tx, name: &str, node_id: i64) -> Result<StoragePool> {
 /// # Errors
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx, node_id: i64) -> Result<Vec<StoragePool>> {
-    let rows = tx.query(&format!("{SELECT} ORDER BY name"), &[]).await?;
-    records(tx, &rows, node_id).await
+    let rows = tx
+        .query(&format!("{SELECT} ORDER BY s.name"), &[node_id.into()])
+        .await?;
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// Makes a pool, pending, on the member `node_id`, and gives its id.
@@ -157,42 +164,18 @@ async fn insert_config(tx: &mut Tx, id: i64, node_id: i64, config: &Config) -> R
         .map(|_| ())
 }
 
-async fn records(tx: &mut Tx, rows: &Rows, node_id: i64) -> Result<Vec<StoragePool>> {
-    let mut pools = Vec::with_capacity(rows.len());
-    for row in rows.iter() {
-        pools.push(StoragePool {
-            id: row.get(0)?,
-            name: row.get(1)?,
-            driver: row.get(2)?,
-            description: row.get(3)?,
-            state: State::from_code(row.get(4)?)?,
-            config: Config::new(),
-            nodes: Vec::new(),
-        });
-    }
-    if pools.is_empty() {
-        return Ok(pools);
-    }
-    let by_id: HashMap<i64, usize> = pools
-        .iter()
-        .enumerate()
-        .map(|(index, pool)| (pool.id, index))
-        .collect();
-    let ids: Value = json_ids(&pools.iter().map(|pool| pool.id).collect::<Vec<_>>());
-    let sql = "SELECT storage_pool_id, key, value FROM storage_pools_config
-         WHERE (node_id IS NULL OR node_id = ?1) AND storage_pool_id IN (SELECT value FROM json_each(?2))";
-    for row in tx.query(sql, &[node_id.into(), ids.clone()]).await?.iter() {
-        let value: Option<String> = row.get(2)?;
-        pools[by_id[&row.get(0)?]]
-            .config
-            .insert(row.get(1)?, value.unwrap_or_default());
-    }
-    let sql = "SELECT x.storage_pool_id, n.name, x.state FROM storage_pools_nodes x JOIN nodes n ON n.id = x.node_id
-         WHERE x.storage_pool_id IN (SELECT value FROM json_each(?)) ORDER BY n.id";
-    for row in tx.query(sql, &[ids]).await?.iter() {
-        pools[by_id[&row.get(0)?]]
-            .nodes
-            .push((row.get(1)?, State::from_code(row.get(2)?)?));
-    }
-    Ok(pools)
+fn record(row: &dqlite::Row<'_>) -> Result<StoragePool> {
+    let nodes: Vec<(String, i64)> = entries::parsed(row, 6)?;
+    Ok(StoragePool {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        driver: row.get(2)?,
+        description: row.get(3)?,
+        state: State::from_code(row.get(4)?)?,
+        config: entries::config(row, 5)?,
+        nodes: nodes
+            .into_iter()
+            .map(|(name, state)| Ok((name, State::from_code(state)?)))
+            .collect::<Result<_>>()?,
+    })
 }

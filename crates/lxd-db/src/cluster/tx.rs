@@ -78,6 +78,7 @@ impl Tx {
     pub(crate) async fn run(&mut self, statement: &str) -> Result<Outcome> {
         let connection = self.connection()?;
         if sql::gives_rows(statement) {
+            sql::check_names(statement)?;
             let rows = connection.query_once(statement).await.map_err(sql::refused)?;
             return Ok(Outcome::from_rows(&rows));
         }

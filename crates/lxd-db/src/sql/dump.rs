@@ -136,15 +136,18 @@ fn sequence_query() -> String {
 fn insert_query(table: &str, columns: &[Column]) -> String {
     let values: Vec<String> = columns.iter().map(quoted).collect();
     let values = values.join(" || ',' || ");
-    format!("SELECT 'INSERT INTO {table} VALUES(' || {values} || ');' FROM \"{table}\"")
+    // The name of the column would be its whole text otherwise, and go over the wire with every part of the rows.
+    format!("SELECT 'INSERT INTO {table} VALUES(' || {values} || ');' AS line FROM \"{table}\"")
 }
 
-/// SQL for a value as a literal: times in one form, whether they are stored as seconds or as text; line ends as `\n`.
+/// SQL for a value as a literal: times in one form, with nine digits or none, however they are stored; line ends as `\n`.
 fn quoted(column: &Column) -> String {
     let name = format!("\"{}\"", column.name);
     let time = format!(
         "WHEN typeof({name}) = 'integer' THEN quote(strftime('%Y-%m-%d %H:%M:%S+00:00', {name}, 'unixepoch'))
-         WHEN {name} GLOB '????-??-?? ??:??:??' THEN quote({name} || '+00:00')",
+         WHEN {name} GLOB '????-??-?? ??:??:??' THEN quote({name} || '+00:00')
+         WHEN {name} GLOB '????-??-?? ??:??:??.*+00:00' THEN quote(substr({name}, 1, 20)
+           || substr(substr({name}, 21, length({name}) - 26) || '000000000', 1, 9) || '+00:00')",
     );
     let time = if column.time { time } else { String::new() };
     format!(

@@ -61,6 +61,37 @@ pub(crate) fn gives_rows(statement: &str) -> bool {
     }
 }
 
+/// The longest query of a user in bytes.
+///
+/// A column without `AS` is named by its whole expression, and names of more than a page (4 KiB) make the engine send
+/// empty parts of the result for ever.
+const LONGEST_QUERY: usize = 3500;
+
+/// Refuses a query whose columns' names may be too long for the engine. What follows the first `FROM` does not count,
+/// unless another query is in there.
+pub(crate) fn check_names(query: &str) -> Result<(), Error> {
+    let words = split::words(query);
+    let from = words
+        .iter()
+        .position(|(_, word)| word.eq_ignore_ascii_case("from"))
+        .unwrap_or(words.len());
+    let nested = words
+        .iter()
+        .skip(from)
+        .any(|(_, word)| word.eq_ignore_ascii_case("select"));
+    let end = if nested {
+        query.len()
+    } else {
+        words.get(from).map_or(query.len(), |(start, _)| *start)
+    };
+    if end <= LONGEST_QUERY {
+        return Ok(());
+    }
+    Err(Error::Statement(format!(
+        "the columns of a query may take {LONGEST_QUERY} bytes, these take {end}"
+    )))
+}
+
 /// The engine's refusal of a user's statement, in its own words.
 pub(crate) fn refused(error: dqlite::Error) -> Error {
     match error {
@@ -106,7 +137,7 @@ pub(crate) fn run_on_node(connection: &rusqlite::Connection, statement: &str) ->
         return Ok(Outcome::Executed { rows_affected });
     }
     let mut prepared = connection.prepare(statement)?;
-    let columns: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     // SQLite does not tell a time from a text; the declared type of the column does, where there is one.
     let times: Vec<bool> = prepared.columns().map(|column| is_time(&column)).collect();
     let mut rows = Vec::new();

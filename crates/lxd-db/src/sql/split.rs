@@ -39,6 +39,19 @@ pub(super) fn without_comments(statement: &str) -> String {
     kept.trim().to_owned()
 }
 
+/// The words outside of quotes and comments, each with its place.
+pub(super) fn words(statement: &str) -> Vec<(usize, &str)> {
+    let mut words = Vec::new();
+    let mut position = 0;
+    while let Some(token) = next(statement, position) {
+        position = token.end;
+        if token.kind == Kind::Word {
+            words.push((token.start, &statement[token.start..token.end]));
+        }
+    }
+    words
+}
+
 fn push(statements: &mut Vec<String>, statement: &str, any: bool) {
     if any {
         statements.push(statement.trim().to_owned());

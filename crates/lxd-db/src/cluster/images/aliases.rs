@@ -1,7 +1,5 @@
 //! Aliases of images: names that users give them.
 
-use dqlite::Value;
-
 use super::super::{Tx, projects};
 use crate::{Error, Noun, Result};
 
@@ -22,7 +20,7 @@ pub struct Alias {
     pub public: bool,
 }
 
-const SELECT: &str = "SELECT i.id, a.id, a.name, a.description, i.fingerprint, i.type, i.public
+const SELECT: &str = "SELECT a.id, a.name, a.description, i.fingerprint, i.type, i.public
     FROM images_aliases a JOIN images i ON i.id = a.image_id JOIN projects p ON p.id = a.project_id";
 
 /// One alias.
@@ -128,20 +126,13 @@ pub async fn move_all(tx: &mut Tx, from_image: i64, to_image: i64) -> Result<()>
         .map(|_| ())
 }
 
-/// The aliases of a set of images (a parameter for `json_each`), each with its image's id.
-pub(super) async fn of(tx: &mut Tx, ids: &Value) -> Result<Vec<(i64, Alias)>> {
-    let sql = format!("{SELECT} WHERE i.id IN (SELECT value FROM json_each(?)) ORDER BY a.name");
-    let rows = tx.query(&sql, std::slice::from_ref(ids)).await?;
-    rows.iter().map(|row| Ok((row.get(0)?, record(&row)?))).collect()
-}
-
 fn record(row: &dqlite::Row<'_>) -> Result<Alias> {
     Ok(Alias {
-        id: row.get(1)?,
-        name: row.get(2)?,
-        description: row.get(3)?,
-        target: row.get(4)?,
-        kind: super::InstanceType::from_code(row.get(5)?)?,
-        public: row.get(6)?,
+        id: row.get(0)?,
+        name: row.get(1)?,
+        description: row.get(2)?,
+        target: row.get(3)?,
+        kind: super::InstanceType::from_code(row.get(4)?)?,
+        public: row.get(5)?,
     })
 }

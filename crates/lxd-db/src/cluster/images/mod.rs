@@ -1,20 +1,25 @@
 //! Images. `project` is here always the project that holds them; see [`super::projects::effective`].
 
-use std::collections::HashMap;
-
-use dqlite::{Row, Rows};
+use dqlite::Row;
 use jiff::Timestamp;
 
 use super::codes::{ImageProtocol, InstanceType};
-use super::entries::{json, json_ids};
+use super::entries::{self, json};
 use super::{Tx, projects};
 use crate::{Config, Error, Noun, Result, architecture, time};
 
 pub mod aliases;
 
-const SELECT: &str =
-    "SELECT i.id, p.name, i.fingerprint, i.filename, i.size, i.public, i.architecture, i.creation_date, i.expiry_date,
-     i.upload_date, i.cached, i.last_use_date, i.auto_update, i.type
+const SELECT: &str = "SELECT i.id, p.name, i.fingerprint, i.filename, i.size, i.public, i.architecture, i.creation_date,
+     i.expiry_date, i.upload_date, i.cached, i.last_use_date, i.auto_update, i.type,
+     (SELECT json_group_object(key, value) FROM images_properties WHERE image_id = i.id) AS properties,
+     (SELECT json_group_array(name) FROM (SELECT f.name FROM images_profiles x JOIN profiles f ON f.id = x.profile_id
+       WHERE x.image_id = i.id ORDER BY x.rowid)) AS profiles,
+     (SELECT json_group_array(json_array(server, protocol, certificate, alias)) FROM images_source WHERE image_id = i.id) AS sources,
+     (SELECT json_group_array(name) FROM (SELECT n.name FROM images_nodes x JOIN nodes n ON n.id = x.node_id
+       WHERE x.image_id = i.id ORDER BY n.id)) AS nodes,
+     (SELECT json_group_array(json_array(id, name, description)) FROM (SELECT a.id, a.name, a.description
+       FROM images_aliases a WHERE a.image_id = i.id ORDER BY a.name)) AS aliases
      FROM images i JOIN projects p ON p.id = i.project_id";
 
 /// An image.
@@ -105,7 +110,7 @@ pub async fn get(tx: &mut Tx, project: &str, fingerprint: &str) -> Result<Image>
         "{SELECT} WHERE p.name = ?1 AND i.fingerprint >= ?2 AND i.fingerprint < ?2 || 'g' ORDER BY i.fingerprint LIMIT 2",
     );
     let rows = tx.query(&sql, &[project.into(), fingerprint.into()]).await?;
-    let mut found = records(tx, &rows).await?;
+    let mut found = rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()?;
     match (found.pop(), found.pop()) {
         (Some(image), None) if !fingerprint.is_empty() => Ok(image),
         (Some(_), Some(exact)) if exact.content.fingerprint == fingerprint => Ok(exact),
@@ -117,18 +122,14 @@ pub async fn get(tx: &mut Tx, project: &str, fingerprint: &str) -> Result<Image>
     }
 }
 
-/// All images of a project, or of all projects, by id; in a constant number of queries.
+/// All images of a project, or of all projects, by id; in one query.
 ///
 /// # Errors
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx, project: Option<&str>) -> Result<Vec<Image>> {
-    let rows = tx
-        .query(
-            &format!("{SELECT} WHERE ?1 IS NULL OR p.name = ?1 ORDER BY i.id"),
-            &[project.into()],
-        )
-        .await?;
-    records(tx, &rows).await
+    let sql = format!("{SELECT} WHERE ?1 IS NULL OR p.name = ?1 ORDER BY i.id");
+    let rows = tx.query(&sql, &[project.into()]).await?;
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// The fingerprints of a project's images, sorted.
@@ -303,53 +304,19 @@ async fn insert_profiles(tx: &mut Tx, id: i64, profiles: &[String]) -> Result<()
     Err(Error::NoProfile { name })
 }
 
-async fn records(tx: &mut Tx, rows: &Rows) -> Result<Vec<Image>> {
-    let mut images = rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()?;
-    if images.is_empty() {
-        return Ok(images);
-    }
-    let by_id: HashMap<i64, usize> = images
-        .iter()
-        .enumerate()
-        .map(|(index, image)| (image.id, index))
-        .collect();
-    let ids = json_ids(&images.iter().map(|image| image.id).collect::<Vec<_>>());
-    let sql = "SELECT image_id, key, value FROM images_properties WHERE image_id IN (SELECT value FROM json_each(?))";
-    for row in tx.query(sql, std::slice::from_ref(&ids)).await?.iter() {
-        let value: Option<String> = row.get(2)?;
-        images[by_id[&row.get(0)?]]
-            .content
-            .properties
-            .insert(row.get(1)?, value.unwrap_or_default());
-    }
-    let sql = "SELECT ip.image_id, f.name FROM images_profiles ip JOIN profiles f ON f.id = ip.profile_id
-         WHERE ip.image_id IN (SELECT value FROM json_each(?)) ORDER BY ip.rowid";
-    for row in tx.query(sql, std::slice::from_ref(&ids)).await?.iter() {
-        images[by_id[&row.get(0)?]].content.profiles.push(row.get(1)?);
-    }
-    let sql = "SELECT image_id, server, protocol, certificate, alias FROM images_source
-         WHERE image_id IN (SELECT value FROM json_each(?))";
-    for row in tx.query(sql, std::slice::from_ref(&ids)).await?.iter() {
-        let source = Source {
-            server: row.get(1)?,
-            protocol: ImageProtocol::from_code(row.get(2)?)?,
-            certificate: row.get(3)?,
-            alias: row.get(4)?,
-        };
-        images[by_id[&row.get(0)?]].content.source = Some(source);
-    }
-    let sql = "SELECT x.image_id, n.name FROM images_nodes x JOIN nodes n ON n.id = x.node_id
-         WHERE x.image_id IN (SELECT value FROM json_each(?)) ORDER BY n.id";
-    for row in tx.query(sql, std::slice::from_ref(&ids)).await?.iter() {
-        images[by_id[&row.get(0)?]].nodes.push(row.get(1)?);
-    }
-    for (image_id, alias) in aliases::of(tx, &ids).await? {
-        images[by_id[&image_id]].aliases.push(alias);
-    }
-    Ok(images)
-}
-
 fn record(row: &Row<'_>) -> Result<Image> {
+    let sources: Vec<(String, i64, String, String)> = entries::parsed(row, 16)?;
+    let source = sources
+        .into_iter()
+        .next()
+        .map(|(server, protocol, certificate, alias)| {
+            Ok::<_, Error>(Source {
+                server,
+                protocol: ImageProtocol::from_code(protocol)?,
+                certificate,
+                alias,
+            })
+        });
     let content = NewImage {
         fingerprint: row.get(2)?,
         filename: row.get(3)?,
@@ -361,17 +328,26 @@ fn record(row: &Row<'_>) -> Result<Image> {
         cached: row.get(10)?,
         auto_update: row.get(12)?,
         kind: InstanceType::from_code(row.get(13)?)?,
-        properties: Config::new(),
-        profiles: Vec::new(),
-        source: None,
+        properties: entries::config(row, 14)?,
+        profiles: entries::parsed(row, 15)?,
+        source: source.transpose()?,
+    };
+    let aliases: Vec<(i64, String, String)> = entries::parsed(row, 18)?;
+    let alias = |(id, name, description)| aliases::Alias {
+        id,
+        name,
+        description,
+        target: content.fingerprint.clone(),
+        kind: content.kind,
+        public: content.public,
     };
     Ok(Image {
         id: row.get(0)?,
         project: row.get(1)?,
-        content,
         uploaded_at: time::get(row, 9)?,
         last_used_at: time::get(row, 11)?,
-        aliases: Vec::new(),
-        nodes: Vec::new(),
+        nodes: entries::parsed(row, 17)?,
+        aliases: aliases.into_iter().map(alias).collect(),
+        content,
     })
 }

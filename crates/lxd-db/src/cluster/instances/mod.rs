@@ -1,12 +1,10 @@
 //! Instances: containers and virtual machines, their configuration, devices and profiles.
 
-use std::collections::HashMap;
-
-use dqlite::{Row, Rows, Value};
+use dqlite::{Row, Value};
 use jiff::Timestamp;
 
 use super::codes::InstanceType;
-use super::entries::{ConfigTable, DeviceTable, json, json_ids};
+use super::entries::{self, ConfigTable, DeviceTable, json};
 use super::projects::{self, Feature};
 use super::{Tx, nodes};
 use crate::{Config, Devices, Error, Noun, Result, architecture, time};
@@ -25,11 +23,6 @@ const DEVICES: DeviceTable = DeviceTable {
     config: "instances_devices_config",
     device: "instance_device_id",
 };
-
-const SELECT: &str =
-    "SELECT i.id, p.name, i.name, n.name, i.type, i.architecture, i.ephemeral, i.stateful, i.description,
-     i.creation_date, i.last_use_date, i.expiry_date
-     FROM instances i JOIN projects p ON p.id = i.project_id JOIN nodes n ON n.id = i.node_id";
 
 /// An instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,12 +129,10 @@ pub async fn id(tx: &mut Tx, project: &str, name: &str) -> Result<i64> {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get(tx: &mut Tx, project: &str, name: &str) -> Result<Instance> {
-    let sql = format!("{SELECT} WHERE p.name = ? AND i.name = ?");
+    let sql = format!("{} WHERE p.name = ? AND i.name = ?", select());
     let rows = tx.query(&sql, &[project.into(), name.into()]).await?;
-    records(tx, &rows)
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found(Noun::Instance, name))
+    rows.first()
+        .map_or_else(|| Err(Error::not_found(Noun::Instance, name)), |row| record(&row))
 }
 
 /// One instance by the id of its row.
@@ -150,25 +141,26 @@ pub async fn get(tx: &mut Tx, project: &str, name: &str) -> Result<Instance> {
 /// [`Error::NotFound`].
 pub async fn get_by_id(tx: &mut Tx, id: i64) -> Result<Instance> {
     let rows = tx
-        .query(&format!("{SELECT} WHERE i.id = ?"), &[id.into()])
+        .query(&format!("{} WHERE i.id = ?", select()), &[id.into()])
         .await?;
-    records(tx, &rows)
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found(Noun::Instance, id.to_string()))
+    rows.first().map_or_else(
+        || Err(Error::not_found(Noun::Instance, id.to_string())),
+        |row| record(&row),
+    )
 }
 
-/// Instances by project and name, in four queries however many there are.
+/// Instances by project and name, in one query however many there are.
 ///
 /// # Errors
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx, filter: Filter<'_>) -> Result<Vec<Instance>> {
     let sql = format!(
-        "{SELECT} WHERE (?1 IS NULL OR p.name = ?1) AND (?2 IS NULL OR i.node_id = ?2) AND (?3 IS NULL OR i.type = ?3)
+        "{} WHERE (?1 IS NULL OR p.name = ?1) AND (?2 IS NULL OR i.node_id = ?2) AND (?3 IS NULL OR i.type = ?3)
          ORDER BY p.name, i.name",
+        select(),
     );
     let rows = tx.query(&sql, &parameters(filter)).await?;
-    records(tx, &rows).await
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// Projects and names of instances, sorted.
@@ -344,32 +336,15 @@ async fn insert_profiles(tx: &mut Tx, id: i64, profiles: &[String]) -> Result<()
     Err(Error::NoProfile { name })
 }
 
-async fn records(tx: &mut Tx, rows: &Rows) -> Result<Vec<Instance>> {
-    let mut instances = rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()?;
-    let ids: Vec<i64> = instances.iter().map(|instance| instance.id).collect();
-    let mut configs = CONFIG.of(tx, &ids).await?;
-    let mut devices = DEVICES.of(tx, &ids).await?;
-    let mut profiles = profiles_of(tx, &ids).await?;
-    for instance in &mut instances {
-        instance.config = configs.remove(&instance.id).unwrap_or_default();
-        instance.devices = devices.remove(&instance.id).unwrap_or_default();
-        instance.profiles = profiles.remove(&instance.id).unwrap_or_default();
-    }
-    Ok(instances)
-}
-
-async fn profiles_of(tx: &mut Tx, ids: &[i64]) -> Result<HashMap<i64, Vec<String>>> {
-    let mut found: HashMap<i64, Vec<String>> = HashMap::with_capacity(ids.len());
-    if ids.is_empty() {
-        return Ok(found);
-    }
-    let sql =
-        "SELECT ip.instance_id, f.name FROM instances_profiles ip JOIN profiles f ON f.id = ip.profile_id
-         WHERE ip.instance_id IN (SELECT value FROM json_each(?)) ORDER BY ip.instance_id, ip.apply_order";
-    for row in tx.query(sql, &[json_ids(ids)]).await?.iter() {
-        found.entry(row.get(0)?).or_default().push(row.get(1)?);
-    }
-    Ok(found)
+fn select() -> String {
+    let (config, devices) = (CONFIG.column("i.id"), DEVICES.column("i.id"));
+    format!(
+        "SELECT i.id, p.name, i.name, n.name, i.type, i.architecture, i.ephemeral, i.stateful, i.description,
+         i.creation_date, i.last_use_date, i.expiry_date, {config}, {devices},
+         (SELECT json_group_array(name) FROM (SELECT f.name FROM instances_profiles x
+           JOIN profiles f ON f.id = x.profile_id WHERE x.instance_id = i.id ORDER BY x.apply_order)) AS profiles
+         FROM instances i JOIN projects p ON p.id = i.project_id JOIN nodes n ON n.id = i.node_id",
+    )
 }
 
 fn record(row: &Row<'_>) -> Result<Instance> {
@@ -386,8 +361,8 @@ fn record(row: &Row<'_>) -> Result<Instance> {
         created_at: time::get(row, 9)?,
         last_used_at: time::get(row, 10)?,
         expires_at: time::get(row, 11)?,
-        config: Config::new(),
-        devices: Devices::new(),
-        profiles: Vec::new(),
+        config: entries::config(row, 12)?,
+        devices: entries::devices(row, 13)?,
+        profiles: entries::parsed(row, 14)?,
     })
 }

@@ -1,10 +1,10 @@
 //! Snapshots of instances.
 
-use dqlite::{Row, Rows};
+use dqlite::Row;
 use jiff::Timestamp;
 
 use super::super::Tx;
-use super::super::entries::{ConfigTable, DeviceTable, json_ids};
+use super::super::entries::{self, ConfigTable, DeviceTable, json_ids};
 use crate::{Config, Devices, Error, Noun, Result, time};
 
 const CONFIG: ConfigTable = ConfigTable {
@@ -18,9 +18,6 @@ const DEVICES: DeviceTable = DeviceTable {
     config: "instances_snapshots_devices_config",
     device: "instance_snapshot_device_id",
 };
-
-const SELECT: &str = "SELECT id, instance_id, name, creation_date, stateful, description, expiry_date
-    FROM instances_snapshots";
 
 /// A snapshot of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,24 +68,25 @@ pub struct NewSnapshot {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get(tx: &mut Tx, instance_id: i64, name: &str) -> Result<Snapshot> {
-    let sql = format!("{SELECT} WHERE instance_id = ? AND name = ?");
+    let sql = format!("{} WHERE s.instance_id = ? AND s.name = ?", select());
     let rows = tx.query(&sql, &[instance_id.into(), name.into()]).await?;
-    records(tx, &rows)
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found(Noun::InstanceSnapshot, name))
+    rows.first().map_or_else(
+        || Err(Error::not_found(Noun::InstanceSnapshot, name)),
+        |row| record(&row),
+    )
 }
 
-/// The snapshots of a set of instances, oldest first, in three queries however many there are.
+/// The snapshots of a set of instances, oldest first, in one query however many there are.
 ///
 /// # Errors
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx, instance_ids: &[i64]) -> Result<Vec<Snapshot>> {
     let sql = format!(
-        "{SELECT} WHERE instance_id IN (SELECT value FROM json_each(?)) ORDER BY instance_id, creation_date, id",
+        "{} WHERE s.instance_id IN (SELECT value FROM json_each(?)) ORDER BY s.instance_id, s.creation_date, s.id",
+        select(),
     );
     let rows = tx.query(&sql, &[json_ids(instance_ids)]).await?;
-    records(tx, &rows).await
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// Makes a snapshot and gives its id.
@@ -148,16 +146,12 @@ pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
         .map(|_| ())
 }
 
-async fn records(tx: &mut Tx, rows: &Rows) -> Result<Vec<Snapshot>> {
-    let mut snapshots = rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()?;
-    let ids: Vec<i64> = snapshots.iter().map(|snapshot| snapshot.id).collect();
-    let mut configs = CONFIG.of(tx, &ids).await?;
-    let mut devices = DEVICES.of(tx, &ids).await?;
-    for snapshot in &mut snapshots {
-        snapshot.config = configs.remove(&snapshot.id).unwrap_or_default();
-        snapshot.devices = devices.remove(&snapshot.id).unwrap_or_default();
-    }
-    Ok(snapshots)
+fn select() -> String {
+    let (config, devices) = (CONFIG.column("s.id"), DEVICES.column("s.id"));
+    format!(
+        "SELECT s.id, s.instance_id, s.name, s.creation_date, s.stateful, s.description, s.expiry_date, {config},
+         {devices} FROM instances_snapshots s",
+    )
 }
 
 fn record(row: &Row<'_>) -> Result<Snapshot> {
@@ -169,7 +163,7 @@ fn record(row: &Row<'_>) -> Result<Snapshot> {
         stateful: row.get(4)?,
         description: row.get(5)?,
         expires_at: time::get(row, 6)?,
-        config: Config::new(),
-        devices: Devices::new(),
+        config: entries::config(row, 7)?,
+        devices: entries::devices(row, 8)?,
     })
 }

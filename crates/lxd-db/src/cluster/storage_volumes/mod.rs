@@ -1,10 +1,10 @@
 //! Storage volumes. `project` is here always the project that holds them: the instance's own for instances' volumes,
 //! the effective one of [`super::projects::Feature::StorageVolumes`] for custom ones, `default` for images.
 
-use dqlite::{Row, Rows};
+use dqlite::Row;
 
 use super::codes::{ContentType, VolumeType};
-use super::entries::ConfigTable;
+use super::entries::{self, ConfigTable};
 use super::{Tx, projects, storage_pools};
 use crate::{Config, Error, Noun, Result};
 
@@ -15,11 +15,6 @@ const CONFIG: ConfigTable = ConfigTable {
     table: "storage_volumes_config",
     owner: "storage_volume_id",
 };
-
-const SELECT: &str =
-    "SELECT v.id, s.name, p.name, v.name, v.type, v.content_type, v.description, coalesce(n.name, '')
-     FROM storage_volumes v JOIN storage_pools s ON s.id = v.storage_pool_id JOIN projects p ON p.id = v.project_id
-     LEFT JOIN nodes n ON n.id = v.node_id";
 
 /// A storage volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +79,10 @@ pub struct Content {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get(tx: &mut Tx, key: Key<'_>) -> Result<StorageVolume> {
-    let sql = format!("{SELECT} WHERE s.name = ? AND p.name = ? AND v.type = ? AND v.name = ?");
+    let sql = format!(
+        "{} WHERE s.name = ? AND p.name = ? AND v.type = ? AND v.name = ?",
+        select()
+    );
     let values = [
         key.pool.into(),
         key.project.into(),
@@ -92,10 +90,10 @@ pub async fn get(tx: &mut Tx, key: Key<'_>) -> Result<StorageVolume> {
         key.name.into(),
     ];
     let rows = tx.query(&sql, &values).await?;
-    records(tx, &rows)
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found(Noun::StorageVolume, key.name))
+    rows.first().map_or_else(
+        || Err(Error::not_found(Noun::StorageVolume, key.name)),
+        |row| record(&row),
+    )
 }
 
 /// Volumes by pool, project, type and name.
@@ -104,8 +102,9 @@ pub async fn get(tx: &mut Tx, key: Key<'_>) -> Result<StorageVolume> {
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx, filter: Filter<'_>) -> Result<Vec<StorageVolume>> {
     let sql = format!(
-        "{SELECT} WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR p.name = ?2) AND (?3 IS NULL OR v.type = ?3)
+        "{} WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR p.name = ?2) AND (?3 IS NULL OR v.type = ?3)
          ORDER BY s.name, p.name, v.type, v.name",
+        select(),
     );
     let values = [
         filter.pool.into(),
@@ -113,7 +112,7 @@ pub async fn list(tx: &mut Tx, filter: Filter<'_>) -> Result<Vec<StorageVolume>>
         filter.kind.map(VolumeType::code).into(),
     ];
     let rows = tx.query(&sql, &values).await?;
-    records(tx, &rows).await
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// The names of the pools that hold a volume: where an instance's or an image's is.
@@ -212,14 +211,13 @@ pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
         .map(|_| ())
 }
 
-async fn records(tx: &mut Tx, rows: &Rows) -> Result<Vec<StorageVolume>> {
-    let mut volumes = rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()?;
-    let ids: Vec<i64> = volumes.iter().map(|volume| volume.id).collect();
-    let mut configs = CONFIG.of(tx, &ids).await?;
-    for volume in &mut volumes {
-        volume.config = configs.remove(&volume.id).unwrap_or_default();
-    }
-    Ok(volumes)
+fn select() -> String {
+    let config = CONFIG.column("v.id");
+    format!(
+        "SELECT v.id, s.name, p.name, v.name, v.type, v.content_type, v.description, coalesce(n.name, ''), {config}
+         FROM storage_volumes v JOIN storage_pools s ON s.id = v.storage_pool_id JOIN projects p ON p.id = v.project_id
+         LEFT JOIN nodes n ON n.id = v.node_id",
+    )
 }
 
 fn record(row: &Row<'_>) -> Result<StorageVolume> {
@@ -232,6 +230,6 @@ fn record(row: &Row<'_>) -> Result<StorageVolume> {
         content_type: ContentType::from_code(row.get(5)?)?,
         description: row.get(6)?,
         node: row.get(7)?,
-        config: Config::new(),
+        config: entries::config(row, 8)?,
     })
 }

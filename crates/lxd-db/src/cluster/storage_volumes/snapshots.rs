@@ -1,19 +1,16 @@
 //! Snapshots of storage volumes, those of instances among them.
 
-use dqlite::{Row, Rows};
+use dqlite::Row;
 use jiff::Timestamp;
 
 use super::super::Tx;
-use super::super::entries::{ConfigTable, json_ids};
+use super::super::entries::{self, ConfigTable, json_ids};
 use crate::{Config, Error, Noun, Result, time};
 
 const CONFIG: ConfigTable = ConfigTable {
     table: "storage_volumes_snapshots_config",
     owner: "storage_volume_snapshot_id",
 };
-
-const SELECT: &str =
-    "SELECT id, storage_volume_id, name, description, expiry_date FROM storage_volumes_snapshots";
 
 /// A snapshot of a storage volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +34,12 @@ pub struct Snapshot {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get(tx: &mut Tx, volume_id: i64, name: &str) -> Result<Snapshot> {
-    let sql = format!("{SELECT} WHERE storage_volume_id = ? AND name = ?");
+    let sql = format!("{} WHERE s.storage_volume_id = ? AND s.name = ?", select());
     let rows = tx.query(&sql, &[volume_id.into(), name.into()]).await?;
-    records(tx, &rows)
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found(Noun::StorageVolumeSnapshot, name))
+    rows.first().map_or_else(
+        || Err(Error::not_found(Noun::StorageVolumeSnapshot, name)),
+        |row| record(&row),
+    )
 }
 
 /// The snapshots of a set of volumes, oldest first.
@@ -51,10 +48,11 @@ pub async fn get(tx: &mut Tx, volume_id: i64, name: &str) -> Result<Snapshot> {
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx, volume_ids: &[i64]) -> Result<Vec<Snapshot>> {
     let sql = format!(
-        "{SELECT} WHERE storage_volume_id IN (SELECT value FROM json_each(?)) ORDER BY storage_volume_id, id"
+        "{} WHERE s.storage_volume_id IN (SELECT value FROM json_each(?)) ORDER BY s.storage_volume_id, s.id",
+        select(),
     );
     let rows = tx.query(&sql, &[json_ids(volume_ids)]).await?;
-    records(tx, &rows).await
+    rows.iter().map(|row| record(&row)).collect()
 }
 
 /// Makes a snapshot and gives its id.
@@ -128,14 +126,12 @@ pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
         .map(|_| ())
 }
 
-async fn records(tx: &mut Tx, rows: &Rows) -> Result<Vec<Snapshot>> {
-    let mut snapshots = rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()?;
-    let ids: Vec<i64> = snapshots.iter().map(|snapshot| snapshot.id).collect();
-    let mut configs = CONFIG.of(tx, &ids).await?;
-    for snapshot in &mut snapshots {
-        snapshot.config = configs.remove(&snapshot.id).unwrap_or_default();
-    }
-    Ok(snapshots)
+fn select() -> String {
+    let config = CONFIG.column("s.id");
+    format!(
+        "SELECT s.id, s.storage_volume_id, s.name, s.description, s.expiry_date, {config}
+         FROM storage_volumes_snapshots s",
+    )
 }
 
 fn record(row: &Row<'_>) -> Result<Snapshot> {
@@ -145,6 +141,6 @@ fn record(row: &Row<'_>) -> Result<Snapshot> {
         name: row.get(2)?,
         description: row.get(3)?,
         expires_at: time::get(row, 4)?,
-        config: Config::new(),
+        config: entries::config(row, 5)?,
     })
 }

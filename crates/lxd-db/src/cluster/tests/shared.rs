@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
+use super::super::storage_volumes::{backups, snapshots};
 use super::super::used_by::{self, User};
 use super::super::{
-    CertificateType, ContentType, NetworkType, State, VolumeType, certificates, config as cluster_config,
+    CertificateType, ContentType, NetworkType, State, Tx, VolumeType, certificates, config as cluster_config,
     instances, networks, nodes, operations, profiles, projects, storage_pools, storage_volumes, warnings,
 };
 use super::instances::new_instance;
@@ -201,15 +202,39 @@ async fn networks_keep_members_own_keys_apart() {
     );
 }
 
-#[tokio::test]
-async fn pools_hold_volumes_and_volumes_snapshots() {
-    let (_directory, cluster) = cluster().await;
-    let mut tx = cluster.begin().await.unwrap();
-    let pool_config = config([("source", "/pool"), ("rsync.bwlimit", "1")]);
-    let pool = storage_pools::create(&mut tx, "p1", "dir", "", &pool_config, 1)
+/// A pool `p1` and in it a custom volume `v1`; gives both ids.
+async fn pool_and_volume(tx: &mut Tx) -> (i64, i64) {
+    let keys = config([("source", "/pool"), ("rsync.bwlimit", "1")]);
+    let pool = storage_pools::create(tx, "p1", "dir", "", &keys, 1)
         .await
         .unwrap();
-    let taken = storage_pools::create(&mut tx, "p1", "dir", "", &pool_config, 1)
+    let volume = storage_volumes::create(tx, volume_key(VolumeType::Custom, "v1"), Some(1), &content()).await;
+    (pool, volume.unwrap())
+}
+
+fn volume_key(kind: VolumeType, name: &str) -> storage_volumes::Key<'_> {
+    storage_volumes::Key {
+        pool: "p1",
+        project: "default",
+        kind,
+        name,
+    }
+}
+
+fn content() -> storage_volumes::Content {
+    storage_volumes::Content {
+        content_type: ContentType::Filesystem,
+        description: String::new(),
+        config: config([("size", "1GiB")]),
+    }
+}
+
+#[tokio::test]
+async fn pools_keep_members_own_keys_apart() {
+    let (_directory, cluster) = cluster().await;
+    let mut tx = cluster.begin().await.unwrap();
+    let (pool, _) = pool_and_volume(&mut tx).await;
+    let taken = storage_pools::create(&mut tx, "p1", "dir", "", &config([]), 1)
         .await
         .unwrap_err();
     assert_eq!(taken.to_string(), "The storage pool already exists");
@@ -217,113 +242,45 @@ async fn pools_hold_volumes_and_volumes_snapshots() {
         .await
         .unwrap();
     let found = storage_pools::get(&mut tx, "p1", 1).await.unwrap();
-    assert_eq!((found.state, found.config), (State::Created, pool_config));
+    assert_eq!(
+        (found.state, found.config),
+        (
+            State::Created,
+            config([("source", "/pool"), ("rsync.bwlimit", "1")])
+        )
+    );
+    assert_eq!(found.nodes, [("none".to_owned(), State::Created)]);
     assert_eq!(
         storage_pools::get(&mut tx, "p1", 2).await.unwrap().config,
         config([("rsync.bwlimit", "1")])
     );
-
-    let content = |kind| storage_volumes::Content {
-        content_type: kind,
-        description: String::new(),
-        config: config([("size", "1GiB")]),
-    };
-    let key = |kind, name| storage_volumes::Key {
-        pool: "p1",
-        project: "default",
-        kind,
-        name,
-    };
-    let custom = key(VolumeType::Custom, "v1");
-    let volume = storage_volumes::create(&mut tx, custom, Some(1), &content(ContentType::Filesystem))
+    storage_pools::update(&mut tx, pool, 1, "d", &config([]))
         .await
         .unwrap();
-    let taken = storage_volumes::create(&mut tx, custom, Some(1), &content(ContentType::Block))
+    assert_eq!(storage_pools::list(&mut tx, 1).await.unwrap()[0].description, "d");
+    storage_pools::delete(&mut tx, pool).await.unwrap();
+    assert_eq!(
+        storage_pools::id(&mut tx, "p1").await.unwrap_err().to_string(),
+        "Storage pool not found"
+    );
+    assert!(
+        storage_volumes::list(&mut tx, storage_volumes::Filter::default())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn volumes_are_made_changed_and_deleted() {
+    let (_directory, cluster) = cluster().await;
+    let mut tx = cluster.begin().await.unwrap();
+    let (_, volume) = pool_and_volume(&mut tx).await;
+    let key = volume_key(VolumeType::Custom, "v1");
+    let taken = storage_volumes::create(&mut tx, key, Some(1), &content())
         .await
         .unwrap_err();
     assert_eq!(taken.to_string(), "Volume by that name already exists");
-    let snapshot = storage_volumes::snapshots::create(
-        &mut tx,
-        volume,
-        "s1",
-        "",
-        time::ZERO,
-        &config([("size", "1GiB")]),
-    )
-    .await
-    .unwrap();
-    let taken = storage_volumes::snapshots::create(&mut tx, volume, "s1", "", time::ZERO, &config([]))
-        .await
-        .unwrap_err();
-    assert_eq!(taken.to_string(), "Snapshot \"s1\" already in use");
-    // Ids of volumes and snapshots never meet, so a later volume comes after the snapshots.
-    let root = key(VolumeType::Container, "c1");
-    let later = storage_volumes::create(&mut tx, root, Some(1), &content(ContentType::Filesystem))
-        .await
-        .unwrap();
-    assert!(
-        snapshot > volume && later > snapshot,
-        "{volume} {snapshot} {later}"
-    );
-    let found = storage_volumes::snapshots::list(&mut tx, &[volume])
-        .await
-        .unwrap();
-    assert_eq!(
-        (found.len(), found[0].id, &found[0].config),
-        (1, snapshot, &config([("size", "1GiB")]))
-    );
-    storage_volumes::snapshots::update(&mut tx, snapshot, "d", Timestamp::UNIX_EPOCH)
-        .await
-        .unwrap();
-    storage_volumes::snapshots::rename(&mut tx, snapshot, "s2")
-        .await
-        .unwrap();
-    assert_eq!(
-        storage_volumes::snapshots::get(&mut tx, volume, "s2")
-            .await
-            .unwrap()
-            .description,
-        "d"
-    );
-
-    let mut instance = new_instance("default", "c1");
-    instance.content.devices = devices([(
-        "data",
-        config([("type", "disk"), ("pool", "p1"), ("source", "v1")]),
-    )]);
-    instances::create(&mut tx, &instance).await.unwrap();
-    let users = used_by::storage_volume(&mut tx, "default", "p1", "v1")
-        .await
-        .unwrap();
-    assert_eq!(
-        users,
-        [User::Instance {
-            project: "default".into(),
-            name: "c1".into()
-        }]
-    );
-    let users = used_by::storage_pool(&mut tx, "p1").await.unwrap();
-    let (project, pool_name) = ("default".to_owned(), "p1".to_owned());
-    let expected = [
-        User::Instance {
-            project: project.clone(),
-            name: "c1".into(),
-        },
-        User::StorageVolume {
-            project: project.clone(),
-            pool: pool_name.clone(),
-            name: "v1".into(),
-        },
-        User::StorageVolumeSnapshot {
-            project,
-            pool: pool_name,
-            volume: "v1".into(),
-            name: "s2".into(),
-        },
-    ];
-    assert_eq!(users, expected);
-    assert_eq!(used_by::project(&mut tx, "default").await.unwrap().len(), 3);
-
     storage_volumes::update(&mut tx, volume, "big", &config([("size", "2GiB")]))
         .await
         .unwrap();
@@ -331,7 +288,7 @@ async fn pools_hold_volumes_and_volumes_snapshots() {
         .await
         .unwrap();
     storage_volumes::rename(&mut tx, volume, "v2").await.unwrap();
-    let found = storage_volumes::get(&mut tx, key(VolumeType::Custom, "v2"))
+    let found = storage_volumes::get(&mut tx, volume_key(VolumeType::Custom, "v2"))
         .await
         .unwrap();
     assert_eq!(
@@ -339,29 +296,133 @@ async fn pools_hold_volumes_and_volumes_snapshots() {
         config([("size", "2GiB"), ("volatile.idmap.last", "[]")])
     );
     assert_eq!((found.node.as_str(), found.description.as_str()), ("none", "big"));
-    let pools = storage_volumes::pools_of(&mut tx, "default", VolumeType::Container, "c1")
+    let pools = storage_volumes::pools_of(&mut tx, "default", VolumeType::Custom, "v2")
         .await
         .unwrap();
     assert_eq!(pools, ["p1"]);
-    assert_eq!(
-        storage_volumes::list(&mut tx, storage_volumes::Filter::default())
-            .await
-            .unwrap()
-            .len(),
-        2
-    );
     storage_volumes::delete(&mut tx, volume).await.unwrap();
-    let missing = storage_volumes::get(&mut tx, key(VolumeType::Custom, "v2"))
+    let missing = storage_volumes::get(&mut tx, volume_key(VolumeType::Custom, "v2"))
         .await
         .unwrap_err();
     assert_eq!(missing.to_string(), "Storage pool volume not found");
-    storage_pools::update(&mut tx, pool, 1, "d", &config([]))
+}
+
+#[tokio::test]
+async fn snapshots_of_volumes_share_the_volumes_ids() {
+    let (_directory, cluster) = cluster().await;
+    let mut tx = cluster.begin().await.unwrap();
+    let (_, volume) = pool_and_volume(&mut tx).await;
+    let keys = config([("size", "1GiB")]);
+    let snapshot = snapshots::create(&mut tx, volume, "s1", "", time::ZERO, &keys)
         .await
         .unwrap();
-    storage_pools::delete(&mut tx, pool).await.unwrap();
+    let taken = snapshots::create(&mut tx, volume, "s1", "", time::ZERO, &keys)
+        .await
+        .unwrap_err();
+    assert_eq!(taken.to_string(), "Snapshot \"s1\" already in use");
+    let root = volume_key(VolumeType::Container, "c1");
+    let later = storage_volumes::create(&mut tx, root, Some(1), &content())
+        .await
+        .unwrap();
+    assert!(
+        snapshot > volume && later > snapshot,
+        "{volume} {snapshot} {later}"
+    );
+    let found = snapshots::list(&mut tx, &[volume]).await.unwrap();
+    assert_eq!((found.len(), found[0].id, &found[0].config), (1, snapshot, &keys));
+    snapshots::update(&mut tx, snapshot, "d", Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
+    snapshots::rename(&mut tx, snapshot, "s2").await.unwrap();
     assert_eq!(
-        storage_pools::id(&mut tx, "p1").await.unwrap_err().to_string(),
-        "Storage pool not found"
+        snapshots::get(&mut tx, volume, "s2").await.unwrap().description,
+        "d"
+    );
+    snapshots::delete(&mut tx, snapshot).await.unwrap();
+    assert!(snapshots::get(&mut tx, volume, "s2").await.is_err());
+}
+
+#[tokio::test]
+async fn backups_of_volumes_follow_their_names() {
+    let (_directory, cluster) = cluster().await;
+    let mut tx = cluster.begin().await.unwrap();
+    let (_, volume) = pool_and_volume(&mut tx).await;
+    let backup = backups::Backup {
+        id: 0,
+        volume_id: volume,
+        name: "b0".to_owned(),
+        created_at: Timestamp::UNIX_EPOCH,
+        expires_at: time::ZERO,
+        volume_only: true,
+        optimized_storage: false,
+    };
+    let id = backups::create(&mut tx, &backup).await.unwrap();
+    storage_volumes::rename(&mut tx, volume, "v2").await.unwrap();
+    backups::rename(&mut tx, volume, "b0", "b1").await.unwrap();
+    assert_eq!(
+        backups::list(&mut tx, &[volume]).await.unwrap(),
+        [backups::Backup {
+            id,
+            name: "b1".into(),
+            ..backup
+        }]
+    );
+    backups::delete(&mut tx, id).await.unwrap();
+    let missing = backups::get(&mut tx, volume, "b1").await.unwrap_err();
+    assert_eq!(missing.to_string(), "Storage volume backup not found");
+}
+
+#[tokio::test]
+async fn what_uses_a_pool_a_volume_and_a_project_is_found() {
+    let (_directory, cluster) = cluster().await;
+    let mut tx = cluster.begin().await.unwrap();
+    let (_, volume) = pool_and_volume(&mut tx).await;
+    snapshots::create(&mut tx, volume, "s1", "", time::ZERO, &config([]))
+        .await
+        .unwrap();
+    let root = volume_key(VolumeType::Container, "c1");
+    storage_volumes::create(&mut tx, root, Some(1), &content())
+        .await
+        .unwrap();
+    let mut instance = new_instance("default", "c1");
+    instance.content.devices = devices([(
+        "data",
+        config([("type", "disk"), ("pool", "p1"), ("source", "v1")]),
+    )]);
+    instances::create(&mut tx, &instance).await.unwrap();
+    let (project, pool) = ("default".to_owned(), "p1".to_owned());
+    let c1 = User::Instance {
+        project: project.clone(),
+        name: "c1".into(),
+    };
+    let v1 = User::StorageVolume {
+        project: project.clone(),
+        pool: pool.clone(),
+        name: "v1".into(),
+    };
+    let s1 = User::StorageVolumeSnapshot {
+        project: project.clone(),
+        pool,
+        volume: "v1".into(),
+        name: "s1".into(),
+    };
+    let profile = User::Profile {
+        project,
+        name: "default".into(),
+    };
+    assert_eq!(
+        used_by::storage_volume(&mut tx, "default", "p1", "v1")
+            .await
+            .unwrap(),
+        std::slice::from_ref(&c1)
+    );
+    assert_eq!(
+        used_by::storage_pool(&mut tx, "p1").await.unwrap(),
+        [c1.clone(), v1.clone(), s1]
+    );
+    assert_eq!(
+        used_by::project(&mut tx, "default").await.unwrap(),
+        [c1, profile, v1]
     );
 }
 
