@@ -10,7 +10,7 @@ const ARENAS: i32 = 2;
 
 /// From which size on memory is taken from the kernel and given back to it at once. A fixed size keeps glibc from
 /// raising it when the library frees the first of its buffers of megabytes, after which it would keep them all.
-const MAPPED_FROM: i32 = 64 * 1024;
+const MAPPED_FROM: i32 = 256 * 1024;
 
 /// How much free memory at the top of a heap is kept.
 const KEPT_AT_TOP: i32 = 128 * 1024;
