@@ -18,6 +18,7 @@ use crate::certificates::{ServerCertificate, TrustList};
 use crate::clock::Clock;
 use crate::error::{Context as _, Error, Result};
 use crate::events::Hub;
+use crate::images::Locks;
 use crate::operations::{self, Faults, Journal, Operations, Works};
 use crate::paths::Paths;
 use crate::profiles::ProfileUsers;
@@ -65,6 +66,8 @@ pub struct App {
     pub trust: TrustList,
     /// The storage pools that are mounted.
     pub pools: Pools,
+    /// Who may touch the files of which image.
+    pub images: Locks,
     /// The drivers of managed networks.
     pub networks: Networks,
     /// Who must follow when a profile changes.
@@ -76,6 +79,7 @@ pub struct App {
 /// Every noun's works: `instances::works(&mut works)` and so on.
 fn works() -> Works {
     let mut works = Works::default();
+    crate::images::works(&mut works);
     crate::storage_pools::works(&mut works);
     #[cfg(test)]
     operations::tests::works(&mut works);
@@ -123,10 +127,12 @@ impl App {
             certificate: RwLock::new(Arc::new(certificate)),
             trust,
             pools,
+            images: Locks::default(),
             networks,
             profile_users: RwLock::default(),
             shutdown: CancellationToken::new(),
         });
+        crate::images::clean(&app).await?;
         startup::open_pools(&app).await?;
         operations::recover(&app).await?;
         startup::start_networks(&app).await?;

@@ -152,6 +152,7 @@ from_mechanism!(
     lxd_model::Invalid,
     lxd_db::Error,
     lxd_storage::StorageError,
+    lxd_storage::images::ImageError,
     lxd_network::Error,
     lxd_instance::Error
 );

@@ -23,6 +23,7 @@ pub mod ctx;
 pub mod error;
 pub mod etag;
 pub mod events;
+pub mod images;
 pub mod operations;
 pub mod patch;
 pub mod paths;

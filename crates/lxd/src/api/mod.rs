@@ -5,6 +5,8 @@
 
 mod certificates;
 mod events;
+mod image_aliases;
+mod images;
 mod internal;
 mod operations;
 mod profiles;
@@ -43,6 +45,23 @@ handlers! {
     CertificatesGet => certificates::list,
     CertificatesPost => certificates::create,
     EventsGet => events::get,
+    ImageAliasDelete => image_aliases::delete,
+    ImageAliasGet => image_aliases::get,
+    ImageAliasPatch => image_aliases::patch,
+    ImageAliasPost => image_aliases::rename,
+    ImageAliasPut => image_aliases::update,
+    ImageAliasesGet => image_aliases::list,
+    ImageAliasesPost => image_aliases::create,
+    ImageDelete => images::delete,
+    ImageExportGet => images::export,
+    ImageExportPost => images::send,
+    ImageGet => images::get,
+    ImagePatch => images::patch,
+    ImagePut => images::update,
+    ImageRefreshPost => images::refresh,
+    ImageSecretPost => images::secret,
+    ImagesGet => images::list,
+    ImagesPost => images::create,
     InternalGcGet => internal::collect,
     InternalReadyGet => internal::ready,
     InternalShutdownPut => internal::shutdown,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use super::error::Failure;
 
 /// The largest JSON body, in bytes. Cloud-init user data is the largest thing that goes through here.
-const JSON_LIMIT: usize = 16 << 20;
+pub(crate) const JSON_LIMIT: usize = 16 << 20;
 
 /// How long a JSON body may take to arrive.
 const JSON_PATIENCE: Duration = Duration::from_mins(1);

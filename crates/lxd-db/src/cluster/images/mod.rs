@@ -19,7 +19,7 @@ const SELECT: &str = "SELECT i.id, p.name, i.fingerprint, i.filename, i.size, i.
      (SELECT json_group_array(name) FROM (SELECT n.name FROM images_nodes x JOIN nodes n ON n.id = x.node_id
        WHERE x.image_id = i.id ORDER BY n.id)) AS nodes,
      (SELECT json_group_array(json_array(id, name, description)) FROM (SELECT a.id, a.name, a.description
-       FROM images_aliases a WHERE a.image_id = i.id ORDER BY a.name)) AS aliases
+       FROM images_aliases a WHERE a.image_id = i.id ORDER BY a.id)) AS aliases
      FROM images i JOIN projects p ON p.id = i.project_id";
 
 /// An image.
@@ -35,7 +35,7 @@ pub struct Image {
     pub uploaded_at: Timestamp,
     /// When an instance was last made of it; [`time::ZERO`] if never.
     pub last_used_at: Timestamp,
-    /// Its aliases, by name.
+    /// Its aliases, oldest first.
     pub aliases: Vec<aliases::Alias>,
     /// The names of the members that have it.
     pub nodes: Vec<String>,

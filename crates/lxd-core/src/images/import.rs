@@ -1,0 +1,88 @@
+//! How images come in: sent by the client, or fetched by the daemon.
+
+use std::sync::Arc;
+
+use lxd_api::images::{ImagesPost, ImagesPostSource};
+use lxd_db::cluster::instances;
+
+use super::receive::Upload;
+use super::works::{Import, ImportRequest};
+use super::writable_project;
+use crate::app::App;
+use crate::ctx::Ctx;
+use crate::error::{Context as _, Error, Result};
+use crate::operations::{self, Kind, Operation, Options};
+
+/// Makes an image of files that have arrived. Those that could not be received are a failed operation, as what is
+/// wrong with them is.
+///
+/// # Errors
+/// There is no such project; the caller may not; the daemon is stopping.
+pub async fn import(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    upload: Result<Upload>,
+    request: ImportRequest,
+) -> Result<Operation> {
+    let project = holder(app, ctx).await?;
+    match upload {
+        Ok(upload) => {
+            let work = Import::new(project, upload, request);
+            operations::start(app, ctx, Options::task(Kind::ImageDownload), work)
+        }
+        Err(error) => fail(app, ctx, error),
+    }
+}
+
+/// Refuses callers that may not bring images in, before they send any.
+///
+/// # Errors
+/// There is no such project; the caller may not.
+pub async fn holder(app: &Arc<App>, ctx: &Ctx) -> Result<String> {
+    ctx.require_project()?;
+    let mut tx = app.cluster.read().await?;
+    writable_project(&mut tx, ctx).await
+}
+
+/// Makes an image of something that the daemon gets by itself: an instance, or an image of another server.
+///
+/// # Errors
+/// A source of no known type; there is no such instance; the caller may not. What this server can't fetch is a failed
+/// operation.
+pub async fn import_from(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Result<Operation> {
+    holder(app, ctx).await?;
+    let source = post.source.unwrap_or_default();
+    let reason = match source.r#type.as_str() {
+        "container" | "instance" | "virtual-machine" | "snapshot" => {
+            of_instance(app, ctx, &source).await?
+        }
+        "image" if source.alias.is_empty() && source.fingerprint.is_empty() => {
+            Error::bad_request("must specify one of alias or fingerprint for init from image")
+        }
+        "image" => Error::not_implemented("Copying images of other servers is not implemented by this server yet"),
+        "url" if source.url.is_empty() => Error::bad_request("Missing URL"),
+        "url" => Error::not_implemented("Fetching images from a URL is not implemented by this server yet"),
+        _ => return Err(Error::refused("Invalid images JSON")),
+    };
+    fail(app, ctx, reason)
+}
+
+async fn of_instance(app: &App, ctx: &Ctx, source: &ImagesPostSource) -> Result<Error> {
+    if source.name.is_empty() {
+        return Ok(Error::bad_request("No source provided"));
+    }
+    let instance = source.name.split('/').next().unwrap_or_default();
+    let mut tx = app.cluster.read().await?;
+    instances::get(&mut tx, &ctx.project, instance).await?;
+    Ok(Error::not_implemented(
+        "Making images of instances is not implemented by this server yet",
+    ))
+}
+
+/// An operation that has failed.
+fn fail(app: &Arc<App>, ctx: &Ctx, error: Error) -> Result<Operation> {
+    let options = Options::task(Kind::ImageDownload);
+    app.operations
+        .spawn(ctx, options, |_| async { Err(error) })
+        .context("Failed starting the operation")
+}
