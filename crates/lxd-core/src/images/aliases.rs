@@ -68,7 +68,12 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: ImageAliasesPost) -> Result
     rows::create(&mut tx, &project, &post.name, image.id, &post.description).await?;
     tx.commit().await?;
     let event = Lifecycle::new(Action::ImageAliasCreated, url(&project, &post.name));
-    tell(app, ctx, &project, event.with("target", image.content.fingerprint));
+    tell(
+        app,
+        ctx,
+        &project,
+        event.with("target", image.content.fingerprint),
+    );
     Ok(url(&project, &post.name))
 }
 
@@ -121,7 +126,12 @@ async fn change(
     rows::update(&mut tx, id, image.id, &new.description).await?;
     tx.commit().await?;
     let event = Lifecycle::new(Action::ImageAliasUpdated, url(&project, name));
-    tell(app, ctx, &project, event.with("target", image.content.fingerprint));
+    tell(
+        app,
+        ctx,
+        &project,
+        event.with("target", image.content.fingerprint),
+    );
     Ok(())
 }
 

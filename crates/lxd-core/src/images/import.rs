@@ -53,13 +53,13 @@ pub async fn import_from(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Result<
     holder(app, ctx).await?;
     let source = post.source.unwrap_or_default();
     let reason = match source.r#type.as_str() {
-        "container" | "instance" | "virtual-machine" | "snapshot" => {
-            of_instance(app, ctx, &source).await?
-        }
+        "container" | "instance" | "virtual-machine" | "snapshot" => of_instance(app, ctx, &source).await?,
         "image" if source.alias.is_empty() && source.fingerprint.is_empty() => {
             Error::bad_request("must specify one of alias or fingerprint for init from image")
         }
-        "image" => Error::not_implemented("Copying images of other servers is not implemented by this server yet"),
+        "image" => {
+            Error::not_implemented("Copying images of other servers is not implemented by this server yet")
+        }
         "url" if source.url.is_empty() => Error::bad_request("Missing URL"),
         "url" => Error::not_implemented("Fetching images from a URL is not implemented by this server yet"),
         _ => return Err(Error::refused("Invalid images JSON")),

@@ -42,7 +42,12 @@ pub(super) fn redeem(app: &App, project: &str, fingerprint: &str, secret: &str) 
     let is_it = |operation: &Operation| {
         operation.kind() == Some(Kind::ImageToken)
             && operation.project() == project
-            && operation.wire().resources.values().flatten().any(|url| *url == path)
+            && operation
+                .wire()
+                .resources
+                .values()
+                .flatten()
+                .any(|url| *url == path)
             && matches!(operation.metadata().get("secret"),
                 Some(Value::String(own)) if bool::from(own.as_bytes().ct_eq(secret.as_bytes())))
     };

@@ -345,4 +345,3 @@ pub(super) fn files(app: &App, fingerprint: &str) -> ImageFiles {
         ImageFiles::Unified(metadata)
     }
 }
-
