@@ -18,6 +18,7 @@ use crate::certificates::{ServerCertificate, TrustList};
 use crate::clock::Clock;
 use crate::error::{Context as _, Error, Result};
 use crate::events::Hub;
+use crate::instances;
 use crate::images::Locks;
 use crate::operations::{self, Faults, Journal, Operations, Works};
 use crate::paths::Paths;
@@ -70,6 +71,8 @@ pub struct App {
     pub images: Locks,
     /// The drivers of managed networks.
     pub networks: Networks,
+    /// The instances that run.
+    pub instances: instances::Runtime,
     /// Who must follow when a profile changes.
     pub profile_users: RwLock<Option<Arc<dyn ProfileUsers>>>,
     /// Ends when the daemon stops.
@@ -79,7 +82,9 @@ pub struct App {
 /// Every noun's works: `instances::works(&mut works)` and so on.
 fn works() -> Works {
     let mut works = Works::default();
+    crate::instances::works(&mut works);
     crate::images::works(&mut works);
+    crate::networks::works(&mut works);
     crate::storage_pools::works(&mut works);
     #[cfg(test)]
     operations::tests::works(&mut works);
@@ -112,6 +117,7 @@ impl App {
             seed: certificate.fingerprint.clone(),
             debug: tracing::enabled!(target: "lxd_network", tracing::Level::DEBUG),
         });
+        let instances = instances::Runtime::new(&paths)?;
         let app = Arc::new(Self {
             paths,
             clock: Clock::system(),
@@ -129,13 +135,16 @@ impl App {
             pools,
             images: Locks::default(),
             networks,
+            instances,
             profile_users: RwLock::default(),
             shutdown: CancellationToken::new(),
         });
         crate::images::clean(&app).await?;
         startup::open_pools(&app).await?;
+        instances::boot::adopt(&app).await?;
         operations::recover(&app).await?;
         startup::start_networks(&app).await?;
+        instances::boot::resume(&app).await?;
         Ok(app)
     }
 

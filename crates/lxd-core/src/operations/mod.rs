@@ -49,7 +49,7 @@ pub use recover::{Works, recover};
 pub(crate) use sockets::fill_random;
 pub use sockets::{Message, Socket, Sockets, Ticket, secret};
 pub use status::{Class, Status};
-pub use steps::{OnCrash, Run, Step, Task, Work, run, start};
+pub use steps::{OnCrash, Run, Step, Task, Work, run, run_in, start};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};

@@ -153,6 +153,15 @@ pub fn start<W: Work>(app: &Arc<App>, ctx: &Ctx, options: Options, work: W) -> R
     })
 }
 
+/// Does a work as a part of an operation that runs already. Its record is the operation's, so that one operation does at
+/// most one work this way.
+///
+/// # Errors
+/// What a step failed with; everything has been undone then.
+pub async fn run_in<W: Work>(app: &Arc<App>, ctx: &Ctx, operation: &Operation, work: W) -> Result<W> {
+    run_recorded(&Task::new(app, ctx, operation), work).await
+}
+
 /// Does a work inside a request. It goes on to its end, or is undone, even if the caller stops waiting.
 ///
 /// # Errors

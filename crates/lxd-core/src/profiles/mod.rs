@@ -308,7 +308,7 @@ pub(crate) async fn validate(tx: &mut Tx, put: &ProfilePut) -> Result<()> {
 }
 
 /// The kind of network card that instances get on each managed network.
-async fn nic_types(tx: &mut Tx) -> Result<HashMap<String, String>> {
+pub(crate) async fn nic_types(tx: &mut Tx) -> Result<HashMap<String, String>> {
     let all = networks::list(tx, None, 0).await?;
     let kind = |code| {
         NetworkType::from_id(code)
@@ -321,7 +321,7 @@ async fn nic_types(tx: &mut Tx) -> Result<HashMap<String, String>> {
         .collect())
 }
 
-fn nic_type(networks: &HashMap<String, String>, network: &str) -> Result<String, lxd_model::Invalid> {
+pub(crate) fn nic_type(networks: &HashMap<String, String>, network: &str) -> Result<String, lxd_model::Invalid> {
     networks.get(network).cloned().ok_or_else(|| {
         let text = format!(
             "Failed to load network {network:?} for project \"default\": {} not found",

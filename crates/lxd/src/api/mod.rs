@@ -7,7 +7,10 @@ mod certificates;
 mod events;
 mod image_aliases;
 mod images;
+mod instance_logs;
+mod instances;
 mod internal;
+mod networks;
 mod operations;
 mod profiles;
 mod projects;
@@ -62,11 +65,36 @@ handlers! {
     ImageSecretPost => images::secret,
     ImagesGet => images::list,
     ImagesPost => images::create,
+    InstanceConsoleDelete => instance_logs::clear_console,
+    InstanceConsoleGet => instance_logs::console,
+    InstanceDelete => instances::delete,
+    InstanceExecPost => instances::exec,
+    InstanceGet => instances::get,
+    InstanceLogDelete => instance_logs::delete,
+    InstanceLogGet => instance_logs::get,
+    InstanceLogsGet => instance_logs::list,
+    InstancePatch => instances::patch,
+    InstancePost => instances::rename,
+    InstancePut => instances::update,
+    InstanceStateGet => instances::state,
+    InstanceStatePut => instances::change,
+    InstancesGet => instances::list,
+    InstancesPost => instances::create,
+    InstancesPut => instances::change_all,
     InternalGcGet => internal::collect,
     InternalReadyGet => internal::ready,
     InternalShutdownPut => internal::shutdown,
     InternalSqlGet => internal::dump,
     InternalSqlPost => internal::query,
+    NetworkDelete => networks::delete,
+    NetworkGet => networks::get,
+    NetworkLeasesGet => networks::leases,
+    NetworkPatch => networks::patch,
+    NetworkPost => networks::rename,
+    NetworkPut => networks::update,
+    NetworkStateGet => networks::state,
+    NetworksGet => networks::list,
+    NetworksPost => networks::create,
     OperationDelete => operations::delete,
     OperationGet => operations::get,
     OperationWaitGet => operations::wait,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use lxd_core::events::Hub;
 use lxd_core::operations::Faults;
 use lxd_core::paths::Paths;
-use lxd_core::{App, StartOptions};
+use lxd_core::{App, StartOptions, instances};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 
@@ -138,6 +138,7 @@ async fn live(options: &Options, events: Arc<Hub>) -> Result<(), StartError> {
         events,
         faults: Faults::default(),
     };
+    instances::boot::share_mounts(&paths).map_err(StartError::App)?;
     let app = App::start(start).await.map_err(StartError::App)?;
     let socket = sockets::listen(&paths, options.group.as_deref());
     let served = match socket {
@@ -145,6 +146,7 @@ async fn live(options: &Options, events: Arc<Hub>) -> Result<(), StartError> {
         Err(error) => Err(error.into()),
     };
     app.stop(LAST_OPERATIONS).await;
+    instances::boot::unshare_mounts(&app);
     claim.release(&paths);
     served
 }
@@ -177,6 +179,9 @@ async fn serve(app: &Arc<App>, stop: &Arc<Stop>, socket: sockets::Local) -> Resu
         How::StopInstances { force: false } => PATIENCE,
     };
     app.operations.stop(patience).await;
+    if matches!(how, How::StopInstances { .. }) {
+        instances::boot::shut_down(app).await;
+    }
     stop.set_finished();
     listeners.close(LAST_REQUESTS).await;
     if !is_inherited {

@@ -1,0 +1,174 @@
+//! What an instance must be before anything is done with it: configuration, devices, its project's rules.
+
+use std::collections::HashMap;
+
+use lxd_db::cluster::instances::{self, Filter};
+use lxd_db::cluster::{Tx, projects as project_rows};
+use lxd_model::config::{self, Config};
+use lxd_model::devices::{self, Devices, property};
+use lxd_model::instances::InstanceType;
+use lxd_model::{ErrorKind, Invalid};
+
+use super::record::Record;
+use crate::app::App;
+use crate::error::{Context as _, Error, Result};
+use crate::profiles::{nic_type, nic_types};
+use crate::projects::limits::{self, Member};
+
+/// An instance as it will be, with its profiles.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub(super) project: &'a str,
+    pub(super) name: &'a str,
+    pub(super) kind: InstanceType,
+    pub(super) config: &'a Config,
+    pub(super) devices: &'a Devices,
+}
+
+/// Checks what somebody gives for an instance itself.
+///
+/// # Errors
+/// The first key, value or type of device that is wrong.
+pub(super) fn own(config: &Config, devices: &Devices, kind: InstanceType) -> Result<(), Invalid> {
+    config::instance::validate(config, kind)?;
+    for device in devices.values() {
+        let wanted = property(device, "type");
+        let is_known = wanted == "none" || devices::TABLES.iter().any(|table| table.device_type == wanted);
+        if !is_known {
+            return Err(Invalid::new(format!("Invalid device type {wanted}")));
+        }
+    }
+    Ok(())
+}
+
+/// Checks an instance with all that its profiles give it.
+///
+/// # Errors
+/// A key or a device; no root disk; no such pool; the driver refuses something.
+pub(super) async fn expanded(app: &App, tx: &mut Tx, candidate: Candidate<'_>) -> Result<()> {
+    config::instance::validate(candidate.config, candidate.kind)
+        .map_err(|invalid| invalid.within("Invalid config: "))?;
+    let (_, root) =
+        devices::root_disk(candidate.devices).map_err(|e| e.within("Failed getting root disk: "))?;
+    let networks = match candidate.devices.values().any(is_managed) {
+        true => nic_types(tx).await?,
+        false => HashMap::new(),
+    };
+    let context = devices::Context::Instance(candidate.kind);
+    devices::validate(candidate.devices, context, |network| nic_type(&networks, network))
+        .map_err(|invalid| invalid.within("Invalid devices: "))?;
+    app.pools
+        .get(property(root, "pool"))
+        .context("Failed loading storage pool")?;
+    Ok(())
+}
+
+fn is_managed(device: &devices::Device) -> bool {
+    property(device, "type") == "nic" && !property(device, "network").is_empty()
+}
+
+/// The network of a card on a bridge, managed or not; names on it must be unique.
+fn network_of(device: &devices::Device) -> Option<&str> {
+    if property(device, "type") != "nic" {
+        return None;
+    }
+    let network = property(device, "network");
+    Some(network).filter(|network| !network.is_empty())
+}
+
+/// Refuses cards on a managed network that knows the instance's name already: by another card of its own, or by an
+/// instance of that name in another project.
+///
+/// # Errors
+/// Conflict; `doing` (`start` or `add`) is what the text says was not possible.
+pub(super) async fn names_on_networks(
+    tx: &mut Tx,
+    candidate: Candidate<'_>,
+    cards: &Devices,
+    doing: &str,
+) -> Result<()> {
+    let cards: Vec<(&String, &str)> = cards
+        .iter()
+        .filter_map(|(name, device)| Some((name, network_of(device)?)))
+        .collect();
+    if cards.is_empty() {
+        return Ok(());
+    }
+    let namesakes = namesakes(tx, candidate).await?;
+    for (card, network) in cards {
+        let own = candidate.devices.iter().filter(|(name, _)| *name != card);
+        let others = namesakes.iter().flat_map(|record| &record.devices);
+        if own.chain(others).any(|(_, device)| network_of(device) == Some(network)) {
+            let name = candidate.name;
+            return Err(Error::conflict(format!(
+                "Failed {doing} validation for device {card:?}: Instance DNS name {name:?} already used on network"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Instances of the same name in other projects.
+async fn namesakes(tx: &mut Tx, candidate: Candidate<'_>) -> Result<Vec<Record>> {
+    if project_rows::names(tx).await?.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let all = instances::names(tx, Filter::default()).await?;
+    let mut found = Vec::new();
+    for (project, name) in all {
+        if name == candidate.name && project != candidate.project {
+            found.push(Record::load(tx, &project, &name).await?);
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses an instance that its project has no room for. `replaces` is its present name if it exists already.
+///
+/// # Errors
+/// The first limit that would be exceeded.
+pub(super) async fn project_limits(
+    tx: &mut Tx,
+    project: &Config,
+    candidate: Candidate<'_>,
+    replaces: Option<&str>,
+) -> Result<()> {
+    if !project.keys().any(|key| key.starts_with("limits.")) {
+        return Ok(());
+    }
+    let mut members = crate::projects::members(tx, candidate.project).await?;
+    members.retain(|member| Some(member.name.as_str()) != replaces);
+    members.push(Member {
+        name: candidate.name.to_owned(),
+        kind: candidate.kind,
+        config: candidate.config.clone(),
+        devices: candidate.devices.clone(),
+    });
+    limits::check_members(candidate.project, project, &members)
+}
+
+/// A broken rule where the reference answers with its status for internal errors.
+pub(super) fn refused(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::BadRequest => error.with_kind(ErrorKind::Internal),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_of_devices() {
+        let devices = |json: &str| serde_json::from_str::<Devices>(json).unwrap();
+        let judge = |json: &str| {
+            own(&Config::new(), &devices(json), InstanceType::Container).map_err(|e| e.to_string())
+        };
+        assert_eq!(judge(r#"{"a":{"type":"none"},"b":{"type":"disk"}}"#), Ok(()));
+        assert_eq!(
+            judge(r#"{"a":{"type":"bogus"}}"#),
+            Err("Invalid device type bogus".into())
+        );
+    }
+}

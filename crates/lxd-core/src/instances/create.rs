@@ -1,0 +1,507 @@
+//! Making instances: of nothing, of an image, of another instance.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lxd_api::instances::InstancesPost;
+use lxd_db::cluster::instances::{self as rows, Content, NewInstance};
+use lxd_db::cluster::storage_volumes::{self, Key as VolumeKey};
+use lxd_db::cluster::{ContentType, InstanceType as RowType, Tx, VolumeType, images, projects};
+use lxd_instance::Key;
+use lxd_model::config::Config;
+use lxd_model::devices::{Devices, property, root_disk};
+use lxd_model::instances::{InstanceType, architecture, naming};
+use lxd_model::names;
+use lxd_model::profiles::{expand_config, expand_devices, validate_list};
+use lxd_storage::images::ImageFiles;
+use lxd_storage::{Pool, Volume, VolumeSource, Watch};
+use serde::{Deserialize, Serialize};
+
+use super::backup_file;
+use super::checks::{self, Candidate};
+use super::record::{Record, profiles_of};
+use super::source::{self, Files, Source};
+use super::volatile;
+use crate::app::App;
+use crate::ctx::Ctx;
+use crate::error::{Context as _, Error, Result};
+use crate::events::{Action, Lifecycle};
+use crate::operations::{self, Kind, OnCrash, Operation, Options, Progress, Step, Task, Work, Works};
+use crate::profiles::DEFAULT_PROFILE;
+use crate::steps;
+
+/// What the reference says before whatever keeps an instance from being made.
+const DOING: &str = "Failed creating instance record";
+
+/// The kinds of works of this file.
+pub(super) fn works(works: &mut Works) {
+    works.add::<Create>();
+    works.add::<Copy>();
+}
+
+/// Makes an instance, as an operation.
+///
+/// # Errors
+/// The caller may not; what is wrong with the request itself: its type, name, source, profiles, its project's limits. What
+/// is wrong with the instance the operation reports.
+pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Result<Operation> {
+    ctx.require_project()?;
+    let kind = InstanceType::parse(&post.r#type)?;
+    if !post.instance_type.is_empty() {
+        let preset = &post.instance_type;
+        return Err(Error::bad_request(format!(
+            "Provided instance type doesn't exist: {preset}"
+        )));
+    }
+    let mut tx = app.cluster.read().await?;
+    let project = projects::get(&mut tx, &ctx.project).await;
+    let project = project.context("Failed loading project")?;
+    let source = source::find(&mut tx, &ctx.project, &post).await?;
+    if let Source::Instance(from) = &source
+        && !ctx.may_see_project(&from.row.project)
+    {
+        return Err(Error::forbidden("not authorized"));
+    }
+    if post.name.is_empty() {
+        post.name = free_name(&mut tx, &ctx.project).await?;
+    }
+    names::instance(&post.name)?;
+    let options = options(&post, kind);
+    let planned = plan(app, &mut tx, (ctx, &project.config), post, (kind, source)).await?;
+    drop(tx);
+    let (app, ctx) = (Arc::clone(app), ctx.clone());
+    let operations = Arc::clone(&app.operations);
+    operations.spawn(&ctx.clone(), options, move |operation| async move {
+        let create = planned?;
+        let _guard = app
+            .instances
+            .lock(&Key::new(&create.project, &create.name))
+            .await;
+        match create.files {
+            Files::Instance { .. } => drop(operations::run_in(&app, &ctx, &operation, Copy(create)).await?),
+            _ => drop(operations::run_in(&app, &ctx, &operation, create).await?),
+        }
+        Ok(())
+    })
+}
+
+fn options(post: &InstancesPost, kind: InstanceType) -> Options {
+    let noun = |options: Options, name: &str| match kind {
+        InstanceType::Container => options.resource("instances", name),
+        InstanceType::VirtualMachine => {
+            options.resource_url("instances", crate::urls::plain(&["instances", name]))
+        }
+    };
+    let options = noun(Options::task(Kind::InstanceCreate), &post.name);
+    if post.source.r#type == "copy" {
+        noun(options, &post.source.source)
+    } else {
+        options
+    }
+}
+
+async fn free_name(tx: &mut Tx, project: &str) -> Result<String> {
+    let filter = rows::Filter {
+        project: Some(project),
+        ..rows::Filter::default()
+    };
+    let taken = rows::names(tx, filter).await?;
+    let random = u64::from(volatile::random()) << 32 | u64::from(volatile::random());
+    Ok(naming::instance(random, |name| {
+        taken.iter().any(|(_, other)| other == name)
+    }))
+}
+
+/// Decides everything about the new instance. The outer error is the request's, the inner one the operation's.
+async fn plan(
+    app: &Arc<App>,
+    tx: &mut Tx,
+    (ctx, project): (&Ctx, &Config),
+    mut post: InstancesPost,
+    (kind, source): (InstanceType, Source),
+) -> Result<Result<Create>> {
+    let known = profiles_of(tx, &ctx.project).await?;
+    let names = match (post.profiles.take(), &source) {
+        (Some(names), _) => names,
+        (None, Source::Image(Some(image))) if !image.content.profiles.is_empty() => {
+            image.content.profiles.clone()
+        }
+        (None, Source::Instance(_)) => Vec::new(),
+        (None, _) => vec![DEFAULT_PROFILE.to_owned()],
+    };
+    if let Some(missing) = names.iter().find(|name| !known.contains_key(*name)) {
+        return Err(Error::refused(format!(
+            "Requested profile {missing:?} doesn't exist"
+        )));
+    }
+    let wanted = match &source {
+        Source::Image(Some(image)) => image.content.architecture.clone(),
+        Source::Instance(from) if post.architecture.is_empty() => from.row.architecture.clone(),
+        _ if post.architecture.is_empty() => app.facts.architectures.first().cloned().unwrap_or_default(),
+        _ => post.architecture.clone(),
+    };
+    let id = architecture::id(&wanted).map_err(|error| checks::refused(error.into()))?;
+    post.architecture = architecture::name(id)?.to_owned();
+    let template = if matches!(source, Source::Instance(_)) { "copy" } else { "create" };
+    inherit(&mut post, &source);
+    let own = |name: &String| &known[name];
+    let config = expand_config(names.iter().map(|name| &own(name).config), &post.config);
+    let devices = expand_devices(names.iter().map(|name| &own(name).devices), &post.devices);
+    let candidate = Candidate {
+        project: &ctx.project,
+        name: &post.name,
+        kind,
+        config: &config,
+        devices: &devices,
+    };
+    checks::project_limits(tx, project, candidate, None).await?;
+    if let Err(error) = judge(app, tx, &post, &names, (candidate, &source)).await {
+        return Ok(Err(error));
+    }
+    volatile::of_new(&mut post.config, &devices, template);
+    let create = assemble(app, ctx, post, (kind, names), (devices, source));
+    Ok(create)
+}
+
+/// Gives the new instance what it has from its source.
+fn inherit(post: &mut InstancesPost, source: &Source) {
+    post.config.retain(|_, value| !value.is_empty());
+    match source {
+        Source::Image(Some(image)) => {
+            let properties = image.content.properties.iter();
+            let properties = properties.map(|(key, value)| (format!("image.{key}"), value.clone()));
+            post.config.extend(properties);
+            let fingerprint = image.content.fingerprint.clone();
+            post.config.insert("volatile.base_image".into(), fingerprint);
+        }
+        Source::Instance(from) => {
+            let mut config = lxd_model::instances::volatile::for_copy(&from.row.config, true);
+            config.append(&mut post.config);
+            post.config = config;
+            for (name, device) in &from.row.devices {
+                post.devices.entry(name.clone()).or_insert_with(|| device.clone());
+            }
+        }
+        Source::Image(None) | Source::None => {}
+    }
+}
+
+/// What the operation would refuse, in the reference's order.
+async fn judge(
+    app: &App,
+    tx: &mut Tx,
+    post: &InstancesPost,
+    names: &[String],
+    (candidate, source): (Candidate<'_>, &Source),
+) -> Result<()> {
+    let kind = candidate.kind;
+    if let Source::Image(found) = source {
+        let image = found
+            .as_ref()
+            .ok_or_else(|| Error::bad_request("Image not provided for instance creation"))?;
+        let of = image.content.kind.as_str();
+        if of != kind.as_str() {
+            let text = format!("Requested image's type {of:?} doesn't match instance type {:?}", kind.as_str());
+            return Err(Error::bad_request(text));
+        }
+    }
+    checks::own(&post.config, &post.devices, kind).context(DOING)?;
+    validate_list(names, |_| true).context(DOING)?;
+    if !app.facts.architectures.contains(&post.architecture) {
+        let text = "Requested architecture isn't supported by this host";
+        return Err(Error::bad_request(text)).context(DOING);
+    }
+    if kind == InstanceType::VirtualMachine {
+        let text = "Instance type \"virtual-machine\" is not supported on this server";
+        return Err(Error::not_implemented(text)).context(DOING);
+    }
+    let checked = checks::expanded(app, tx, candidate).await;
+    checked.context("Failed initialising instance").context(DOING)
+}
+
+fn assemble(
+    app: &App,
+    ctx: &Ctx,
+    post: InstancesPost,
+    (kind, profiles): (InstanceType, Vec<String>),
+    (devices, source): (Devices, Source),
+) -> Result<Create> {
+    let (_, root) = root_disk(&devices)?;
+    let files = match source {
+        Source::None => Files::Empty,
+        Source::Image(image) => image.map_or(Files::Empty, |image| Files::Image {
+            size: image.content.size,
+            fingerprint: image.content.fingerprint,
+        }),
+        Source::Instance(from) => {
+            if app.instances.registry.phase(&from.key()).is_running() {
+                return Err(Error::bad_request(
+                    "Unable to perform copy of a running container: stop it first",
+                ));
+            }
+            Files::Instance {
+                pool: from.pool().to_owned(),
+                project: from.row.project,
+                name: from.row.name,
+            }
+        }
+    };
+    Ok(Create {
+        pool: property(root, "pool").to_owned(),
+        project: ctx.project.clone(),
+        kind,
+        profiles,
+        files,
+        name: post.name,
+        architecture: post.architecture,
+        description: post.description,
+        ephemeral: post.ephemeral,
+        stateful: post.stateful,
+        config: post.config,
+        devices: post.devices,
+    })
+}
+
+/// An instance in the making: its rows, its files, and then the world hears of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Create {
+    pub(super) project: String,
+    pub(super) name: String,
+    pub(super) pool: String,
+    pub(super) kind: InstanceType,
+    pub(super) architecture: String,
+    pub(super) description: String,
+    pub(super) ephemeral: bool,
+    pub(super) stateful: bool,
+    /// Its own configuration; `volatile.uuid` tells it from another of its name.
+    pub(super) config: Config,
+    pub(super) devices: Devices,
+    pub(super) profiles: Vec<String>,
+    pub(super) files: Files,
+}
+
+impl Work for Create {
+    const KIND: &'static str = "instances.create";
+    const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn steps() -> &'static [Step<Self>] {
+        steps![Self;
+            "rows": Self::insert => Self::remove;
+            unrecorded "volume": Self::make_volume => Self::remove_volume;
+            unrecorded "announce": Self::announce;
+        ]
+    }
+}
+
+/// The same with files of another instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Copy(pub(super) Create);
+
+impl Work for Copy {
+    const KIND: &'static str = "instances.copy";
+    const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn steps() -> &'static [Step<Self>] {
+        steps![Self;
+            "rows": Self::insert => Self::remove;
+            unrecorded "volume": Self::make_volume => Self::remove_volume;
+            unrecorded "announce": Self::announce;
+        ]
+    }
+}
+
+impl Copy {
+    async fn insert(&mut self, task: &Task) -> Result<()> {
+        self.0.insert(task).await
+    }
+
+    async fn remove(&mut self, task: &Task) -> Result<()> {
+        self.0.remove(task).await
+    }
+
+    async fn make_volume(&mut self, task: &Task) -> Result<()> {
+        self.0.make_volume(task).await
+    }
+
+    async fn remove_volume(&mut self, task: &Task) -> Result<()> {
+        self.0.remove_volume(task).await
+    }
+
+    async fn announce(&mut self, task: &Task) -> Result<()> {
+        self.0.announce(task).await
+    }
+}
+
+impl Create {
+    fn volume(&self) -> Volume {
+        Volume::container(&self.project, &self.name)
+    }
+
+    fn volume_key(&self) -> VolumeKey<'_> {
+        VolumeKey {
+            pool: &self.pool,
+            project: &self.project,
+            kind: VolumeType::Container,
+            name: &self.name,
+        }
+    }
+
+    /// Both rows, in one transaction.
+    async fn insert(&mut self, task: &Task) -> Result<()> {
+        let app = &task.app;
+        let pool = app.pools.get(&self.pool)?;
+        if pool.volume_path(&self.volume()).symlink_metadata().is_ok() {
+            // Files of nobody may be worth something: they are not ours to replace.
+            let name = &self.name;
+            return Err(Error::internal(format!(
+                "Volume {name:?} exists in pool {:?} although no instance has it",
+                self.pool
+            )));
+        }
+        let mut tx = app.cluster.begin().await?;
+        let known = profiles_of(&mut tx, &self.project).await?;
+        let own = self.profiles.iter().filter_map(|name| known.get(name));
+        let expanded = expand_config(own.map(|profile| &profile.config), &self.config);
+        let host = app.instances.host_ids;
+        volatile::choose_map(&mut tx, None, &expanded, &mut self.config, host)
+            .await
+            .context(DOING)?;
+        let made = rows::create(&mut tx, &self.row(app)).await;
+        made.context("Add instance info to the database").context(DOING)?;
+        let content = storage_volumes::Content {
+            content_type: ContentType::Filesystem,
+            description: self.description.clone(),
+            config: Config::new(),
+        };
+        let node = Some(app.cluster.node_id());
+        storage_volumes::create(&mut tx, self.volume_key(), node, &content).await?;
+        if let Files::Image { fingerprint, .. } = &self.files {
+            images::set_last_used(&mut tx, fingerprint, app.clock.now()).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    fn row(&self, app: &App) -> NewInstance {
+        NewInstance {
+            project: self.project.clone(),
+            name: self.name.clone(),
+            node_id: app.cluster.node_id(),
+            kind: match self.kind {
+                InstanceType::Container => RowType::Container,
+                InstanceType::VirtualMachine => RowType::VirtualMachine,
+            },
+            stateful: self.stateful,
+            created_at: app.clock.now(),
+            last_used_at: jiff::Timestamp::UNIX_EPOCH,
+            content: Content {
+                architecture: self.architecture.clone(),
+                ephemeral: self.ephemeral,
+                description: self.description.clone(),
+                expires_at: lxd_db::time::ZERO,
+                config: self.config.clone(),
+                devices: self.devices.clone(),
+                profiles: self.profiles.clone(),
+            },
+        }
+    }
+
+    /// Whether the instance of this name is the one that this work made.
+    async fn is_ours(&self, tx: &mut Tx) -> Option<i64> {
+        let found = rows::get(tx, &self.project, &self.name).await.ok()?;
+        (found.config.get("volatile.uuid") == self.config.get("volatile.uuid")).then_some(found.id)
+    }
+
+    async fn remove(&mut self, task: &Task) -> Result<()> {
+        let mut tx = task.app.cluster.begin().await?;
+        let Some(id) = self.is_ours(&mut tx).await else {
+            return Ok(());
+        };
+        rows::delete(&mut tx, id).await?;
+        if let Ok(volume) = storage_volumes::get(&mut tx, self.volume_key()).await {
+            storage_volumes::delete(&mut tx, volume.id).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn make_volume(&mut self, task: &Task) -> Result<()> {
+        let pool = task.app.pools.get(&self.pool)?;
+        let volume = self.volume();
+        let quiet = Watch::new(task.ctx.cancel.clone(), None);
+        match &self.files {
+            Files::Empty => Ok(pool.create_volume(&volume, VolumeSource::Empty, quiet).await?),
+            Files::Image { fingerprint, size } => {
+                self.unpack(task, &pool, (fingerprint, *size)).await?;
+                let fingerprint = fingerprint.clone();
+                let source = VolumeSource::Image { fingerprint };
+                let made = pool.create_volume(&volume, source, quiet).await;
+                made.context("Failed creating instance from image")
+            }
+            Files::Instance {
+                project,
+                name,
+                pool: from,
+            } => {
+                let from_pool = task.app.pools.get(from)?;
+                let from = Volume::container(project, name);
+                let copied = pool.copy_volume_from(&from_pool, &from, &volume, quiet).await;
+                copied.context("Create instance from copy")
+            }
+        }
+    }
+
+    /// Unpacks the image into the pool, unless it is there already.
+    async fn unpack(&self, task: &Task, pool: &Pool, (fingerprint, size): (&str, i64)) -> Result<()> {
+        let paths = &task.app.paths;
+        let (metadata, rootfs) = (paths.image(fingerprint), paths.image_rootfs(fingerprint));
+        let files = if rootfs.is_file() {
+            ImageFiles::Split { metadata, rootfs }
+        } else {
+            ImageFiles::Unified(metadata)
+        };
+        let total = u64::try_from(size).ok();
+        let progress = task
+            .operation
+            .progress("create_instance_from_image_unpack", "Unpack", total);
+        let watch = Watch::new(task.ctx.cancel.clone(), Some(steps_of(progress)));
+        let left_out = pool.ensure_image(fingerprint, files, watch).await;
+        let left_out = left_out.context("Failed creating instance from image")?;
+        for member in left_out.into_iter().flatten() {
+            tracing::warn!(fingerprint, member, "Left a member of an image out");
+        }
+        Ok(())
+    }
+
+    async fn remove_volume(&mut self, task: &Task) -> Result<()> {
+        let mut tx = task.app.cluster.read().await?;
+        if self.is_ours(&mut tx).await.is_none() {
+            return Ok(());
+        }
+        drop(tx);
+        let pool = task.app.pools.get(&self.pool)?;
+        Ok(pool.delete_volume(&self.volume()).await?)
+    }
+
+    async fn announce(&mut self, task: &Task) -> Result<()> {
+        let mut tx = task.app.cluster.read().await?;
+        let record = Record::load(&mut tx, &self.project, &self.name).await?;
+        backup_file::write(&task.app, &mut tx, &record).await?;
+        drop(tx);
+        let url = super::url(&self.project, &self.name);
+        let event = Lifecycle::new(Action::InstanceCreated, url)
+            .with("type", self.kind.as_str())
+            .with("storage-pool", self.pool.as_str());
+        task.app.events.lifecycle(&self.project, &event);
+        Ok(())
+    }
+}
+
+/// Turns running totals into the steps that progress counts.
+fn steps_of(progress: Progress) -> lxd_storage::Progress {
+    let seen = AtomicU64::new(0);
+    Arc::new(move |done| {
+        let before = seen.fetch_max(done, Ordering::Relaxed);
+        progress.add(done.saturating_sub(before));
+    })
+}
+

@@ -1,0 +1,387 @@
+//! Running programs in instances.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use lxd_api::instance_exec::InstanceExecPost;
+use lxd_instance::exec::{Control, Ends, Exec, ExecRequest, Exit, Streams, Terminal, environment};
+use lxd_instance::lifecycle::{Request, decide};
+use lxd_instance::{Error as InstanceError, Instance, Key};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
+
+use super::record::Record;
+use crate::app::{App, blocking};
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::events::{Action, Lifecycle};
+use crate::operations::{Kind, Message, Operation, Options, Socket, Sockets};
+
+/// How long a client may take to connect its websockets.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the rest of a terminal's output is read after the program's end, if others keep the terminal open.
+const LAST_OUTPUT: Duration = Duration::from_millis(200);
+
+/// Bytes that are read at once.
+const CHUNK: usize = 32 << 10;
+
+/// The names of the websockets.
+const CONTROL: &str = "control";
+
+/// Runs a program in an instance, as an operation: of class websocket with its streams, or of class task.
+///
+/// # Errors
+/// Not found; it does not run, or is frozen; the caller may not.
+pub async fn exec(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceExecPost) -> Result<Operation> {
+    ctx.require_project()?;
+    let key = Key::new(&ctx.project, name);
+    let mut tx = app.cluster.read().await?;
+    let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    drop(tx);
+    decide(app.instances.registry.phase(&key), Request::Exec).map_err(InstanceError::from)?;
+    let instance = record.instance(&app.paths)?;
+    let options = options(&post, &instance).resource("instances", name);
+    let app = Arc::clone(app);
+    let operations = Arc::clone(&app.operations);
+    operations.spawn(ctx, options, move |operation| async move {
+        let run = Run {
+            app: &app,
+            key: &key,
+            post: &post,
+            operation: &operation,
+        };
+        if post.command.is_empty() {
+            return Err(Error::bad_request(
+                "Failed to retrieve PID of executing child process",
+            ));
+        }
+        if post.wait_for_websocket {
+            run.with_websockets().await
+        } else {
+            run.alone(&instance).await
+        }
+    })
+}
+
+fn options(post: &InstanceExecPost, instance: &Instance) -> Options {
+    if !post.wait_for_websocket {
+        return Options::task(Kind::CommandExec);
+    }
+    let sockets = Sockets::new(if post.interactive {
+        vec!["0", CONTROL]
+    } else {
+        vec!["0", "1", "2", CONTROL]
+    });
+    let mut all = environment(instance, post.user, false);
+    all.extend(post.environment.clone());
+    let fds = json!(sockets.secrets());
+    Options::websocket(Kind::CommandExec, sockets)
+        .metadata("command", json!(post.command))
+        .metadata("environment", json!(all))
+        .metadata("fds", fds)
+        .metadata("interactive", post.interactive)
+}
+
+/// One run of a program.
+struct Run<'a> {
+    app: &'a Arc<App>,
+    key: &'a Key,
+    post: &'a InstanceExecPost,
+    operation: &'a Operation,
+}
+
+impl Run<'_> {
+    async fn start(&self, streams: Streams) -> Result<Exec> {
+        let post = self.post;
+        let request = ExecRequest {
+            command: post.command.clone(),
+            environment: post.environment.clone(),
+            uid: post.user,
+            gid: post.group,
+            cwd: post.cwd.clone(),
+            streams,
+        };
+        let started = self.app.instances.registry.exec(self.key, request).await?;
+        let url = super::url(&self.key.project, &self.key.name);
+        let event = Lifecycle::new(Action::InstanceExec, url)
+            .with("command", json!(post.command));
+        self.app.events.lifecycle(&self.key.project, &event);
+        Ok(started)
+    }
+
+    fn done(&self, code: i32) {
+        self.operation.set_metadata("return", code);
+    }
+
+    /// Without a client: output goes to files, or nowhere.
+    async fn alone(&self, instance: &Instance) -> Result<()> {
+        if !self.post.record_output {
+            let exec = self.start(Streams::Null).await?;
+            self.done(exec.exit.wait().await?);
+            return Ok(());
+        }
+        let name = |stream: &str| format!("exec_{}.{stream}", self.operation.id());
+        let (names, folder) = ([name("stdout"), name("stderr")], instance.paths.logs.clone());
+        let paths = names.clone().map(|name| folder.join(name));
+        let (stdout, stderr) = blocking(move || {
+            let [out, err] = paths;
+            std::fs::create_dir_all(&folder)
+                .and_then(|()| Ok((File::create(&out)?, File::create(&err)?)))
+                .map_err(|error| {
+                    Error::internal(format!("Failed making {}", out.display())).because(error)
+                })
+        })
+        .await?;
+        let exec = self.start(Streams::Files { stdout, stderr }).await?;
+        let code = exec.exit.wait().await?;
+        let url = |name: &String| {
+            let url = crate::urls::plain(&["instances", &self.key.name, "logs", name]);
+            url
+        };
+        let output: BTreeMap<&str, String> = ["1", "2"].into_iter().zip(names.iter().map(url)).collect();
+        self.operation
+            .update_metadata([("return".into(), json!(code)), ("output".into(), json!(output))]);
+        Ok(())
+    }
+
+    async fn take(&self, name: &str) -> Result<Socket> {
+        let taken = tokio::time::timeout(PATIENCE, self.operation.sockets().take(name)).await;
+        taken.map_err(|_| Error::bad_request("Timed out waiting for websockets to connect"))?
+    }
+
+    async fn with_websockets(&self) -> Result<()> {
+        let code = if self.post.interactive {
+            let data = self.take("0").await?;
+            let size = |number: i64| u16::try_from(number).unwrap_or(0);
+            let streams = Streams::Terminal {
+                width: size(self.post.width),
+                height: size(self.post.height),
+            };
+            let exec = self.start(streams).await?;
+            self.controlled(exec.control.clone(), interactive(exec, data)).await?
+        } else {
+            let data = futures::future::try_join_all(["0", "1", "2"].map(|name| self.take(name))).await?;
+            let exec = self.start(Streams::Pipes).await?;
+            self.controlled(exec.control.clone(), piped(exec, data)).await?
+        };
+        self.done(code);
+        Ok(())
+    }
+
+    /// Follows the control websocket, which may come late or never, until the program and its streams have ended.
+    async fn controlled(&self, control: Control, run: impl Future<Output = Result<i32>>) -> Result<i32> {
+        let killer = control.clone();
+        let follow = async {
+            if let Ok(socket) = self.operation.sockets().take(CONTROL).await {
+                obey(control, socket).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let cancelled = async {
+            self.operation.cancel_token().cancelled().await;
+            let _ = killer.signal(KILL);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            code = run => code,
+            () = follow => Err(Error::internal("The control websocket ended the program")),
+            () = cancelled => Err(Error::cancelled("Operation cancelled")),
+        }
+    }
+}
+
+const HANG_UP: i32 = 1;
+const KILL: i32 = 9;
+
+/// A program on a terminal.
+async fn interactive(exec: Exec, data: Socket) -> Result<i32> {
+    let Ends::Terminal(terminal) = exec.ends else {
+        return Err(Error::internal("The program has no terminal"));
+    };
+    let (reader, writer) = Terminal::into_split(terminal);
+    let Socket { receiver, sender } = data;
+    let control = exec.control;
+    let input = async {
+        feed(receiver, writer).await;
+        // Whoever sat at the terminal has gone.
+        let _ = control.signal(HANG_UP);
+        std::future::pending::<()>().await;
+    };
+    let output = drain(reader, sender, exec.exit);
+    tokio::select! {
+        code = output => code,
+        () = input => Err(Error::internal("The terminal ended the program")),
+    }
+}
+
+/// A program with three pipes.
+async fn piped(exec: Exec, data: Vec<Socket>) -> Result<i32> {
+    let Ends::Pipes {
+        stdin,
+        stdout,
+        stderr,
+    } = exec.ends
+    else {
+        return Err(Error::internal("The program has no pipes"));
+    };
+    let mut data = data.into_iter();
+    let (Some(input), Some(out), Some(err)) = (data.next(), data.next(), data.next()) else {
+        return Err(Error::internal("Websockets are missing"));
+    };
+    let mut last = input.sender;
+    let feeding = tokio::spawn(feed(input.receiver, stdin));
+    let outputs = async {
+        tokio::join!(copy_all(stdout, out), copy_all(stderr, err));
+    };
+    let code = ended(exec.exit, outputs).await;
+    feeding.abort();
+    let _ = last.send(Message::Close).await;
+    code
+}
+
+/// Waits for a program's end, and then for the rest of its output, unless something in the background keeps that open.
+async fn ended(exit: Exit, outputs: impl Future<Output = ()>) -> Result<i32> {
+    tokio::pin!(outputs);
+    let exit = exit.wait();
+    tokio::pin!(exit);
+    let code = tokio::select! {
+        code = &mut exit => {
+            // What the program wrote is in the pipes already; only what it left behind could write more.
+            let _ = tokio::time::timeout(LAST_OUTPUT, &mut outputs).await;
+            code
+        }
+        () = &mut outputs => exit.await,
+    };
+    Ok(code?)
+}
+
+/// What a client sends goes to the program until it says that this was all.
+async fn feed<W: AsyncWrite + Unpin>(mut from: Receiver, mut to: W) {
+    while let Some(Ok(message)) = from.next().await {
+        let Message::Binary(data) = message else { return };
+        if to.write_all(&data).await.is_err() {
+            return;
+        }
+    }
+}
+
+type Receiver = std::pin::Pin<Box<dyn futures::Stream<Item = std::io::Result<Message>> + Send>>;
+type Sender = std::pin::Pin<Box<dyn futures::Sink<Message, Error = std::io::Error> + Send>>;
+
+/// What a program writes goes to the client; then a sign that this was all.
+async fn copy_all(from: pipe::Receiver, to: Socket) {
+    let Socket { mut sender, receiver } = to;
+    // Read as well, so that pings and the client's end are seen; it says nothing.
+    let listening = tokio::spawn(receiver.for_each(|_| async {}));
+    send_all(from, &mut sender).await;
+    finish(&mut sender).await;
+    listening.abort();
+}
+
+async fn send_all<R: AsyncRead + Unpin>(mut from: R, to: &mut Sender) {
+    let mut buffer = vec![0; CHUNK];
+    while let Ok(count) = from.read(&mut buffer).await {
+        if count == 0 || to.send(Message::Binary(Bytes::copy_from_slice(&buffer[..count]))).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn finish(sender: &mut Sender) {
+    let _ = sender.send(Message::Text(String::new())).await;
+    let _ = sender.send(Message::Close).await;
+}
+
+/// A terminal's output until the program has ended and nothing more comes.
+async fn drain<R: AsyncRead + Unpin>(from: R, mut to: Sender, exit: Exit) -> Result<i32> {
+    let code = ended(exit, send_all(from, &mut to)).await;
+    finish(&mut to).await;
+    code
+}
+
+/// What clients say on the control websocket.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ControlMessage {
+    command: String,
+    args: BTreeMap<String, String>,
+    signal: i32,
+}
+
+/// Does what a client says. A client that vanishes takes its program along; one that says goodbye does not.
+async fn obey(control: Control, mut socket: Socket) {
+    loop {
+        let text = match socket.receiver.next().await {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Binary(data))) => String::from_utf8_lossy(&data).into_owned(),
+            Some(Ok(Message::Close)) => return,
+            Some(Err(_)) | None => {
+                let _ = control.signal(KILL);
+                return;
+            }
+        };
+        let done = match parse(&text) {
+            Ok(Order::Resize { width, height }) => control.resize(width, height),
+            Ok(Order::Signal(number)) => control.signal(number),
+            Err(reason) => {
+                tracing::debug!(reason, "Ignored a control message");
+                continue;
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(%error, "A control message had no effect");
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Order {
+    Resize { width: u16, height: u16 },
+    Signal(i32),
+}
+
+fn parse(text: &str) -> Result<Order, String> {
+    let message: ControlMessage = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    match message.command.as_str() {
+        "window-resize" => {
+            let number = |key: &str| -> Result<u16, String> {
+                let value = message.args.get(key).map_or("", String::as_str);
+                value.parse().map_err(|_| format!("Invalid {key} {value:?}"))
+            };
+            Ok(Order::Resize {
+                width: number("width")?,
+                height: number("height")?,
+            })
+        }
+        "signal" => Ok(Order::Signal(message.signal)),
+        other => Err(format!("Unknown command {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_messages() {
+        let resize = r#"{"command":"window-resize","args":{"width":"80","height":"25"}}"#;
+        assert_eq!(
+            parse(resize),
+            Ok(Order::Resize {
+                width: 80,
+                height: 25
+            })
+        );
+        assert_eq!(parse(r#"{"command":"signal","signal":15}"#), Ok(Order::Signal(15)));
+        for wrong in ["", "[]", "{}", r#"{"command":"window-resize","args":{"width":"x"}}"#] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

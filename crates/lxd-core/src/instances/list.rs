@@ -1,0 +1,308 @@
+//! Showing instances: one, many, with their state.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use lxd_api::Time;
+use lxd_api::instance_backups::InstanceBackup;
+use lxd_api::instance_snapshots::InstanceSnapshot;
+use lxd_api::instance_state::{InstanceState, InstanceStateCPU, InstanceStateDisk};
+use lxd_api::instances::{Instance, InstanceFull};
+use lxd_db::cluster::instances::backups::{self, Backup};
+use lxd_db::cluster::instances::snapshots::{self, Snapshot};
+use lxd_db::cluster::instances::{self as rows, Filter};
+use lxd_db::cluster::{InstanceType as RowType, Tx};
+use lxd_instance::lifecycle::Phase;
+use lxd_instance::{Key, State};
+use lxd_model::devices::root_disk;
+use lxd_model::instances::InstanceType;
+use lxd_model::profiles::{expand_config, expand_devices};
+
+use super::record::Record;
+use crate::app::App;
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::etag::Tagged;
+
+/// Which instances somebody wants to see.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// Of all projects that the caller may see.
+    pub all_projects: bool,
+    /// Of one type.
+    pub kind: Option<InstanceType>,
+}
+
+/// The projects and names of instances.
+///
+/// # Errors
+/// The caller may not see the project.
+pub async fn names(app: &Arc<App>, ctx: &Ctx, wanted: Wanted) -> Result<Vec<(String, String)>> {
+    let mut tx = app.cluster.read().await?;
+    let mut names = rows::names(&mut tx, filter(ctx, wanted)?).await?;
+    names.retain(|(project, _)| ctx.may_see_project(project));
+    Ok(names)
+}
+
+/// Instances, in a constant number of queries.
+///
+/// # Errors
+/// As [`names`].
+pub async fn list(app: &Arc<App>, ctx: &Ctx, wanted: Wanted) -> Result<Vec<Instance>> {
+    let mut tx = app.cluster.read().await?;
+    let records = visible(&mut tx, ctx, wanted).await?;
+    let registry = &app.instances.registry;
+    Ok(records
+        .iter()
+        .map(|record| record.wire(registry.phase(&record.key())))
+        .collect())
+}
+
+/// Instances with their states, snapshots and backups, in a constant number of queries. Those that run are looked into all
+/// at once; the others cost nothing.
+///
+/// # Errors
+/// As [`names`].
+pub async fn list_full(app: &Arc<App>, ctx: &Ctx, wanted: Wanted) -> Result<Vec<InstanceFull>> {
+    let mut tx = app.cluster.read().await?;
+    let records = visible(&mut tx, ctx, wanted).await?;
+    let extras = Extras::load(&mut tx, &records).await?;
+    drop(tx);
+    full(app, &records, extras).await
+}
+
+/// One instance.
+///
+/// # Errors
+/// Not found; the caller may not see the project.
+pub async fn get(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    name: &str,
+    kind: Option<InstanceType>,
+) -> Result<Tagged<Instance>> {
+    let record = load(app, ctx, name, kind).await?;
+    let wire = record.wire(app.instances.registry.phase(&record.key()));
+    Ok(Tagged::new(wire, &record.writable()))
+}
+
+/// One instance with its state, snapshots and backups.
+///
+/// # Errors
+/// As [`get`].
+pub async fn get_full(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    name: &str,
+    kind: Option<InstanceType>,
+) -> Result<Tagged<InstanceFull>> {
+    let record = load(app, ctx, name, kind).await?;
+    let writable = record.writable();
+    let records = [record];
+    let mut tx = app.cluster.read().await?;
+    let extras = Extras::load(&mut tx, &records).await?;
+    drop(tx);
+    let mut shown = full(app, &records, extras).await?;
+    let shown = shown.pop().ok_or_else(|| Error::not_found("Instance not found"))?;
+    Ok(Tagged::new(shown, &writable))
+}
+
+/// What an instance does and uses now.
+///
+/// # Errors
+/// As [`get`]; it runs and can't be looked into.
+pub async fn state(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    name: &str,
+    kind: Option<InstanceType>,
+) -> Result<InstanceState> {
+    let record = load(app, ctx, name, kind).await?;
+    let instance = record.instance(&app.paths)?;
+    let mut state = app.instances.registry.state(&instance).await?;
+    // Where the reference knows no quota it shows nothing of a disk that is not in use.
+    state.root_usage = state.root_usage.filter(|_| state.pid > 0);
+    Ok(wire_state(&record, Some(state)))
+}
+
+async fn load(app: &Arc<App>, ctx: &Ctx, name: &str, kind: Option<InstanceType>) -> Result<Record> {
+    ctx.require_project()?;
+    let mut tx = app.cluster.read().await?;
+    let record = Record::load(&mut tx, &ctx.project, name).await?;
+    match kind {
+        Some(kind) if kind.id() != record.row.kind.code() => Err(Error::not_found("Instance not found")),
+        _ => Ok(record),
+    }
+}
+
+fn filter<'a>(ctx: &'a Ctx, wanted: Wanted) -> Result<Filter<'a>> {
+    if wanted.all_projects {
+        ctx.require_trusted()?;
+    } else {
+        ctx.require_project()?;
+    }
+    Ok(Filter {
+        project: (!wanted.all_projects).then_some(ctx.project.as_str()),
+        node_id: None,
+        kind: wanted.kind.map(|kind| match kind {
+            InstanceType::Container => RowType::Container,
+            InstanceType::VirtualMachine => RowType::VirtualMachine,
+        }),
+    })
+}
+
+async fn visible(tx: &mut Tx, ctx: &Ctx, wanted: Wanted) -> Result<Vec<Record>> {
+    let mut records = Record::list(tx, filter(ctx, wanted)?).await?;
+    records.retain(|record| ctx.may_see_project(&record.row.project));
+    Ok(records)
+}
+
+/// What a full list shows besides the instances.
+struct Extras {
+    snapshots: HashMap<i64, Vec<Snapshot>>,
+    backups: HashMap<i64, Vec<Backup>>,
+}
+
+impl Extras {
+    async fn load(tx: &mut Tx, records: &[Record]) -> Result<Self> {
+        let ids: Vec<i64> = records.iter().map(|record| record.row.id).collect();
+        let mut extras = Self {
+            snapshots: HashMap::new(),
+            backups: HashMap::new(),
+        };
+        for snapshot in snapshots::list(tx, &ids).await? {
+            extras
+                .snapshots
+                .entry(snapshot.instance_id)
+                .or_default()
+                .push(snapshot);
+        }
+        for backup in backups::list(tx, &ids).await? {
+            extras.backups.entry(backup.instance_id).or_default().push(backup);
+        }
+        Ok(extras)
+    }
+}
+
+async fn full(app: &App, records: &[Record], mut extras: Extras) -> Result<Vec<InstanceFull>> {
+    let keys = records.iter().map(Record::key).collect();
+    let mut states = app.instances.registry.states(keys).await;
+    let show = |record: &Record| {
+        let state = match states.remove(&record.key()) {
+            Some(Err(error)) => {
+                tracing::warn!(instance = %record.key(), %error, "Failed looking into an instance");
+                None
+            }
+            found => found.and_then(std::result::Result::ok),
+        };
+        let phase = state.as_ref().map_or(Phase::Stopped, |state| state.phase);
+        let snapshots = extras.snapshots.remove(&record.row.id);
+        let backups = extras.backups.remove(&record.row.id);
+        with_extras(record, (phase, wire_state(record, state)), snapshots, backups)
+    };
+    Ok(records.iter().map(show).collect())
+}
+
+fn with_extras(
+    record: &Record,
+    (phase, state): (Phase, InstanceState),
+    snapshots: Option<Vec<Snapshot>>,
+    backups: Option<Vec<Backup>>,
+) -> InstanceFull {
+    let wire = record.wire(phase);
+    InstanceFull {
+        architecture: wire.architecture,
+        config: wire.config,
+        devices: wire.devices,
+        ephemeral: wire.ephemeral,
+        profiles: wire.profiles,
+        restore: wire.restore,
+        stateful: wire.stateful,
+        description: wire.description,
+        created_at: wire.created_at,
+        expanded_config: wire.expanded_config,
+        expanded_devices: wire.expanded_devices,
+        name: wire.name,
+        status: wire.status,
+        status_code: wire.status_code,
+        last_used_at: wire.last_used_at,
+        location: wire.location,
+        r#type: wire.r#type,
+        project: wire.project,
+        backups: backups.map(|all| all.into_iter().map(wire_backup).collect()),
+        state: Some(state),
+        snapshots: snapshots.map(|all| {
+            all.into_iter()
+                .map(|snapshot| wire_snapshot(record, snapshot))
+                .collect()
+        }),
+    }
+}
+
+fn wire_state(record: &Record, state: Option<State>) -> InstanceState {
+    let state = state.unwrap_or_else(|| State::without_processes(Phase::Stopped));
+    let (status, status_code) = state.phase.status();
+    let mut disk = BTreeMap::new();
+    if let (Some(bytes), Ok((name, _))) = (state.root_usage, root_disk(&record.devices)) {
+        let usage = i64::try_from(bytes).unwrap_or(i64::MAX);
+        disk.insert(name.to_owned(), InstanceStateDisk { usage });
+    }
+    InstanceState {
+        status: status.to_owned(),
+        status_code,
+        disk,
+        memory: state.memory,
+        network: state.network,
+        pid: state.pid.into(),
+        processes: state.processes,
+        cpu: InstanceStateCPU {
+            usage: state.cpu_usage,
+        },
+    }
+}
+
+fn wire_snapshot(record: &Record, snapshot: Snapshot) -> InstanceSnapshot {
+    let profiles = &record.profiles;
+    InstanceSnapshot {
+        expires_at: Time::from(snapshot.expires_at),
+        architecture: record.row.architecture.clone(),
+        expanded_config: expand_config(profiles.iter().map(|p| &p.config), &snapshot.config),
+        expanded_devices: expand_devices(profiles.iter().map(|p| &p.devices), &snapshot.devices),
+        config: snapshot.config,
+        created_at: Time::from(snapshot.created_at),
+        devices: snapshot.devices,
+        ephemeral: record.row.ephemeral,
+        last_used_at: Time::never(),
+        name: snapshot.name,
+        profiles: record.row.profiles.clone(),
+        stateful: snapshot.stateful,
+        size: 0,
+    }
+}
+
+fn wire_backup(backup: Backup) -> InstanceBackup {
+    InstanceBackup {
+        container_only: backup.instance_only,
+        created_at: Time::from(backup.created_at),
+        expires_at: Time::from(backup.expires_at),
+        instance_only: backup.instance_only,
+        name: backup.name,
+        optimized_storage: backup.optimized_storage,
+    }
+}
+
+/// The keys of all instances of this server.
+///
+/// # Errors
+/// The database can't be read.
+pub(super) async fn all_keys(tx: &mut Tx, project: &str) -> Result<Vec<Key>> {
+    let filter = Filter {
+        project: Some(project),
+        ..Filter::default()
+    };
+    let names = rows::names(tx, filter).await?;
+    Ok(names
+        .into_iter()
+        .map(|(project, name)| Key::new(project, name))
+        .collect())
+}

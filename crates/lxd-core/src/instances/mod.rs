@@ -1,0 +1,47 @@
+//! Instances: made, changed, started, stopped, shown, and what runs in them.
+
+mod backup_file;
+pub mod boot;
+mod checks;
+mod create;
+mod delete;
+mod exec;
+mod follow;
+mod list;
+pub mod logs;
+mod ports;
+mod record;
+mod rename;
+mod runtime;
+mod source;
+mod start;
+mod state;
+mod stop;
+mod update;
+mod volatile;
+
+pub use create::create;
+pub use delete::delete;
+pub use exec::exec;
+pub use list::{Wanted, get, get_full, list, list_full, names, state};
+pub use rename::rename;
+pub use runtime::Runtime;
+pub use state::{change, change_all};
+pub use update::{patch, update};
+
+use crate::operations::Works;
+
+/// The kinds of works of this noun.
+pub(crate) fn works(works: &mut Works) {
+    create::works(works);
+    delete::works(works);
+    rename::works(works);
+    start::works(works);
+    stop::works(works);
+    update::works(works);
+}
+
+/// The URL of an instance.
+pub fn url(project: &str, name: &str) -> String {
+    crate::urls::object(project, &["instances", name])
+}

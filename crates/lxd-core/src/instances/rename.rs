@@ -1,0 +1,222 @@
+//! Renaming instances.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lxd_api::instances::InstancePost;
+use lxd_db::cluster::instances as rows;
+use lxd_db::cluster::storage_volumes::{self, Key as VolumeKey};
+use lxd_db::cluster::{Tx, VolumeType};
+use lxd_instance::Key;
+use lxd_model::config::Config;
+use lxd_model::names;
+use lxd_storage::Volume;
+use serde::{Deserialize, Serialize};
+
+use super::ports::forget_cards;
+use super::record::Record;
+use super::{backup_file, volatile};
+use crate::app::{App, blocking};
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::events::{Action, Lifecycle};
+use crate::operations::{self, Kind, OnCrash, Operation, Options, Step, Task, Work, Works};
+use crate::steps;
+
+/// The kinds of works of this file.
+pub(super) fn works(works: &mut Works) {
+    works.add::<Rename>();
+}
+
+/// Renames an instance that does not run, as an operation.
+///
+/// # Errors
+/// Not found; the new name is bad or taken; the request wants to move the instance, which this server can't.
+pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstancePost) -> Result<Operation> {
+    ctx.require_project()?;
+    let mut tx = app.cluster.read().await?;
+    rows::id(&mut tx, &ctx.project, name).await?;
+    if post.migration || !post.pool.is_empty() || !post.project.is_empty() {
+        return Err(Error::not_implemented(
+            "Moving instances is not supported by this server yet",
+        ));
+    }
+    let new_name = if post.name.is_empty() { name.to_owned() } else { post.name };
+    names::instance(&new_name)?;
+    if rows::id(&mut tx, &ctx.project, &new_name).await.is_ok() {
+        return Err(Error::conflict(format!("Name {new_name:?} already in use")));
+    }
+    drop(tx);
+    let options = Options::task(Kind::InstanceRename).resource("instances", name);
+    let (app, owned, key) = (Arc::clone(app), ctx.clone(), Key::new(&ctx.project, name));
+    let operations = Arc::clone(&app.operations);
+    operations.spawn(ctx, options, move |operation| async move {
+        run(&app, &owned, (&key, new_name), &operation).await
+    })
+}
+
+async fn run(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    (key, new_name): (&Key, String),
+    operation: &Operation,
+) -> Result<()> {
+    let _guard = app.instances.lock(key).await;
+    let _other = app.instances.lock(&Key::new(&key.project, &new_name)).await;
+    if app.instances.registry.phase(key).is_running() {
+        return Err(Error::bad_request("Renaming of running container not allowed"));
+    }
+    let mut tx = app.cluster.read().await?;
+    let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    drop(tx);
+    let work = Rename {
+        project: key.project.clone(),
+        old: key.name.clone(),
+        id: record.row.id,
+        pool: record.pool().to_owned(),
+        cloud_init: record.row.config.get("volatile.cloud-init.instance-id").cloned(),
+        new: new_name,
+    };
+    let done = operations::run_in(app, ctx, operation, work).await?;
+    if let Err(error) = forget_cards(app, &record.instance(&app.paths)?).await {
+        tracing::warn!(instance = %key, err = error.text(), "A network remembers an instance's old name");
+    }
+    let url = super::url(&key.project, &done.new);
+    let event = Lifecycle::new(Action::InstanceRenamed, url)
+        .with("old_name", key.name.as_str());
+    app.events.lifecycle(&key.project, &event);
+    Ok(())
+}
+
+/// Another name: in the database, in the pool, in the folder of logs.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Rename {
+    project: String,
+    id: i64,
+    old: String,
+    new: String,
+    pool: String,
+    /// The id that cloud-init knows the instance by until now.
+    cloud_init: Option<String>,
+}
+
+impl Work for Rename {
+    const KIND: &'static str = "instances.rename";
+    const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn steps() -> &'static [Step<Self>] {
+        steps![Self;
+            "rows": Self::rename_rows => Self::restore_rows;
+            unrecorded "volume": Self::rename_volume => Self::restore_volume;
+            unrecorded "logs": Self::rename_logs => Self::restore_logs;
+            unrecorded "backup": Self::write_backup;
+        ]
+    }
+}
+
+impl Rename {
+    #[cfg(test)]
+    pub(super) fn of(record: &Record, new: &str) -> Self {
+        Self {
+            project: record.row.project.clone(),
+            id: record.row.id,
+            old: record.row.name.clone(),
+            new: new.to_owned(),
+            pool: record.pool().to_owned(),
+            cloud_init: record.row.config.get("volatile.cloud-init.instance-id").cloned(),
+        }
+    }
+
+    async fn rename_rows(&mut self, task: &Task) -> Result<()> {
+        let mut tx = task.app.cluster.begin().await?;
+        let id = volatile::new_uuid();
+        self.move_rows(&mut tx, (&self.old, &self.new), id).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn restore_rows(&mut self, task: &Task) -> Result<()> {
+        let mut tx = task.app.cluster.begin().await?;
+        // Who is called so may be another instance, if the first step did nothing.
+        if rows::id(&mut tx, &self.project, &self.new).await.ok() != Some(self.id) {
+            return Ok(());
+        }
+        let id = self.cloud_init.clone().unwrap_or_default();
+        self.move_rows(&mut tx, (&self.new, &self.old), id).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn move_rows(&self, tx: &mut Tx, (from, to): (&str, &str), cloud_init: String) -> Result<()> {
+        rows::rename(tx, self.id, to).await?;
+        let changes = Config::from([("volatile.cloud-init.instance-id".to_owned(), cloud_init)]);
+        rows::change_config(tx, self.id, &changes).await?;
+        let key = VolumeKey {
+            pool: &self.pool,
+            project: &self.project,
+            kind: VolumeType::Container,
+            name: from,
+        };
+        if let Ok(volume) = storage_volumes::get(tx, key).await {
+            storage_volumes::rename(tx, volume.id, to).await?;
+        }
+        Ok(())
+    }
+
+    fn volume(&self, name: &str) -> Volume {
+        Volume::container(&self.project, name)
+    }
+
+    async fn rename_volume(&mut self, task: &Task) -> Result<()> {
+        let pool = task.app.pools.get(&self.pool)?;
+        Ok(pool
+            .rename_volume(&self.volume(&self.old), &self.volume(&self.new))
+            .await?)
+    }
+
+    async fn restore_volume(&mut self, task: &Task) -> Result<()> {
+        let pool = task.app.pools.get(&self.pool)?;
+        let exists = |name: &str| pool.volume_path(&self.volume(name)).symlink_metadata().is_ok();
+        if exists(&self.new) && !exists(&self.old) {
+            pool.rename_volume(&self.volume(&self.new), &self.volume(&self.old))
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn folders(&self, task: &Task) -> (PathBuf, PathBuf) {
+        let of = |name: &str| task.app.paths.instance_logs(&self.project, name);
+        (of(&self.old), of(&self.new))
+    }
+
+    async fn rename_logs(&mut self, task: &Task) -> Result<()> {
+        let (old, new) = self.folders(task);
+        blocking(move || {
+            // What an earlier instance of that name has left.
+            let _ = std::fs::remove_dir_all(&new);
+            move_folder(&old, &new)
+        })
+        .await
+    }
+
+    async fn restore_logs(&mut self, task: &Task) -> Result<()> {
+        let (old, new) = self.folders(task);
+        if old.exists() {
+            return Ok(());
+        }
+        blocking(move || move_folder(&new, &old)).await
+    }
+
+    async fn write_backup(&mut self, task: &Task) -> Result<()> {
+        let mut tx = task.app.cluster.read().await?;
+        let record = Record::load(&mut tx, &self.project, &self.new).await?;
+        backup_file::write(&task.app, &mut tx, &record).await
+    }
+}
+
+fn move_folder(from: &Path, to: &Path) -> Result<()> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::internal(format!("Failed renaming {}", from.display())).because(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,158 @@
+//! What runs on this server, and who may change what at the same time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use lxd_instance::ports::{Network, Storage};
+use lxd_instance::{Event, Instances, Key, Settings};
+use lxd_model::idmap::{self, Range};
+use parking_lot::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::ports::Ports;
+use crate::app::App;
+use crate::error::{Context as _, Result};
+use crate::paths::Paths;
+
+/// Where the distribution keeps liblxc's common configuration.
+const LXC_TEMPLATE: &str = "/usr/share/lxc/config";
+
+/// The instances that run, as `App` holds them.
+pub struct Runtime {
+    /// The door to what runs.
+    pub registry: Instances,
+    /// The ids that unprivileged containers may have; none if the host gives root none.
+    pub host_ids: Option<Range>,
+    ports: Arc<Ports>,
+    locks: Locks,
+    events: Mutex<Option<UnboundedReceiver<Event>>>,
+}
+
+impl Runtime {
+    /// Prepares; nothing runs yet as far as this is concerned.
+    ///
+    /// # Errors
+    /// The socket for hooks can't be made, or the machine not be looked at.
+    pub fn new(paths: &Paths) -> Result<Self> {
+        let settings = Settings {
+            helper: helper(),
+            hook_socket: paths.root().join("hooks.socket"),
+            devlxd: paths.devlxd(),
+            lxc_template: LXC_TEMPLATE.into(),
+        };
+        let ports = Arc::new(Ports::default());
+        let storage: Arc<dyn Storage> = ports.clone();
+        let network: Arc<dyn Network> = ports.clone();
+        let made = Instances::new(settings, storage, network);
+        let (registry, events) = made.context("Failed preparing for instances")?;
+        Ok(Self::with(registry, events, ports))
+    }
+
+    pub(super) fn with(registry: Instances, events: UnboundedReceiver<Event>, ports: Arc<Ports>) -> Self {
+        Self {
+            registry,
+            host_ids: host_ids(Path::new("/etc")),
+            ports,
+            locks: Locks::default(),
+            events: Mutex::new(Some(events)),
+        }
+    }
+
+    /// Lets instances reach storage and networks. Once, when the daemon's parts are together.
+    pub fn connect(&self, app: &Arc<App>) {
+        self.ports.connect(Arc::downgrade(app) as Weak<App>);
+    }
+
+    /// Waits until nobody else changes the instance, and keeps others out until the guard is dropped.
+    pub(super) async fn lock(&self, key: &Key) -> Guard {
+        self.locks.lock(key).await
+    }
+
+    pub(super) fn take_events(&self) -> Option<UnboundedReceiver<Event>> {
+        self.events.lock().take()
+    }
+}
+
+/// The helper program: beside the daemon, or where distributions put such programs.
+fn helper() -> PathBuf {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.to_owned()));
+    let candidates = beside
+        .iter()
+        .flat_map(|folder| [folder.join("lxd-helper"), folder.join("../lxd-helper")]);
+    let found = candidates.into_iter().find(|program| program.is_file());
+    found.unwrap_or_else(|| PathBuf::from("/usr/lib/lxd/lxd-helper"))
+}
+
+fn host_ids(etc: &Path) -> Option<Range> {
+    let read = |name: &str| std::fs::read_to_string(etc.join(name)).unwrap_or_default();
+    idmap::host_range(&read("subuid"), &read("subgid"))
+}
+
+type Lock = Arc<tokio::sync::Mutex<()>>;
+
+/// One lock for each instance that somebody changes, or waits to change.
+#[derive(Default)]
+struct Locks(Arc<Mutex<HashMap<Key, Lock>>>);
+
+/// The right to change one instance.
+pub(super) struct Guard {
+    held: Option<tokio::sync::OwnedMutexGuard<()>>,
+    key: Key,
+    locks: Arc<Mutex<HashMap<Key, Lock>>>,
+}
+
+impl Locks {
+    async fn lock(&self, key: &Key) -> Guard {
+        let lock = Arc::clone(self.0.lock().entry(key.clone()).or_default());
+        Guard {
+            held: Some(lock.lock_owned().await),
+            key: key.clone(),
+            locks: Arc::clone(&self.0),
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.held = None;
+        let mut locks = self.locks.lock();
+        // The map's own reference is the last one when nobody waits.
+        if locks.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            locks.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_at_a_time_and_nothing_is_kept() {
+        let locks = Locks::default();
+        let (a, b) = (Key::new("default", "a"), Key::new("default", "b"));
+        let first = locks.lock(&a).await;
+        let other = locks.lock(&b).await;
+        let waiting = locks.lock(&a);
+        tokio::pin!(waiting);
+        assert!(futures::poll!(&mut waiting).is_pending());
+        drop(first);
+        drop(waiting.await);
+        drop(other);
+        assert!(locks.0.lock().is_empty());
+    }
+
+    #[test]
+    fn the_hosts_ids_are_those_of_root() {
+        let etc = tempfile::tempdir().unwrap();
+        assert_eq!(host_ids(etc.path()).map(|range| range.base), Some(1_000_000));
+        for name in ["subuid", "subgid"] {
+            std::fs::write(etc.path().join(name), "root:100000:65536\n").unwrap();
+        }
+        let range = host_ids(etc.path()).unwrap();
+        assert_eq!((range.base, range.size), (100_000, 65_536));
+    }
+}

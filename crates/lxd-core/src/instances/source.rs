@@ -1,0 +1,128 @@
+//! Where a new instance comes from, as clients say it, and what is known of it.
+
+use lxd_api::instances::{InstanceSource, InstancesPost};
+use lxd_db::cluster::Tx;
+use lxd_db::cluster::images::{self, aliases};
+use lxd_db::cluster::projects::{self, Feature};
+use lxd_model::ErrorKind;
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use crate::error::{Context as _, Error, Result};
+
+/// Where the files of a new instance come from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Files {
+    /// Nowhere.
+    Empty,
+    /// An image of this server.
+    Image {
+        fingerprint: String,
+        /// Bytes of its files.
+        size: i64,
+    },
+    /// Another instance of this server.
+    Instance {
+        project: String,
+        name: String,
+        pool: String,
+    },
+}
+
+/// What was found.
+pub(super) enum Source {
+    /// No files.
+    None,
+    /// An image; none where the fingerprint leads nowhere, which the operation reports.
+    Image(Option<Box<images::Image>>),
+    /// An instance.
+    Instance(Box<Record>),
+}
+
+/// Looks for the source of a request.
+///
+/// # Errors
+/// The request names none, or one that is not here.
+pub(super) async fn find(tx: &mut Tx, project: &str, post: &InstancesPost) -> Result<Source> {
+    let source = &post.source;
+    match source.r#type.as_str() {
+        "none" => Ok(Source::None),
+        "image" => image(tx, project, source).await,
+        "copy" => instance(tx, project, source).await,
+        "migration" => match source.mode.as_str() {
+            "pull" | "push" => Err(Error::not_implemented("Migration is not supported by this server yet")),
+            mode => Err(Error::not_implemented(format!("Mode {mode:?} not implemented"))),
+        },
+        other => Err(Error::bad_request(format!("Unknown source type {other}"))),
+    }
+}
+
+async fn image(tx: &mut Tx, project: &str, source: &InstanceSource) -> Result<Source> {
+    if !source.server.is_empty() {
+        return Err(Error::not_implemented(
+            "Images of other servers are not supported by this server yet: import the image first",
+        ));
+    }
+    let home = projects::effective(tx, project, Feature::Images).await?;
+    if !source.alias.is_empty() {
+        let alias = aliases::get(tx, &home, &source.alias).await?;
+        return by_fingerprint(tx, &home, &alias.target).await;
+    }
+    if !source.fingerprint.is_empty() {
+        return by_fingerprint(tx, &home, &source.fingerprint).await;
+    }
+    if source.properties.is_empty() {
+        return Err(Error::refused(
+            "Must specify one of alias, fingerprint or properties for init from image",
+        ));
+    }
+    let all = images::list(tx, Some(&home)).await?;
+    let fits = |image: &images::Image| {
+        source
+            .properties
+            .iter()
+            .all(|(key, value)| image.content.properties.get(key) == Some(value))
+    };
+    let newest = all
+        .into_iter()
+        .filter(fits)
+        .max_by_key(|image| image.content.created_at);
+    let image = newest.ok_or_else(|| Error::refused("No matching image could be found"))?;
+    Ok(Source::Image(Some(Box::new(image))))
+}
+
+async fn by_fingerprint(tx: &mut Tx, project: &str, fingerprint: &str) -> Result<Source> {
+    match images::get(tx, project, fingerprint).await {
+        Ok(image) => Ok(Source::Image(Some(Box::new(image)))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Source::Image(None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn instance(tx: &mut Tx, project: &str, source: &InstanceSource) -> Result<Source> {
+    if source.source.is_empty() {
+        return Err(Error::bad_request("Must specify a source instance"));
+    }
+    let from = match source.project.as_str() {
+        "" => project,
+        other => other,
+    };
+    if source.source.contains('/') {
+        return Err(Error::not_implemented(
+            "Copies of snapshots are not supported by this server yet",
+        ));
+    }
+    if source.refresh {
+        return Err(Error::not_implemented(
+            "Refreshing copies is not supported by this server yet",
+        ));
+    }
+    let record = Record::load(tx, from, &source.source).await;
+    let record = record.with_context(|| {
+        format!(
+            "Failed to fetch instance {:?} in project {from:?}",
+            source.source
+        )
+    })?;
+    Ok(Source::Instance(Box::new(record)))
+}

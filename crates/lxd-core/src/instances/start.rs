@@ -1,0 +1,174 @@
+//! Starting instances.
+
+use std::sync::Arc;
+
+use lxd_db::cluster::instances as rows;
+use lxd_instance::lifecycle::{Phase, Refusal, Request, decide};
+use lxd_instance::{Instance, Key, Stop};
+use lxd_model::config::Config;
+use lxd_model::instances::InstanceType;
+use serde::{Deserialize, Serialize};
+
+use super::checks::{self, Candidate};
+use super::record::Record;
+use super::volatile;
+use crate::app::App;
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::events::{Action, Lifecycle};
+use crate::operations::{self, OnCrash, Operation, Step, Task, Work, Works};
+use crate::steps;
+
+/// The kinds of works of this file.
+pub(super) fn works(works: &mut Works) {
+    works.add::<Start>();
+}
+
+/// Starts an instance as the whole of an operation, or inside another one (`None`). Lets nobody else change it meanwhile.
+///
+/// # Errors
+/// It runs already; what kept it from running, after everything was undone.
+pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<&Operation>) -> Result<()> {
+    let _guard = app.instances.lock(key).await;
+    run_locked(app, ctx, key, operation).await?;
+    tell(app, ctx, key, Action::InstanceStarted);
+    Ok(())
+}
+
+/// The same for who has the right to change the instance already, and without telling anybody.
+pub(super) async fn run_locked(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    key: &Key,
+    operation: Option<&Operation>,
+) -> Result<()> {
+    let work = prepare(app, key).await?;
+    match operation {
+        Some(operation) => operations::run_in(app, ctx, operation, work).await?,
+        None => operations::run(app, ctx, work).await?,
+    };
+    Ok(())
+}
+
+/// Tells of a change of an instance's state.
+pub(super) fn tell(app: &App, ctx: &Ctx, key: &Key, action: Action) {
+    let url = super::url(&key.project, &key.name);
+    let event = Lifecycle::new(action, url).by(ctx);
+    app.events.lifecycle(&key.project, &event);
+}
+
+/// Looks at everything that could keep an instance from starting, before anything is done.
+async fn prepare(app: &App, key: &Key) -> Result<Start> {
+    // An undo kills what runs: so this must be known before the first step.
+    decide(app.instances.registry.phase(key), Request::Start).map_err(lxd_instance::Error::from)?;
+    let mut tx = app.cluster.read().await?;
+    let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    let candidate = Candidate {
+        project: &key.project,
+        name: &key.name,
+        kind: InstanceType::from_id(record.row.kind.code())?,
+        config: &record.config,
+        devices: &record.devices,
+    };
+    checks::names_on_networks(&mut tx, candidate, &record.devices, "start").await?;
+    Ok(Start {
+        project: key.project.clone(),
+        name: key.name.clone(),
+        changes: Config::new(),
+        own: record.row.config.clone(),
+        record: Some(Box::new(record)),
+    })
+}
+
+/// A start: the processes, then the database.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Start {
+    project: String,
+    name: String,
+    /// Its own configuration before.
+    own: Config,
+    /// What the start changes of that.
+    changes: Config,
+    #[serde(skip)]
+    record: Option<Box<Record>>,
+}
+
+impl Work for Start {
+    const KIND: &'static str = "instances.start";
+    const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn steps() -> &'static [Step<Self>] {
+        steps![Self;
+            "processes": Self::start => Self::kill;
+            "row": Self::note => Self::forget;
+        ]
+    }
+}
+
+impl Start {
+    /// A start with nothing known yet.
+    #[cfg(test)]
+    pub(super) fn of(key: &Key, own: Config) -> Self {
+        Self {
+            project: key.project.clone(),
+            name: key.name.clone(),
+            own,
+            changes: Config::new(),
+            record: None,
+        }
+    }
+
+    async fn record(&mut self, task: &Task) -> Result<&Record> {
+        if self.record.is_none() {
+            let mut tx = task.app.cluster.read().await?;
+            let record = Record::load(&mut tx, &self.project, &self.name).await?;
+            self.record = Some(Box::new(record));
+        }
+        self.record
+            .as_deref()
+            .ok_or_else(|| Error::internal("The instance was not loaded"))
+    }
+
+    async fn start(&mut self, task: &Task) -> Result<()> {
+        let instance = self.record(task).await?.instance(&task.app.paths)?;
+        let started = task.app.instances.registry.start(instance).await?;
+        self.changes = volatile::of_start(&self.own, started.volatile);
+        Ok(())
+    }
+
+    async fn kill(&mut self, task: &Task) -> Result<()> {
+        let instance = self.record(task).await?.instance(&task.app.paths)?;
+        put_away(&task.app, &instance).await
+    }
+
+    async fn note(&mut self, task: &Task) -> Result<()> {
+        let id = self.record(task).await?.row.id;
+        let mut tx = task.app.cluster.begin().await?;
+        rows::change_config(&mut tx, id, &self.changes).await?;
+        rows::set_last_used(&mut tx, id, task.app.clock.now()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn forget(&mut self, task: &Task) -> Result<()> {
+        let id = self.record(task).await?.row.id;
+        let old = volatile::inverse(&self.own, &self.changes);
+        let mut tx = task.app.cluster.begin().await?;
+        rows::change_config(&mut tx, id, &old).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+/// Kills what runs of an instance, and removes what a run leaves. Nothing there is fine.
+///
+/// # Errors
+/// What could not be put away.
+pub(super) async fn put_away(app: &App, instance: &Instance) -> Result<()> {
+    let registry = &app.instances.registry;
+    if registry.phase(&instance.key) != Phase::Stopped {
+        match registry.stop(&instance.key, Stop::kill()).await {
+            Ok(()) | Err(lxd_instance::Error::Refused(Refusal::AlreadyStopped)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(registry.clean_up(instance).await?)
+}
