@@ -14,7 +14,7 @@ use std::time::Duration;
 use lxd_core::events::Hub;
 use lxd_core::operations::Faults;
 use lxd_core::paths::Paths;
-use lxd_core::{App, StartOptions, instances};
+use lxd_core::{App, StartOptions, instances, networks};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 
@@ -181,6 +181,7 @@ async fn serve(app: &Arc<App>, stop: &Arc<Stop>, socket: sockets::Local) -> Resu
     app.operations.stop(patience).await;
     if matches!(how, How::StopInstances { .. }) {
         instances::boot::shut_down(app).await;
+        networks::stop_all(app).await;
     }
     stop.set_finished();
     listeners.close(LAST_REQUESTS).await;
