@@ -89,7 +89,13 @@ fn pty(server: &Server, client: Kind, name: &str) -> String {
             None => script.env_remove(key),
         };
     }
-    run(&mut script, "").ok().trim().to_owned()
+    // `script` types an end of file when its own input ends, which the terminal may echo.
+    run(&mut script, "")
+        .ok()
+        .replace("^@", "")
+        .replace("^D\u{8}\u{8}", "")
+        .trim()
+        .to_owned()
 }
 
 fn with_image(kind: Kind) -> Server {

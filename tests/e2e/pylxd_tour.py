@@ -16,6 +16,7 @@ instance.start(wait=True)
 assert instance.state().status == "Running" and instance.state().pid > 0
 done = instance.execute(["sh", "-c", "echo out; echo err >&2; exit 3"])
 assert (done.exit_code, done.stdout, done.stderr) == (3, "out\n", "err\n"), done
+instance = client.instances.get("p1")
 instance.description = "by pylxd"
 instance.save(wait=True)
 assert client.instances.get("p1").description == "by pylxd"

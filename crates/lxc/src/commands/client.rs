@@ -4,7 +4,7 @@ use lxd_api::server::Server;
 use lxd_client::path;
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::render::print_line;
 
 /// `lxc version`: the versions of both sides; a server that can't be reached is said to be so.
@@ -19,4 +19,14 @@ pub(crate) async fn version(cx: &Context) -> Result<()> {
         |server| server.environment.server_version,
     );
     print_line(&format!("Server version: {version}"))
+}
+
+/// Commands about clusters, of which no server is a part yet.
+pub(crate) async fn cluster(cx: &Context) -> Result<()> {
+    let remote = cx.resource_or_default(0)?;
+    let server: Server = remote.client.get(&path(&[])).await?;
+    if server.environment.server_clustered {
+        return super::not_yet();
+    }
+    Err(Error::message("LXD server isn't part of a cluster"))
 }

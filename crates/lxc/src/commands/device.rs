@@ -9,7 +9,7 @@ use lxd_client::{Etag, path};
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
 use crate::key_values::pairs;
-use crate::render::{print, print_line, print_yaml};
+use crate::render::{print_line, print_yaml};
 
 /// What has devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +73,9 @@ async fn get(cx: &Context, owner: Owner) -> Result<()> {
 
 async fn list(cx: &Context, owner: Owner) -> Result<()> {
     let owned = Owned::load(cx, owner).await?;
-    print(
-        &owned
-            .devices()
-            .keys()
-            .map(|name| format!("{name}\n"))
-            .collect::<String>(),
-    )
+    // An empty line stands for none, as scripts know it.
+    let names: Vec<&str> = owned.devices().keys().map(String::as_str).collect();
+    print_line(&names.join("\n"))
 }
 
 async fn override_device(cx: &Context, owner: Owner) -> Result<()> {

@@ -39,6 +39,7 @@ use crate::error::{Error, Result};
 pub(crate) async fn run(cx: &mut Context, path: &str) -> Result<()> {
     match path.split(' ').next().unwrap_or_default() {
         "alias" => alias::run(cx, path),
+        "cluster" => client::cluster(cx).await,
         "config" if path.starts_with("config trust ") => trust::run(cx, path).await,
         "config" => config::run(cx, path).await,
         "copy" => copy::copy(cx).await,

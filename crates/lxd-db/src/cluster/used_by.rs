@@ -78,7 +78,7 @@ pub async fn profile(tx: &mut Tx, profile_id: i64) -> Result<Vec<User>> {
     users(tx, sql, &[profile_id.into()]).await
 }
 
-/// The instances and profiles with a network card on a network (by `network` or by `parent`), and the networks that
+/// The instances (also by a profile of theirs) and profiles with a network card on a network (by `network` or by `parent`), and the networks that
 /// have it as their uplink or parent, sorted. `project` is the one that holds the network.
 ///
 /// # Errors
@@ -94,6 +94,13 @@ pub async fn network(tx: &mut Tx, project: &str, name: &str) -> Result<Vec<User>
            JOIN instances i ON i.id = d.instance_id JOIN projects p ON p.id = i.project_id JOIN held
            WHERE c.value = ?2 AND ((c.key = 'network' AND {of_instance} = held.id)
              OR (c.key = 'parent' AND held.name = 'default'))
+         UNION SELECT DISTINCT 'instance', p.name, i.name, '', '' FROM profiles_devices_config c
+           JOIN profiles_devices d ON d.id = c.profile_device_id AND d.type = 1
+           JOIN instances_profiles x ON x.profile_id = d.profile_id
+           JOIN instances i ON i.id = x.instance_id JOIN projects p ON p.id = i.project_id JOIN held
+           WHERE c.value = ?2 AND ((c.key = 'network' AND {of_instance} = held.id)
+             OR (c.key = 'parent' AND held.name = 'default'))
+             AND NOT EXISTS (SELECT 1 FROM instances_devices o WHERE o.instance_id = i.id AND o.name = d.name)
          UNION SELECT DISTINCT 'profile', p.name, f.name, '', '' FROM profiles_devices_config c
            JOIN profiles_devices d ON d.id = c.profile_device_id AND d.type = 1
            JOIN profiles f ON f.id = d.profile_id JOIN projects p ON p.id = f.project_id JOIN held
