@@ -80,7 +80,7 @@ pub struct App {
 }
 
 /// Every noun's works: `instances::works(&mut works)` and so on.
-fn works() -> Works {
+pub fn works() -> Works {
     let mut works = Works::default();
     crate::instances::works(&mut works);
     crate::images::works(&mut works);

@@ -159,7 +159,7 @@ async fn plan(
         return Ok(Err(error));
     }
     volatile::of_new(&mut post.config, &devices, template);
-    let create = assemble(app, ctx, post, (kind, names), (devices, source));
+    let create = assemble(ctx, post, (kind, names), (devices, source));
     Ok(create)
 }
 
@@ -220,7 +220,6 @@ async fn judge(
 }
 
 fn assemble(
-    app: &App,
     ctx: &Ctx,
     post: InstancesPost,
     (kind, profiles): (InstanceType, Vec<String>),
@@ -233,18 +232,11 @@ fn assemble(
             size: image.content.size,
             fingerprint: image.content.fingerprint,
         }),
-        Source::Instance(from) => {
-            if app.instances.registry.phase(&from.key()).is_running() {
-                return Err(Error::bad_request(
-                    "Unable to perform copy of a running container: stop it first",
-                ));
-            }
-            Files::Instance {
-                pool: from.pool().to_owned(),
-                project: from.row.project,
-                name: from.row.name,
-            }
-        }
+        Source::Instance(from) => Files::Instance {
+            pool: from.pool().to_owned(),
+            project: from.row.project,
+            name: from.row.name,
+        },
     };
     Ok(Create {
         pool: property(root, "pool").to_owned(),
@@ -350,15 +342,6 @@ impl Create {
     /// Both rows, in one transaction.
     async fn insert(&mut self, task: &Task) -> Result<()> {
         let app = &task.app;
-        let pool = app.pools.get(&self.pool)?;
-        if pool.volume_path(&self.volume()).symlink_metadata().is_ok() {
-            // Files of nobody may be worth something: they are not ours to replace.
-            let name = &self.name;
-            return Err(Error::internal(format!(
-                "Volume {name:?} exists in pool {:?} although no instance has it",
-                self.pool
-            )));
-        }
         let mut tx = app.cluster.begin().await?;
         let known = profiles_of(&mut tx, &self.project).await?;
         let own = self.profiles.iter().filter_map(|name| known.get(name));
@@ -376,6 +359,14 @@ impl Create {
         };
         let node = Some(app.cluster.node_id());
         storage_volumes::create(&mut tx, self.volume_key(), node, &content).await?;
+        let path = app.pools.get(&self.pool)?.volume_path(&self.volume());
+        if path.symlink_metadata().is_ok() {
+            // Files of nobody may be worth something: they are not ours to replace.
+            return Err(Error::internal(format!(
+                "{} exists although no instance has it",
+                path.display()
+            )));
+        }
         if let Files::Image { fingerprint, .. } = &self.files {
             images::set_last_used(&mut tx, fingerprint, app.clock.now()).await?;
         }

@@ -116,16 +116,21 @@ impl Run<'_> {
         Ok(started)
     }
 
-    fn done(&self, code: i32) {
+    /// Reports a program's end. Two codes are also failures of the operation, as with the reference.
+    fn done(&self, code: i32) -> Result<()> {
         self.operation.set_metadata("return", code);
+        match code {
+            126 => Err(Error::bad_request("Command not executable")),
+            127 => Err(Error::bad_request("Command not found")),
+            _ => Ok(()),
+        }
     }
 
     /// Without a client: output goes to files, or nowhere.
     async fn alone(&self, instance: &Instance) -> Result<()> {
         if !self.post.record_output {
             let exec = self.start(Streams::Null).await?;
-            self.done(exec.exit.wait().await?);
-            return Ok(());
+            return self.done(exec.exit.wait().await?);
         }
         let name = |stream: &str| format!("exec_{}.{stream}", self.operation.id());
         let (names, folder) = ([name("stdout"), name("stderr")], instance.paths.logs.clone());
@@ -141,14 +146,10 @@ impl Run<'_> {
         .await?;
         let exec = self.start(Streams::Files { stdout, stderr }).await?;
         let code = exec.exit.wait().await?;
-        let url = |name: &String| {
-            let url = crate::urls::plain(&["instances", &self.key.name, "logs", name]);
-            url
-        };
+        let url = |name: &String| crate::urls::plain(&["instances", &self.key.name, "logs", name]);
         let output: BTreeMap<&str, String> = ["1", "2"].into_iter().zip(names.iter().map(url)).collect();
-        self.operation
-            .update_metadata([("return".into(), json!(code)), ("output".into(), json!(output))]);
-        Ok(())
+        self.operation.set_metadata("output", json!(output));
+        self.done(code)
     }
 
     async fn take(&self, name: &str) -> Result<Socket> {
@@ -171,8 +172,7 @@ impl Run<'_> {
             let exec = self.start(Streams::Pipes).await?;
             self.controlled(exec.control.clone(), piped(exec, data)).await?
         };
-        self.done(code);
-        Ok(())
+        self.done(code)
     }
 
     /// Follows the control websocket, which may come late or never, until the program and its streams have ended.

@@ -2,8 +2,7 @@
 
 use lxd_api::instances::{InstanceSource, InstancesPost};
 use lxd_db::cluster::Tx;
-use lxd_db::cluster::images::{self, aliases};
-use lxd_db::cluster::projects::{self, Feature};
+use lxd_db::cluster::images;
 use lxd_model::ErrorKind;
 use serde::{Deserialize, Serialize};
 
@@ -63,39 +62,11 @@ async fn image(tx: &mut Tx, project: &str, source: &InstanceSource) -> Result<So
             "Images of other servers are not supported by this server yet: import the image first",
         ));
     }
-    let home = projects::effective(tx, project, Feature::Images).await?;
-    if !source.alias.is_empty() {
-        let alias = aliases::get(tx, &home, &source.alias).await?;
-        return by_fingerprint(tx, &home, &alias.target).await;
-    }
-    if !source.fingerprint.is_empty() {
-        return by_fingerprint(tx, &home, &source.fingerprint).await;
-    }
-    if source.properties.is_empty() {
-        return Err(Error::refused(
-            "Must specify one of alias, fingerprint or properties for init from image",
-        ));
-    }
-    let all = images::list(tx, Some(&home)).await?;
-    let fits = |image: &images::Image| {
-        source
-            .properties
-            .iter()
-            .all(|(key, value)| image.content.properties.get(key) == Some(value))
-    };
-    let newest = all
-        .into_iter()
-        .filter(fits)
-        .max_by_key(|image| image.content.created_at);
-    let image = newest.ok_or_else(|| Error::refused("No matching image could be found"))?;
-    Ok(Source::Image(Some(Box::new(image))))
-}
-
-async fn by_fingerprint(tx: &mut Tx, project: &str, fingerprint: &str) -> Result<Source> {
-    match images::get(tx, project, fingerprint).await {
+    let (alias, fingerprint) = (&source.alias, &source.fingerprint);
+    match crate::images::resolve(tx, project, alias, fingerprint, &source.properties).await {
         Ok(image) => Ok(Source::Image(Some(Box::new(image)))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Source::Image(None)),
-        Err(error) => Err(error.into()),
+        Err(error) if error.kind() == ErrorKind::NotFound && alias.is_empty() => Ok(Source::Image(None)),
+        Err(error) => Err(error),
     }
 }
 

@@ -12,7 +12,7 @@ use lxd_instance::Key;
 use lxd_model::devices::{property, root_disk};
 use lxd_model::instances::{InstanceType, architecture};
 use lxd_model::profiles::{check_root_disk, validate_list};
-use lxd_model::{ErrorKind, Invalid};
+use lxd_model::ErrorKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -135,7 +135,8 @@ async fn plan(
     put.config.retain(|_, value| !value.is_empty());
     validate_list(&put.profiles, |name| known.contains_key(name))?;
     volatile::check_edit(&old.row.config, &put.config)?;
-    checks::own(&put.config, &put.devices, kind).map_err(|invalid| within(&invalid))?;
+    lxd_model::config::instance::validate(&put.config, kind)
+        .map_err(|invalid| invalid.within("Invalid config: "))?;
     // An architecture that is no one leaves the present one.
     if let Ok(name) = architecture::id(&put.architecture).and_then(architecture::name) {
         put.architecture = name.to_owned();
@@ -158,11 +159,6 @@ async fn plan(
     let new = Record::new(new.row, known);
     judge(app, tx, old, &new).await?;
     Ok(new)
-}
-
-fn within(invalid: &Invalid) -> Invalid {
-    let place = if invalid.to_string().starts_with("Invalid device type") { "" } else { "Invalid config: " };
-    invalid.clone().within(place)
 }
 
 /// Refuses what an instance must not become.

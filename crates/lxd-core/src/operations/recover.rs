@@ -19,13 +19,28 @@ type Resume = for<'a> fn(&'a Task, &'a Record) -> BoxFuture<'a, Result<()>>;
 
 /// All kinds of works that can be taken up again.
 #[derive(Default)]
-pub struct Works(BTreeMap<&'static str, Resume>);
+pub struct Works(BTreeMap<&'static str, Kind>);
+
+struct Kind {
+    resume: Resume,
+    steps: Vec<&'static str>,
+}
 
 impl Works {
     /// Adds a kind. Each noun's `works` function adds its own.
     pub fn add<W: Work>(&mut self) {
+        let kind = Kind {
+            resume: |task, record| Box::pin(resume::<W>(task, record)),
+            steps: W::steps().iter().map(|step| step.name).collect(),
+        };
+        self.0.insert(W::KIND, kind);
+    }
+
+    /// Every step of every kind as `kind:step`, for tests that let the daemon die at each.
+    pub fn steps(&self) -> impl Iterator<Item = String> {
         self.0
-            .insert(W::KIND, |task, record| Box::pin(resume::<W>(task, record)));
+            .iter()
+            .flat_map(|(name, kind)| kind.steps.iter().map(move |step| format!("{name}:{step}")))
     }
 }
 
@@ -37,7 +52,7 @@ impl Works {
 /// The journal can't be read.
 pub async fn recover(app: &Arc<App>) -> Result<()> {
     for record in app.journal.unfinished().await?.into_iter().rev() {
-        let Some(resume) = app.works.0.get(record.work.as_str()) else {
+        let Some(kind) = app.works.0.get(record.work.as_str()) else {
             tracing::error!(
                 work = record.work,
                 id = record.id,
@@ -51,7 +66,7 @@ pub async fn recover(app: &Arc<App>) -> Result<()> {
             ctx: Ctx::daemon(&record.about.project),
             operation: operation.clone(),
         };
-        let result = resume(&task, &record).await;
+        let result = (kind.resume)(&task, &record).await;
         match &result {
             Ok(()) => tracing::info!(work = record.work, id = record.id, "Finished what was half done"),
             Err(error) => {

@@ -20,9 +20,10 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
         "config-keys" => pretty(&config::catalog([]))?,
         "openapi" => pretty(&openapi())?,
         "cli" => command_line::reference(),
+        "steps" => lines(lxd_core::app::works().steps()),
         other => {
             return Err(format!(
-                "Unknown file {other:?}: not-yet, api-extensions, config-keys, openapi or cli"
+                "Unknown file {other:?}: not-yet, api-extensions, config-keys, openapi, cli or steps"
             ));
         }
     };

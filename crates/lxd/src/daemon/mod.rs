@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lxd_core::events::Hub;
-use lxd_core::operations::Faults;
+use lxd_core::operations::{FaultPoint, Faults};
 use lxd_core::paths::Paths;
 use lxd_core::{App, StartOptions, instances, networks};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -136,7 +136,7 @@ async fn live(options: &Options, events: Arc<Hub>) -> Result<(), StartError> {
     let start = StartOptions {
         dir: options.dir.clone(),
         events,
-        faults: Faults::default(),
+        faults: faults(),
     };
     instances::boot::share_mounts(&paths).map_err(StartError::App)?;
     let app = App::start(start).await.map_err(StartError::App)?;
@@ -149,6 +149,13 @@ async fn live(options: &Options, events: Arc<Hub>) -> Result<(), StartError> {
     instances::boot::unshare_mounts(&app);
     claim.release(&paths);
     served
+}
+
+/// Where a test wants the daemon to die: `LXD_TEST_KILL_AT=KIND:STEP:before`.
+fn faults() -> Faults {
+    let point = std::env::var("LXD_TEST_KILL_AT").ok();
+    let point = point.and_then(|text| text.parse::<FaultPoint>().ok());
+    point.map(Faults::kill_at).unwrap_or_default()
 }
 
 /// Serves until the daemon is told to stop, and then ends what it serves.
