@@ -35,7 +35,7 @@ pub use import::{holder, import, import_from};
 pub use locks::{Locks, Reading};
 pub(crate) use receive::clean;
 pub use receive::{FirstPart, Upload, invalid_form};
-pub use resolve::{prepare, resolve, set_used};
+pub use resolve::{prepare, resolve};
 pub use tokens::{refresh, secret, send};
 pub use works::ImportRequest;
 pub(crate) use works::works;

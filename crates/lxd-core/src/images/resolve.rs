@@ -1,4 +1,4 @@
-//! What instances need of images: which one is meant, its files unpacked in a pool, that it was used.
+//! What instances need of images: which one is meant, and its files unpacked in a pool.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ pub async fn resolve(
     properties: &BTreeMap<String, String>,
 ) -> Result<Row> {
     let home = project_of(tx, project).await?;
-    if !fingerprint.is_empty() {
-        return by_prefix(tx, &home, fingerprint).await;
-    }
     if !alias.is_empty() {
         let target = rows::aliases::get(tx, &home, alias).await?.target;
         return by_prefix(tx, &home, &target).await;
+    }
+    if !fingerprint.is_empty() {
+        return by_prefix(tx, &home, fingerprint).await;
     }
     if properties.is_empty() {
         return Err(Error::refused(
@@ -67,16 +67,6 @@ pub async fn prepare(
         record_volume(app, pool, fingerprint).await?;
     }
     Ok((reading, skipped))
-}
-
-/// Records that an instance was made of an image.
-///
-/// # Errors
-/// The database can't be written.
-pub async fn set_used(app: &App, fingerprint: &str) -> Result<()> {
-    let mut tx = app.cluster.begin().await?;
-    rows::set_last_used(&mut tx, fingerprint, app.clock.now()).await?;
-    Ok(tx.commit().await?)
 }
 
 /// Unpacked images are volumes of the default project where the driver shows them.
