@@ -86,6 +86,7 @@ pub fn works() -> Works {
     crate::images::works(&mut works);
     crate::networks::works(&mut works);
     crate::storage_pools::works(&mut works);
+    crate::storage_volumes::works(&mut works);
     #[cfg(test)]
     operations::tests::works(&mut works);
     works

@@ -35,6 +35,7 @@ pub mod server;
 pub mod sql;
 mod startup;
 pub mod storage_pools;
+pub mod storage_volumes;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod urls;

@@ -93,6 +93,10 @@ impl Inner {
             }
             _ => {}
         }
+        if volume.kind == VolumeType::Custom && *source == VolumeSource::Empty {
+            // The directory is all there is: such a volume has no root of an instance in it.
+            return self.make(volume, |_| Ok(()));
+        }
         self.make(volume, |staged| {
             self.driver.fill_volume(&self.place, staged, source, watch)
         })

@@ -16,6 +16,7 @@ mod profiles;
 mod projects;
 pub(crate) mod server;
 mod storage_pools;
+mod storage_volumes;
 mod warnings;
 
 use futures::future::BoxFuture;
@@ -125,6 +126,16 @@ handlers! {
     StoragePoolResourcesGet => storage_pools::resources,
     StoragePoolsGet => storage_pools::list,
     StoragePoolsPost => storage_pools::create,
+    StorageVolumeDelete => storage_volumes::delete,
+    StorageVolumeGet => storage_volumes::get,
+    StorageVolumePatch => storage_volumes::patch,
+    StorageVolumePost => storage_volumes::rename,
+    StorageVolumePut => storage_volumes::update,
+    StorageVolumeStateGet => storage_volumes::state,
+    StorageVolumesGet => storage_volumes::list,
+    StorageVolumesPost => storage_volumes::create,
+    StorageVolumesTypeGet => storage_volumes::list,
+    StorageVolumesTypePost => storage_volumes::create,
     WarningDelete => warnings::delete,
     WarningGet => warnings::get,
     WarningPatch => warnings::patch,

@@ -1,0 +1,277 @@
+//! Storage volumes: the roots of instances, unpacked images, and what users make.
+
+mod custom;
+#[cfg(test)]
+mod tests;
+mod works;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lxd_api::storage_volumes::{
+    StorageVolume, StorageVolumePut, StorageVolumeState, StorageVolumeStateUsage,
+};
+use lxd_db::cluster::projects::{self, Effective, Feature};
+use lxd_db::cluster::storage_volumes as rows;
+use lxd_db::cluster::storage_volumes::StorageVolume as Row;
+use lxd_db::cluster::{Tx, VolumeType, storage_pools, used_by};
+use lxd_model::ErrorKind;
+use lxd_storage::{Volume, VolumeType as DiskType};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::ctx::{Ctx, DEFAULT_PROJECT};
+use crate::error::{Error, Result};
+use crate::etag::{self, Tagged};
+use crate::events::{Action, Lifecycle};
+
+pub use custom::{create, delete, rename};
+pub(crate) use works::works;
+
+/// Where a volume is, as URLs say it: the names of its pool, its type and itself.
+pub type Path<'a> = [&'a str; 3];
+
+/// The URL of a volume.
+pub fn url(volume: &StorageVolume, pool: &str) -> String {
+    let parts = ["storage-pools", pool, "volumes", &volume.r#type, &volume.name];
+    crate::urls::object(&volume.project, &parts)
+}
+
+/// The volumes of a pool that the context's project has, or those of all projects; of one type or of every.
+///
+/// # Errors
+/// There is no such pool, project or type; the caller may not see the project.
+pub async fn list(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    pool: &str,
+    kind: Option<&str>,
+    all_projects: bool,
+) -> Result<Vec<StorageVolume>> {
+    ctx.require_trusted()?;
+    if !all_projects {
+        ctx.require_project()?;
+    }
+    let kind = kind.map(kind_of).transpose()?;
+    let mut tx = app.cluster.read().await?;
+    storage_pools::id(&mut tx, pool).await?;
+    let homes = projects::effective_all(&mut tx, &ctx.project).await?;
+    let filter = rows::Filter {
+        pool: Some(pool),
+        kind,
+        project: None,
+    };
+    let mut volumes = Vec::new();
+    for row in rows::list(&mut tx, filter).await? {
+        let is_wanted = ctx.may_see_project(&row.project)
+            && (all_projects || row.project == holder(&homes, &ctx.project, row.kind));
+        if is_wanted {
+            let users = users(&mut tx, ctx, &row).await?;
+            volumes.push(wire(row, users));
+        }
+    }
+    Ok(volumes)
+}
+
+/// One volume.
+///
+/// # Errors
+/// There is no such pool or type; not found; the caller may not see the project.
+pub async fn get(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<Tagged<StorageVolume>> {
+    ctx.require_project()?;
+    let mut tx = app.cluster.read().await?;
+    let row = find(&mut tx, ctx, path).await?;
+    let users = users(&mut tx, ctx, &row).await?;
+    let volume = wire(row, users);
+    let writable = StorageVolumePut::from(&volume);
+    Ok(Tagged::new(volume, &writable))
+}
+
+/// How much room a volume takes.
+///
+/// # Errors
+/// Not found; the pool does not know; the caller may not see the project.
+pub async fn state(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<StorageVolumeState> {
+    ctx.require_project()?;
+    let mut tx = app.cluster.read().await?;
+    let found = find(&mut tx, ctx, path).await;
+    drop(tx);
+    let [pool, kind, name] = path;
+    let row = found.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::not_found(format!(
+            "Storage volume {name:?} in project {:?} of type {kind:?} does not exist on pool {pool:?}: Storage volume not \
+             found",
+            ctx.project
+        )),
+        _ => error,
+    })?;
+    let used = app.pools.get(pool)?.usage(&on_disk(&row)).await?;
+    let used = used.ok_or_else(|| Error::refused("Not supported"))?;
+    Ok(StorageVolumeState {
+        usage: Some(StorageVolumeStateUsage { used, total: 0 }),
+    })
+}
+
+/// Replaces the description and configuration of a volume.
+///
+/// # Errors
+/// Not found; `If-Match` does not match; a bad key or value; the caller may not.
+pub async fn update(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    path: Path<'_>,
+    put: StorageVolumePut,
+    if_match: Option<&str>,
+) -> Result<()> {
+    change(app, ctx, path, if_match, |_| Ok(put)).await
+}
+
+/// Changes the description or some keys of a volume that a user made.
+///
+/// # Errors
+/// As [`update`]; it is no such volume.
+pub async fn patch(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    path: Path<'_>,
+    patch: Value,
+    if_match: Option<&str>,
+) -> Result<()> {
+    let [_, kind, _] = path;
+    if kind_of(kind)? != VolumeType::Custom {
+        return Err(Error::bad_request(format!(
+            "Invalid storage volume type {kind:?}"
+        )));
+    }
+    change(app, ctx, path, if_match, |old| crate::patch::merge(old, patch)).await
+}
+
+async fn change(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    path: Path<'_>,
+    if_match: Option<&str>,
+    new: impl FnOnce(&StorageVolumePut) -> Result<StorageVolumePut>,
+) -> Result<()> {
+    let [pool, kind, _] = path;
+    ctx.require_project()?;
+    let mut tx = app.cluster.begin().await?;
+    let row = find(&mut tx, ctx, path).await?;
+    ctx.in_project(row.project.clone()).require_project()?;
+    if row.kind == VolumeType::Image {
+        return Err(Error::bad_request(format!(
+            "Invalid storage volume type {kind:?}"
+        )));
+    }
+    let old = StorageVolumePut {
+        config: row.config.clone(),
+        description: row.description.clone(),
+        restore: String::new(),
+    };
+    etag::check(if_match, &old)?;
+    let mut new = new(&old)?;
+    if !new.restore.is_empty() {
+        return Err(Error::not_implemented(
+            "Restoring snapshots of volumes is not implemented by this server yet",
+        ));
+    }
+    new.config.retain(|_, value| !value.is_empty());
+    if row.kind != VolumeType::Custom && old.config.get("size") != new.config.get("size") {
+        return Err(Error::refused(
+            "Volume \"size\" property is not valid for volume type",
+        ));
+    }
+    let valid = app.pools.get(pool)?.validate_volume(&on_disk(&row), &new.config);
+    valid.map_err(|error| Error::from(error).with_kind(ErrorKind::Internal))?;
+    rows::update(&mut tx, row.id, &new.description, &new.config).await?;
+    tx.commit().await?;
+    tell(app, ctx, &row, Action::StorageVolumeUpdated);
+    Ok(())
+}
+
+/// The volume that a path means in the context's project.
+async fn find(tx: &mut Tx, ctx: &Ctx, [pool, kind, name]: Path<'_>) -> Result<Row> {
+    let kind = kind_of(kind)?;
+    let homes = projects::effective_all(tx, &ctx.project).await?;
+    storage_pools::id(tx, pool).await?;
+    let key = rows::Key {
+        pool,
+        project: holder(&homes, &ctx.project, kind),
+        kind,
+        name,
+    };
+    Ok(rows::get(tx, key).await?)
+}
+
+/// The project that holds a project's volumes of a type. Unpacked images are nobody's, and recorded in the default one.
+fn holder<'a>(homes: &'a Effective, project: &'a str, kind: VolumeType) -> &'a str {
+    match kind {
+        VolumeType::Container | VolumeType::VirtualMachine => project,
+        VolumeType::Custom => &homes.storage_volumes,
+        VolumeType::Image => DEFAULT_PROJECT,
+    }
+}
+
+/// The project that holds the context's custom volumes, which the caller must be allowed to see.
+async fn custom_holder(tx: &mut Tx, ctx: &Ctx) -> Result<String> {
+    ctx.require_project()?;
+    let holder = projects::effective(tx, &ctx.project, Feature::StorageVolumes).await?;
+    ctx.in_project(holder.clone()).require_project()?;
+    Ok(holder)
+}
+
+fn kind_of(word: &str) -> Result<VolumeType> {
+    VolumeType::from_word(word).ok_or_else(|| Error::bad_request("Invalid storage volume type name"))
+}
+
+/// A volume as the pool knows it.
+fn on_disk(row: &Row) -> Volume {
+    match row.kind {
+        VolumeType::Container => Volume::instance(DiskType::Container, &row.project, &row.name),
+        VolumeType::VirtualMachine => Volume::instance(DiskType::VirtualMachine, &row.project, &row.name),
+        VolumeType::Custom => Volume::custom(&row.project, &row.name),
+        VolumeType::Image => Volume::image(&row.name),
+    }
+}
+
+/// The users of a volume that the caller may see.
+async fn users(tx: &mut Tx, ctx: &Ctx, row: &Row) -> Result<Vec<String>> {
+    Ok(match row.kind {
+        VolumeType::Container | VolumeType::VirtualMachine => {
+            vec![crate::urls::object(&row.project, &["instances", &row.name])]
+        }
+        VolumeType::Image => vec![crate::urls::plain(&["images", &row.name])],
+        VolumeType::Custom => {
+            let users = used_by::storage_volume(tx, &row.project, &row.pool, &row.name).await?;
+            let is_seen = |user: &&used_by::User| ctx.may_see_project(crate::urls::project_of(user));
+            users.iter().filter(is_seen).map(crate::urls::user).collect()
+        }
+    })
+}
+
+fn tell(app: &App, ctx: &Ctx, row: &Row, action: Action) {
+    let parts = [
+        "storage-pools",
+        &row.pool,
+        "volumes",
+        row.kind.as_str(),
+        &row.name,
+    ];
+    let event = Lifecycle::new(action, crate::urls::object(&row.project, &parts));
+    app.events.lifecycle(&row.project, &event.by(ctx));
+}
+
+fn wire(row: Row, used_by: Vec<String>) -> StorageVolume {
+    StorageVolume {
+        config: row.config.into_iter().collect::<BTreeMap<_, _>>(),
+        description: row.description,
+        restore: String::new(),
+        name: row.name,
+        r#type: row.kind.as_str().to_owned(),
+        used_by,
+        location: row.node,
+        content_type: row.content_type.as_str().to_owned(),
+        project: row.project,
+        created_at: lxd_api::Time::never(),
+    }
+}
