@@ -73,25 +73,25 @@ wire! {
 wire! {
     /// Run-time state of a network: bond.
     pub struct NetworkStateBond {
-        down_delay: u64,
-        lower_devices: Vec<String>,
-        mii_frequency: u64,
-        mii_state: String,
         mode: String,
         transmit_policy: String,
         up_delay: u64,
+        down_delay: u64,
+        mii_frequency: u64,
+        mii_state: String,
+        lower_devices: Vec<String>,
     }
 }
 
 wire! {
     /// Run-time state of a network: bridge.
     pub struct NetworkStateBridge {
-        forward_delay: u64,
         id: String,
         stp: bool,
-        upper_devices: Vec<String>,
+        forward_delay: u64,
         vlan_default: u64,
         vlan_filtering: bool,
+        upper_devices: Vec<String>,
     }
 }
 

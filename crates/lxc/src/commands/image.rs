@@ -364,17 +364,13 @@ async fn export(cx: &Context) -> Result<()> {
     };
     let name_of = move |called: &str, is_rootfs: bool| match &base {
         None => called.to_owned(),
-        Some(base) => {
-            let ending = called
-                .split_once('.')
-                .map_or(String::new(), |(_, ending)| format!(".{ending}"));
-            let middle = if is_rootfs && !ending.starts_with(".root") {
-                ".root"
-            } else {
-                ""
-            };
-            format!("{base}{middle}{ending}")
-        }
+        // The two files of a split image get no ending.
+        Some(base) if is_rootfs => format!("{base}.root"),
+        Some(base) if called.starts_with("meta-") => base.clone(),
+        Some(base) => match called.split_once('.') {
+            Some((_, ending)) => format!("{base}.{ending}"),
+            None => base.clone(),
+        },
     };
     let mut progress = Progress::new(cx.is_quiet(), "Exporting the image: ");
     let (total, began) = (u64::try_from(shown.size).unwrap_or(0), Instant::now());

@@ -143,10 +143,11 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, new_name: &str) -> Re
     ctx.require_project()?;
     names::image_alias(new_name)?;
     let mut tx = app.cluster.begin().await?;
-    let (project, row) = find(&mut tx, ctx, name).await?;
+    let project = writable_project(&mut tx, ctx).await?;
     if rows::get(&mut tx, &project, new_name).await.is_ok() {
         return Err(lxd_model::images::alias_exists(new_name).into());
     }
+    let row = rows::get(&mut tx, &project, name).await?;
     rows::rename(&mut tx, row.id, new_name).await?;
     tx.commit().await?;
     let event = Lifecycle::new(Action::ImageAliasRenamed, url(&project, new_name));

@@ -113,7 +113,7 @@ pub async fn get(
     Ok(Tagged::new(image, &writable))
 }
 
-/// Replaces what can be changed of an image.
+/// Replaces what can be changed of an image. A property that is empty is none.
 ///
 /// # Errors
 /// Not found; `If-Match` does not match; a profile that does not exist; the caller may not.
@@ -130,7 +130,7 @@ pub async fn update(
             .properties
             .unwrap_or_default()
             .into_iter()
-            .map(|(key, value)| (key, value.unwrap_or_default()))
+            .filter_map(|(key, value)| Some((key, value.filter(|value| !value.is_empty())?)))
             .collect(),
         public: change.public.unwrap_or_default(),
         expires_at: change.expires_at.unwrap_or_default(),
@@ -139,7 +139,7 @@ pub async fn update(
     .await
 }
 
-/// Changes some fields and properties of an image; a property that is `null` is taken away.
+/// Changes some fields and properties of an image; a property that is `null` or empty is taken away.
 ///
 /// # Errors
 /// As [`update`].
@@ -152,7 +152,7 @@ pub async fn patch(
 ) -> Result<()> {
     apply(app, ctx, fingerprint, if_match, |mut old| {
         for (key, value) in change.properties.unwrap_or_default() {
-            match value {
+            match value.filter(|value| !value.is_empty()) {
                 Some(value) => drop(old.properties.insert(key, value)),
                 None => drop(old.properties.remove(&key)),
             }

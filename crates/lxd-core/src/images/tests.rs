@@ -140,7 +140,7 @@ async fn an_image_is_brought_in_changed_exported_and_deleted() {
     update(&app, &ctx, &fingerprint, put, Some(&image.etag))
         .await
         .unwrap();
-    let put = change(json!({"properties": {"z": "1", "x": null}, "expires_at": "2030-01-01T00:00:00Z"}));
+    let put = change(json!({"properties": {"z": "1", "x": ""}, "expires_at": "2030-01-01T00:00:00Z"}));
     patch(&app, &ctx, &fingerprint, put, None).await.unwrap();
     let shown = get(&app, &ctx, &fingerprint, None).await.unwrap().value;
     assert_eq!(shown.properties, [("z".to_owned(), "1".to_owned())].into());

@@ -66,7 +66,8 @@ struct Facts {
 
 impl Import {
     pub(super) fn new(project: String, mut upload: Upload, mut request: ImportRequest) -> Self {
-        if request.filename.is_empty() {
+        // The name of the part goes before that of the whole, as with the reference.
+        if !upload.filename.is_empty() {
             request.filename = std::mem::take(&mut upload.filename);
         }
         Self {
