@@ -101,7 +101,7 @@ fn die_at_every_step(
     let before = traces(server);
     let (code, answer) = request(server);
     assert!(code < 300, "{kind}: {answer}");
-    wait(server, &answer);
+    assert_eq!(wait(server, &answer), 200, "{kind}: {answer}");
     let after = traces(server);
     for step in steps(server, kind) {
         for moment in ["before", "after"] {
@@ -166,7 +166,9 @@ fn creating_starting_stopping_copying_and_deleting() {
     for driver in ["dir", "overlay"] {
         let mut server = server_with_image(driver);
         let create = json!({"name": "crash", "source": {"type": "image", "alias": "bb"}}).to_string();
-        let copy = json!({"name": "crash2", "source": {"type": "copy", "source": "crash"}}).to_string();
+        let copy =
+            json!({"name": "crash2", "profiles": ["default"], "source": {"type": "copy", "source": "crash"}})
+                .to_string();
         let state = |action: &str| json!({"action": action, "force": true, "timeout": 30}).to_string();
         let exists = |server: &Server| {
             delete_all(server);

@@ -249,7 +249,12 @@ impl Server {
     pub fn wait_for_death(&mut self) -> bool {
         use std::os::unix::process::ExitStatusExt;
         let mut child = self.child.take().unwrap();
-        child.wait().unwrap().signal().is_some()
+        let mut status = None;
+        patiently("the daemon's death", || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.is_some_and(|status| status.signal().is_some())
     }
 
     /// Stops the daemon as systemd does, and waits until it is gone.
