@@ -236,13 +236,13 @@ async fn by_prefix(tx: &mut Tx, project: &str, fingerprint: &str) -> Result<Row>
     if !images::is_fingerprint_prefix(fingerprint) {
         return Err(images::not_found().into());
     }
-    Ok(rows::get(tx, project, &fingerprint.to_ascii_lowercase())
+    rows::get(tx, project, &fingerprint.to_ascii_lowercase())
         .await
         .map_err(|error| match error {
             // The reference answers with its status for internal errors.
             lxd_db::Error::Ambiguous { .. } => Error::from(error).with_kind(ErrorKind::Internal),
             other => other.into(),
-        })?)
+        })
 }
 
 /// An image that the caller may see: of a project of theirs, public, or by a token's secret.

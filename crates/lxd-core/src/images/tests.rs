@@ -129,7 +129,7 @@ async fn an_image_is_brought_in_changed_exported_and_deleted() {
         (&["default".to_owned()][..], bytes_of("1").len() as i64)
     );
     assert_eq!(shown.created_at.to_string(), "2015-02-18T18:36:03Z");
-    assert_eq!(names(&app.paths.images()), [fingerprint.clone()]);
+    assert_eq!(names(&app.paths.images()), std::slice::from_ref(&fingerprint));
 
     let change = |value| serde_json::from_value::<Change>(value).unwrap();
     let stale = update(&app, &ctx, &fingerprint, Change::default(), Some("0"))
@@ -453,7 +453,7 @@ async fn projects_have_images_of_their_own_and_share_the_files() {
         .unwrap();
     assert_eq!(
         names(&app.paths.images()),
-        [fingerprint.clone()],
+        std::slice::from_ref(&fingerprint),
         "the other project needs it"
     );
     delete(&app, &own, &fingerprint)

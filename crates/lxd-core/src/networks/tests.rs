@@ -70,7 +70,7 @@ fn post(name: &str) -> NetworksPost {
 async fn a_network_is_made_changed_renamed_and_deleted() {
     let host = Host::start().await;
     let (app, ctx) = (&host.app, root());
-    let (a, b) = (host.name("a"), host.name("b"));
+    let a = host.name("a");
     assert_eq!(
         create(app, &ctx, post(&a)).await.unwrap(),
         format!("/1.0/networks/{a}")
@@ -138,11 +138,22 @@ async fn a_network_is_made_changed_renamed_and_deleted() {
         (ErrorKind::BadRequest, "The network is currently in use")
     );
     assert_eq!(
-        rename(app, &ctx, &a, &b).await.unwrap_err().text(),
+        rename(app, &ctx, &a, "other").await.unwrap_err().text(),
         "Network is currently in use"
     );
     profiles::delete(app, &ctx, "p").await.unwrap();
+    delete(app, &ctx, &a).await.unwrap();
+    assert!(!is_up(&a) && !app.paths.network(&a).exists());
+    let gone = delete(app, &ctx, &a).await.unwrap_err();
+    assert_eq!(gone.text(), "Failed loading network: Network not found");
+}
 
+#[tokio::test]
+async fn a_network_gets_another_name_and_is_taken_down_with_the_host() {
+    let host = Host::start().await;
+    let (app, ctx) = (&host.app, root());
+    let (a, b) = (host.name("a"), host.name("b"));
+    create(app, &ctx, post(&a)).await.unwrap();
     for (name, kind, text) in [
         (
             "",
@@ -166,13 +177,11 @@ async fn a_network_is_made_changed_renamed_and_deleted() {
     }
     rename(app, &ctx, &a, &b).await.unwrap();
     assert!(is_up(&b) && !is_up(&a));
-    assert_eq!(get(app, &ctx, &b).await.unwrap().value.0.description, "d");
+    assert_eq!(get(app, &ctx, &b).await.unwrap().value.0.name, b);
     stop_all(app).await;
     assert!(!is_up(&b));
     delete(app, &ctx, &b).await.unwrap();
     assert!(!app.paths.network(&b).exists());
-    let gone = delete(app, &ctx, &b).await.unwrap_err();
-    assert_eq!(gone.text(), "Failed loading network: Network not found");
 }
 
 #[tokio::test]

@@ -99,11 +99,6 @@ impl Upload {
             patience: Box::pin(sleep(UPLOAD_PATIENCE)),
         }
     }
-
-    /// How many bytes are to come, when the client said so.
-    pub(crate) fn length(&self) -> Option<u64> {
-        self.body.as_ref()?.size_hint().exact()
-    }
 }
 
 impl Stream for Upload {

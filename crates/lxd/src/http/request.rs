@@ -1,6 +1,5 @@
 //! A request as handlers see it: who asks for what, with the parameters, the query and the body within reach.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, IF_MATCH};
@@ -74,27 +73,6 @@ impl Call {
     /// A header, when it is there and readable as text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
-    }
-
-    /// All headers whose name begins with a prefix (in lower case), with the rest of their names.
-    pub(crate) fn headers_below<'a>(
-        &'a self,
-        prefix: &'a str,
-    ) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
-        self.headers.iter().filter_map(move |(name, value)| {
-            Some((name.as_str().strip_prefix(prefix)?, value.to_str().ok()?))
-        })
-    }
-
-    /// A header that holds a number.
-    pub(crate) fn header_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let Some(text) = self.header(name) else {
-            return Ok(None);
-        };
-        let number = text
-            .parse()
-            .map_err(|_| Failure::bad_request(format!("Invalid value {text:?} of {name}")))?;
-        Ok(Some(number))
     }
 
     /// The state of the object that the caller wants to change, as its `ETag` named it.
