@@ -65,8 +65,7 @@ fn render(record: &Record, pool: storage_pools::StoragePool, phase: Phase) -> Re
             ..StorageVolume::default()
         },
     };
-    yaml::to_string(&file)
-        .map_err(|error| Error::internal("Failed writing the backup file").because(error))
+    yaml::to_string(&file).map_err(|error| Error::internal("Failed writing the backup file").because(error))
 }
 
 fn profile(profile: &lxd_db::cluster::profiles::Profile) -> Profile {

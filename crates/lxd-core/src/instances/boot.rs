@@ -55,7 +55,9 @@ pub(crate) async fn adopt(app: &Arc<App>) -> Result<()> {
     for record in all(app).await? {
         match record.instance(&app.paths) {
             Ok(instance) => instances.push(instance),
-            Err(error) => tracing::error!(instance = %record.key(), err = error.text(), "Found an instance that can't be run"),
+            Err(error) => {
+                tracing::error!(instance = %record.key(), err = error.text(), "Found an instance that can't be run")
+            }
         }
     }
     if instances.is_empty() {
@@ -95,7 +97,10 @@ pub(crate) async fn resume(app: &Arc<App>) -> Result<()> {
     let stopped: Vec<Record> = stopped.collect();
     let mut to_start = Vec::new();
     for record in stopped {
-        let ran = record.config.get("volatile.last_state.power").is_some_and(|power| power == "RUNNING");
+        let ran = record
+            .config
+            .get("volatile.last_state.power")
+            .is_some_and(|power| power == "RUNNING");
         if record.row.ephemeral || (ran && was_away) {
             // It ended while nobody looked.
             put_away(&app, &record).await;
@@ -112,7 +117,10 @@ pub(crate) async fn resume(app: &Arc<App>) -> Result<()> {
 async fn put_away(app: &Arc<App>, record: &Record) {
     let key = record.key();
     let cleaned = async {
-        app.instances.registry.clean_up(&record.instance(&app.paths)?).await?;
+        app.instances
+            .registry
+            .clean_up(&record.instance(&app.paths)?)
+            .await?;
         follow::gone(app, &Ctx::daemon(&key.project), &key).await
     };
     if let Err(error) = cleaned.await {
@@ -165,7 +173,10 @@ pub async fn shut_down(app: &Arc<App>) {
     let mut groups: BTreeMap<_, Vec<Record>> = BTreeMap::new();
     for record in records {
         if app.instances.registry.phase(&record.key()).is_running() {
-            groups.entry(boot::stop_priority(&record.config)).or_default().push(record);
+            groups
+                .entry(boot::stop_priority(&record.config))
+                .or_default()
+                .push(record);
         }
     }
     for group in groups.into_values() {
@@ -222,7 +233,10 @@ async fn note_run(app: &App) {
             .map_err(|error| Error::internal(format!("Failed writing {}", path.display())).because(error))
     });
     if let Err(error) = written.await {
-        tracing::warn!(err = error.text(), "The next daemon can't tell this boot from another");
+        tracing::warn!(
+            err = error.text(),
+            "The next daemon can't tell this boot from another"
+        );
     }
 }
 

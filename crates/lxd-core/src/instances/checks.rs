@@ -98,7 +98,10 @@ pub(super) async fn names_on_networks(
     for (card, network) in cards {
         let own = candidate.devices.iter().filter(|(name, _)| *name != card);
         let others = namesakes.iter().flat_map(|record| &record.devices);
-        if own.chain(others).any(|(_, device)| network_of(device) == Some(network)) {
+        if own
+            .chain(others)
+            .any(|(_, device)| network_of(device) == Some(network))
+        {
             let name = candidate.name;
             return Err(Error::conflict(format!(
                 "Failed {doing} validation for device {card:?}: Instance DNS name {name:?} already used on network"

@@ -73,10 +73,7 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
     let operations = Arc::clone(&app.operations);
     operations.spawn(&ctx.clone(), options, move |operation| async move {
         let create = planned?;
-        let _guard = app
-            .instances
-            .lock(&Key::new(&create.project, &create.name))
-            .await;
+        let _guard = app.instances.lock(&Key::new(&create.project, &create.name)).await;
         match create.files {
             Files::Instance { .. } => drop(operations::run_in(&app, &ctx, &operation, Copy(create)).await?),
             _ => drop(operations::run_in(&app, &ctx, &operation, create).await?),
@@ -142,7 +139,11 @@ async fn plan(
     };
     let id = architecture::id(&wanted).map_err(|error| checks::refused(error.into()))?;
     post.architecture = architecture::name(id)?.to_owned();
-    let template = if matches!(source, Source::Instance(_)) { "copy" } else { "create" };
+    let template = if matches!(source, Source::Instance(_)) {
+        "copy"
+    } else {
+        "create"
+    };
     inherit(&mut post, &source);
     let own = |name: &String| &known[name];
     let config = expand_config(names.iter().map(|name| &own(name).config), &post.config);
@@ -201,7 +202,10 @@ async fn judge(
             .ok_or_else(|| Error::bad_request("Image not provided for instance creation"))?;
         let of = image.content.kind.as_str();
         if of != kind.as_str() {
-            let text = format!("Requested image's type {of:?} doesn't match instance type {:?}", kind.as_str());
+            let text = format!(
+                "Requested image's type {of:?} doesn't match instance type {:?}",
+                kind.as_str()
+            );
             return Err(Error::bad_request(text));
         }
     }
@@ -495,4 +499,3 @@ fn steps_of(progress: Progress) -> lxd_storage::Progress {
         progress.add(done.saturating_sub(before));
     })
 }
-

@@ -135,7 +135,11 @@ impl Delete {
         VolumeKey {
             pool: &self.pool,
             project: &self.project,
-            kind: if self.row.is_virtual { VolumeType::VirtualMachine } else { VolumeType::Container },
+            kind: if self.row.is_virtual {
+                VolumeType::VirtualMachine
+            } else {
+                VolumeType::Container
+            },
             name: &self.name,
         }
     }
@@ -143,7 +147,9 @@ impl Delete {
     async fn remove_rows(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
         match rows::get(&mut tx, &self.project, &self.name).await {
-            Ok(row) if is_same(&row.config, &self.row.writable.config) => rows::delete(&mut tx, row.id).await?,
+            Ok(row) if is_same(&row.config, &self.row.writable.config) => {
+                rows::delete(&mut tx, row.id).await?
+            }
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -181,7 +187,11 @@ impl Delete {
             project: self.project.clone(),
             name: self.name.clone(),
             node_id: app.cluster.node_id(),
-            kind: if row.is_virtual { InstanceType::VirtualMachine } else { InstanceType::Container },
+            kind: if row.is_virtual {
+                InstanceType::VirtualMachine
+            } else {
+                InstanceType::Container
+            },
             stateful: row.stateful,
             created_at: row.created_at.timestamp(),
             last_used_at: row.last_used_at.timestamp(),

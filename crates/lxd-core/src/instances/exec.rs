@@ -110,8 +110,7 @@ impl Run<'_> {
         };
         let started = self.app.instances.registry.exec(self.key, request).await?;
         let url = super::url(&self.key.project, &self.key.name);
-        let event = Lifecycle::new(Action::InstanceExec, url)
-            .with("command", json!(post.command));
+        let event = Lifecycle::new(Action::InstanceExec, url).with("command", json!(post.command));
         self.app.events.lifecycle(&self.key.project, &event);
         Ok(started)
     }
@@ -139,9 +138,7 @@ impl Run<'_> {
             let [out, err] = paths;
             std::fs::create_dir_all(&folder)
                 .and_then(|()| Ok((File::create(&out)?, File::create(&err)?)))
-                .map_err(|error| {
-                    Error::internal(format!("Failed making {}", out.display())).because(error)
-                })
+                .map_err(|error| Error::internal(format!("Failed making {}", out.display())).because(error))
         })
         .await?;
         let exec = self.start(Streams::Files { stdout, stderr }).await?;
@@ -166,7 +163,8 @@ impl Run<'_> {
                 height: size(self.post.height),
             };
             let exec = self.start(streams).await?;
-            self.controlled(exec.control.clone(), interactive(exec, data)).await?
+            self.controlled(exec.control.clone(), interactive(exec, data))
+                .await?
         } else {
             let data = futures::future::try_join_all(["0", "1", "2"].map(|name| self.take(name))).await?;
             let exec = self.start(Streams::Pipes).await?;
@@ -288,7 +286,12 @@ async fn copy_all(from: pipe::Receiver, to: Socket) {
 async fn send_all<R: AsyncRead + Unpin>(mut from: R, to: &mut Sender) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(count) = from.read(&mut buffer).await {
-        if count == 0 || to.send(Message::Binary(Bytes::copy_from_slice(&buffer[..count]))).await.is_err() {
+        if count == 0
+            || to
+                .send(Message::Binary(Bytes::copy_from_slice(&buffer[..count])))
+                .await
+                .is_err()
+        {
             return;
         }
     }
@@ -379,8 +382,16 @@ mod tests {
                 height: 25
             })
         );
-        assert_eq!(parse(r#"{"command":"signal","signal":15}"#), Ok(Order::Signal(15)));
-        for wrong in ["", "[]", "{}", r#"{"command":"window-resize","args":{"width":"x"}}"#] {
+        assert_eq!(
+            parse(r#"{"command":"signal","signal":15}"#),
+            Ok(Order::Signal(15))
+        );
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            r#"{"command":"window-resize","args":{"width":"x"}}"#,
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -14,7 +14,9 @@ use crate::events::Action;
 
 /// Follows events until the daemon stops.
 pub(super) fn spawn(app: &Arc<App>) {
-    let Some(mut events) = app.instances.take_events() else { return };
+    let Some(mut events) = app.instances.take_events() else {
+        return;
+    };
     let (app, shutdown) = (Arc::downgrade(app), app.shutdown.clone());
     tokio::spawn(async move {
         loop {

@@ -103,7 +103,9 @@ pub async fn get_full(
     let extras = Extras::load(&mut tx, &records).await?;
     drop(tx);
     let mut shown = full(app, &records, extras).await?;
-    let shown = shown.pop().ok_or_else(|| Error::not_found("Instance not found"))?;
+    let shown = shown
+        .pop()
+        .ok_or_else(|| Error::not_found("Instance not found"))?;
     Ok(Tagged::new(shown, &writable))
 }
 

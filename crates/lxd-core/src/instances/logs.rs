@@ -22,7 +22,9 @@ pub async fn list(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Vec<String>> 
         let Ok(entries) = std::fs::read_dir(&folder) else {
             return Ok(Vec::new());
         };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let names = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<String> = names.filter(|name| is_log(name)).collect();
         names.sort_unstable();
         Ok(names)
@@ -60,9 +62,8 @@ pub async fn delete(app: &Arc<App>, ctx: &Ctx, name: &str, file: &str) -> Result
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::not_found("Log file not found"))
         }
-        removed => removed.map_err(|error| {
-            Error::internal(format!("Failed removing {}", path.display())).because(error)
-        }),
+        removed => removed
+            .map_err(|error| Error::internal(format!("Failed removing {}", path.display())).because(error)),
     })
     .await?;
     tell(app, ctx, name, (file, Action::InstanceLogDeleted));
@@ -141,7 +142,15 @@ mod tests {
         for good in ["lxc.log", "lxc.conf", "exec_1.stdout"] {
             assert!(is_log(good), "{good}");
         }
-        for bad in ["", ".", "..", "console.log", "exec_/../../x", "lxc.log.old", "../lxc.log"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "console.log",
+            "exec_/../../x",
+            "lxc.log.old",
+            "../lxc.log",
+        ] {
             assert!(!is_log(bad), "{bad}");
         }
     }

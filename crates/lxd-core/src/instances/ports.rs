@@ -115,7 +115,9 @@ async fn prepare_nic(app: &App, nic: NicDevice<'_>) -> Result<NicHost> {
     }
     let mtu = match lxd_network::nic::mtu(bridge).await {
         Err(NetworkError::NoInterface(name)) => {
-            return Err(Error::bad_request(format!("Parent device {name:?} doesn't exist")));
+            return Err(Error::bad_request(format!(
+                "Parent device {name:?} doesn't exist"
+            )));
         }
         found => found?,
     };

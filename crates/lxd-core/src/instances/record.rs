@@ -146,10 +146,7 @@ impl Record {
     /// Its id map can't be read.
     pub(super) fn instance(&self, paths: &Paths) -> Result<Instance> {
         let row = &self.row;
-        let map = self
-            .config
-            .get("volatile.idmap.next")
-            .map_or("", String::as_str);
+        let map = self.config.get("volatile.idmap.next").map_or("", String::as_str);
         let map = IdMap::from_json(map)?;
         Ok(Instance {
             key: self.key(),
@@ -187,7 +184,10 @@ pub(super) fn instance_paths(paths: &Paths, project: &str, name: &str) -> Instan
         logs: paths.instance_logs(project, name),
         devices: paths.instance_devices(project, name),
         shmounts: paths.instance_shmounts(project, name),
-        seccomp: paths.security().join("seccomp").join(instance_path(project, name)),
+        seccomp: paths
+            .security()
+            .join("seccomp")
+            .join(instance_path(project, name)),
         containers: paths.containers(),
         devlxd: paths.devlxd(),
     }

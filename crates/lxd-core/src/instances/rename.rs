@@ -41,7 +41,11 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstancePost) -
             "Moving instances is not supported by this server yet",
         ));
     }
-    let new_name = if post.name.is_empty() { name.to_owned() } else { post.name };
+    let new_name = if post.name.is_empty() {
+        name.to_owned()
+    } else {
+        post.name
+    };
     names::instance(&new_name)?;
     if rows::id(&mut tx, &ctx.project, &new_name).await.is_ok() {
         return Err(Error::conflict(format!("Name {new_name:?} already in use")));
@@ -82,8 +86,7 @@ async fn run(
         tracing::warn!(instance = %key, err = error.text(), "A network remembers an instance's old name");
     }
     let url = super::url(&key.project, &done.new);
-    let event = Lifecycle::new(Action::InstanceRenamed, url)
-        .with("old_name", key.name.as_str());
+    let event = Lifecycle::new(Action::InstanceRenamed, url).with("old_name", key.name.as_str());
     app.events.lifecycle(&key.project, &event);
     Ok(())
 }

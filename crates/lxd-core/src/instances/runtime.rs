@@ -120,7 +120,10 @@ impl Drop for Guard {
         self.held = None;
         let mut locks = self.locks.lock();
         // The map's own reference is the last one when nobody waits.
-        if locks.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        if locks
+            .get(&self.key)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             locks.remove(&self.key);
         }
     }

@@ -49,7 +49,9 @@ pub(super) async fn find(tx: &mut Tx, project: &str, post: &InstancesPost) -> Re
         "image" => image(tx, project, source).await,
         "copy" => instance(tx, project, source).await,
         "migration" => match source.mode.as_str() {
-            "pull" | "push" => Err(Error::not_implemented("Migration is not supported by this server yet")),
+            "pull" | "push" => Err(Error::not_implemented(
+                "Migration is not supported by this server yet",
+            )),
             mode => Err(Error::not_implemented(format!("Mode {mode:?} not implemented"))),
         },
         other => Err(Error::bad_request(format!("Unknown source type {other}"))),
@@ -89,11 +91,7 @@ async fn instance(tx: &mut Tx, project: &str, source: &InstanceSource) -> Result
         ));
     }
     let record = Record::load(tx, from, &source.source).await;
-    let record = record.with_context(|| {
-        format!(
-            "Failed to fetch instance {:?} in project {from:?}",
-            source.source
-        )
-    })?;
+    let record = record
+        .with_context(|| format!("Failed to fetch instance {:?} in project {from:?}", source.source))?;
     Ok(Source::Instance(Box::new(record)))
 }

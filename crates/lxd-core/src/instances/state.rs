@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn only_known_actions() {
         assert_eq!(Wish::parse("freeze").unwrap(), Wish::Freeze);
-        assert_eq!(Wish::parse("bogus").unwrap_err().text(), "Unknown action: 'bogus'");
+        assert_eq!(
+            Wish::parse("bogus").unwrap_err().text(),
+            "Unknown action: 'bogus'"
+        );
         assert!(Wish::Stop.concerns(Phase::Frozen) && !Wish::Freeze.concerns(Phase::Frozen));
     }
 }

@@ -53,7 +53,11 @@ pub(super) async fn run(
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run(app, ctx, work).await?,
     };
-    let action = if how.force { Action::InstanceStopped } else { Action::InstanceShutdown };
+    let action = if how.force {
+        Action::InstanceStopped
+    } else {
+        Action::InstanceShutdown
+    };
     tell(app, ctx, key, action);
     if done.ephemeral {
         delete::run(app, ctx, key, None).await?;
@@ -122,7 +126,9 @@ impl Stop {
     async fn finish(&self, app: &App, key: &Key) -> Result<()> {
         let is_running = app.instances.registry.phase(key) != Phase::Stopped;
         if is_running && !self.force {
-            return Err(Error::internal("The daemon died while it waited for the instance"));
+            return Err(Error::internal(
+                "The daemon died while it waited for the instance",
+            ));
         }
         let mut tx = app.cluster.read().await?;
         let record = Record::load(&mut tx, &key.project, &key.name).await?;
@@ -218,7 +224,11 @@ impl Restart {
             Err(InstanceError::Refused(Refusal::AlreadyStopped)) => {}
             Err(error) => return Err(error.into()),
         }
-        let action = if self.force { Action::InstanceStopped } else { Action::InstanceShutdown };
+        let action = if self.force {
+            Action::InstanceStopped
+        } else {
+            Action::InstanceShutdown
+        };
         tell(app, &task.ctx, &key, action);
         Ok(())
     }

@@ -9,10 +9,10 @@ use lxd_db::cluster::instances::{self as rows, Content, Filter};
 use lxd_db::cluster::profiles::Profile;
 use lxd_db::cluster::{Tx, projects};
 use lxd_instance::Key;
+use lxd_model::ErrorKind;
 use lxd_model::devices::{property, root_disk};
 use lxd_model::instances::{InstanceType, architecture};
 use lxd_model::profiles::{check_root_disk, validate_list};
-use lxd_model::ErrorKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -313,7 +313,9 @@ pub(super) struct Followers(pub(super) Weak<App>);
 impl ProfileUsers for Followers {
     fn check<'a>(&'a self, _ctx: &'a Ctx, change: &'a ProfileChange) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let Some(app) = self.0.upgrade() else { return Ok(()) };
+            let Some(app) = self.0.upgrade() else {
+                return Ok(());
+            };
             let mut tx = app.cluster.read().await?;
             for record in users(&mut tx, change).await? {
                 let after = with_profile(&record, change);
@@ -330,7 +332,9 @@ impl ProfileUsers for Followers {
         change: &'a ProfileChange,
     ) -> BoxFuture<'a, Result<Vec<(String, String, Error)>>> {
         Box::pin(async move {
-            let Some(app) = self.0.upgrade() else { return Ok(Vec::new()) };
+            let Some(app) = self.0.upgrade() else {
+                return Ok(Vec::new());
+            };
             let mut tx = app.cluster.read().await?;
             let users = users(&mut tx, change).await?;
             drop(tx);
@@ -377,7 +381,10 @@ fn replaced(record: &Record, change: &ProfileChange, by: &lxd_api::profiles::Pro
 /// Lets one instance follow a change of a profile that is stored already.
 async fn follow(app: &Arc<App>, record: &Record, change: &ProfileChange) -> Result<()> {
     let _guard = app.instances.lock(&record.key()).await;
-    let (before, after) = (replaced(record, change, &change.old), with_profile(record, change));
+    let (before, after) = (
+        replaced(record, change, &change.old),
+        with_profile(record, change),
+    );
     let mut own = record.row.config.clone();
     volatile::hardware_addresses(&mut own, &after.devices);
     let mut tx = app.cluster.begin().await?;

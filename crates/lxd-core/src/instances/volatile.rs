@@ -46,7 +46,8 @@ pub(super) fn of_new(config: &mut Config, devices: &Devices, template: &str) {
 pub(super) fn hardware_addresses(config: &mut Config, devices: &Devices) {
     for (name, device) in devices {
         let is_made = property(device, "type") == "nic" && property(device, "hwaddr").is_empty();
-        let is_ours = ["", "bridged", "p2p", "macvlan", "ovn", "routed"].contains(&property(device, "nictype"));
+        let is_ours =
+            ["", "bridged", "p2p", "macvlan", "ovn", "routed"].contains(&property(device, "nictype"));
         if is_made && is_ours {
             config
                 .entry(format!("volatile.{name}.hwaddr"))
@@ -118,7 +119,11 @@ fn map(expanded: &Config, host: Option<Range>, taken: &[Range]) -> Result<(i64, 
     let Some(range) = idmap::allocate(expanded, host, taken)? else {
         return Ok((0, IdMap::default()));
     };
-    let base = if is_on("security.idmap.isolated") { range.base } else { 0 };
+    let base = if is_on("security.idmap.isolated") {
+        range.base
+    } else {
+        0
+    };
     let raw = expanded.get("raw.idmap").map_or("", String::as_str);
     let map = IdMap::of_range(range).with_raw(&idmap::parse_raw(raw)?)?;
     Ok((base, map))
@@ -128,7 +133,9 @@ fn map(expanded: &Config, host: Option<Range>, taken: &[Range]) -> Result<(i64, 
 async fn isolated_ranges(tx: &mut Tx, except: Option<i64>) -> Result<Vec<Range>> {
     let all = instances::list(tx, Filter::default()).await?;
     let others = all.iter().filter(|instance| Some(instance.id) != except);
-    Ok(others.filter_map(|instance| isolated_range(&instance.config)).collect())
+    Ok(others
+        .filter_map(|instance| isolated_range(&instance.config))
+        .collect())
 }
 
 fn isolated_range(own: &Config) -> Option<Range> {
@@ -165,7 +172,10 @@ pub(super) fn of_stop(own: &Config) -> Config {
 
 /// Whether a key tells of the present run alone: `volatile.eth0.host_name`, `volatile.eth0.last_state.created`.
 fn is_of_run(key: &str) -> bool {
-    let Some((_, rest)) = key.strip_prefix("volatile.").and_then(|rest| rest.split_once('.')) else {
+    let Some((_, rest)) = key
+        .strip_prefix("volatile.")
+        .and_then(|rest| rest.split_once('.'))
+    else {
         return false;
     };
     let is_server = key.starts_with("volatile.last_state.") || key.starts_with("volatile.idmap.");

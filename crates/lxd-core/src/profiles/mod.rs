@@ -321,7 +321,10 @@ pub(crate) async fn nic_types(tx: &mut Tx) -> Result<HashMap<String, String>> {
         .collect())
 }
 
-pub(crate) fn nic_type(networks: &HashMap<String, String>, network: &str) -> Result<String, lxd_model::Invalid> {
+pub(crate) fn nic_type(
+    networks: &HashMap<String, String>,
+    network: &str,
+) -> Result<String, lxd_model::Invalid> {
     networks.get(network).cloned().ok_or_else(|| {
         let text = format!(
             "Failed to load network {network:?} for project \"default\": {} not found",

@@ -27,7 +27,11 @@ pub(super) async fn get(call: Call) -> Outcome {
     let opened = tokio::fs::File::open(&path).await.map_err(failed)?;
     let size = opened.metadata().await.map_err(failed)?.len();
     let mut answer = answer::stream("application/octet-stream", Some(size), ReaderStream::new(opened));
-    answer::set_header(&mut answer, CONTENT_DISPOSITION, &format!("inline;filename={file}"));
+    answer::set_header(
+        &mut answer,
+        CONTENT_DISPOSITION,
+        &format!("inline;filename={file}"),
+    );
     Ok(answer)
 }
 

@@ -24,11 +24,15 @@ pub(super) async fn list(call: Call) -> Outcome {
         }
         (depth @ 0..2, filter) => {
             let all = instances::list(&call.app, &call.ctx, wanted).await?;
-            answer::list(&all, filter.as_ref(), depth > 0, |one: &Instance| url(&one.project, &one.name))
+            answer::list(&all, filter.as_ref(), depth > 0, |one: &Instance| {
+                url(&one.project, &one.name)
+            })
         }
         (_, filter) => {
             let all = instances::list_full(&call.app, &call.ctx, wanted).await?;
-            answer::list(&all, filter.as_ref(), true, |one: &InstanceFull| url(&one.project, &one.name))
+            answer::list(&all, filter.as_ref(), true, |one: &InstanceFull| {
+                url(&one.project, &one.name)
+            })
         }
     }
 }
