@@ -54,7 +54,10 @@ impl Connections {
             }
         }
         // A server that can't be reached can't be reached for any path: texts name the first one, as the reference's do.
-        let stream = self.address.connect("Get", &format!("{}/1.0", self.address.base())).await?;
+        let stream = self
+            .address
+            .connect("Get", &format!("{}/1.0", self.address.base()))
+            .await?;
         let (mut sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(method, &url, &error))?;
