@@ -13,7 +13,7 @@ const REQUESTS: &[(&str, &str, &str, &str)] = &[
     ("GET", "/1.0/nosuch", "", ""),
     ("GET", "/nosuch", "", ""),
     ("GET", "/1.0/instances/nosuch", "", "Instance"),
-    ("GET", "/1.0/instances?project=nosuch", "", "Project"),
+    ("GET", "/1.0/instances?project=nosuch", "", ""),
     ("GET", "/1.0/images/ffff", "", "Image"),
     ("GET", "/1.0/images/aliases/nosuch", "", "alias"),
     ("GET", "/1.0/profiles/nosuch", "", "Profile"),
@@ -49,7 +49,7 @@ const REQUESTS: &[(&str, &str, &str, &str)] = &[
         "POST",
         "/1.0/instances",
         "{\"name\": \"a_b\", \"source\": {\"type\": \"none\"}}",
-        "a_b",
+        "",
     ),
     (
         "POST",
@@ -73,7 +73,7 @@ const REQUESTS: &[(&str, &str, &str, &str)] = &[
         "POST",
         "/1.0/instances",
         "{\"name\": \"c1\", \"source\": {\"type\": \"none\"}}",
-        "c1",
+        "already exists",
     ),
     (
         "POST",
@@ -109,7 +109,7 @@ const REQUESTS: &[(&str, &str, &str, &str)] = &[
         "POST",
         "/1.0/instances",
         "{\"name\": \"x\", \"config\": {\"limits.cpu\": \"lots\"}, \"source\": {\"type\": \"none\"}}",
-        "lots",
+        "CPU limit",
     ),
     (
         "POST",
@@ -121,7 +121,7 @@ const REQUESTS: &[(&str, &str, &str, &str)] = &[
         "POST",
         "/1.0/instances",
         "{\"name\": \"x\", \"devices\": {\"root\": {\"type\": \"disk\", \"path\": \"/\", \"pool\": \"nosuch\"}}, \"source\": {\"type\": \"none\"}}",
-        "nosuch",
+        "Storage pool",
     ),
     (
         "POST",
@@ -204,7 +204,7 @@ const REQUESTS: &[(&str, &str, &str, &str)] = &[
         "POST",
         "/1.0/storage-pools",
         "{\"name\": \"x\", \"driver\": \"nosuch\"}",
-        "nosuch",
+        "driver",
     ),
     (
         "POST",

@@ -50,7 +50,7 @@ impl Server {
         let home = tempfile::Builder::new().prefix("lxt").tempdir_in("/tmp").unwrap();
         std::fs::create_dir(home.path().join("lxd")).unwrap();
         let bridge = format!(
-            "lxt{:x}{}",
+            "lxt{:04x}{:02}",
             std::process::id() & 0xffff,
             COUNT.fetch_add(1, Ordering::Relaxed)
         );

@@ -145,6 +145,21 @@ fn indent(text: &str, by: usize) -> String {
         .collect()
 }
 
+/// The help of every command that is not hidden, for `api/cli-lxc.md`.
+pub(crate) fn reference() -> String {
+    let mut commands: Vec<&Command> = crate::tree::all().filter(|command| !command.hidden).collect();
+    commands.sort_by_key(|command| command.path);
+    let mut text = String::from("# The commands of `lxc`\n");
+    for command in commands {
+        text += &format!(
+            "\n## lxc {}\n\n```text\n{}```\n",
+            command.path,
+            help(command, Extent::default())
+        );
+    }
+    text.replace("## lxc \n", "## lxc\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

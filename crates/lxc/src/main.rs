@@ -62,6 +62,9 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<()> {
+    if words == ["generate-cli-reference"] {
+        return render::print(&help::reference());
+    }
     let (config, fresh) = Config::load(&config_folder())?;
     let words = without_old_prefix(aliases::expand(config.aliases(), words)?);
     let parsed = arguments::parse(&words)?;

@@ -24,8 +24,11 @@ fn null_when_empty<S: serde::Serializer>(
     network: &BTreeMap<String, InstanceStateNetwork>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let shown = (!network.is_empty()).then_some(network);
-    serde::Serialize::serialize(&shown, serializer)
+    if network.is_empty() {
+        // `null` in JSON; YAML has the empty map for it.
+        return serializer.serialize_unit_struct("NilMap");
+    }
+    serde::Serialize::serialize(network, serializer)
 }
 
 wire! {

@@ -146,8 +146,13 @@ impl ser::Serializer for TreeSerializer {
     fn serialize_unit(self) -> Result<Tree> {
         plain("null")
     }
-    fn serialize_unit_struct(self, _: &'static str) -> Result<Tree> {
-        plain("null")
+    fn serialize_unit_struct(self, name: &'static str) -> Result<Tree> {
+        // Go's nil map is `null` in JSON, but an empty map in YAML.
+        if name == "NilMap" {
+            Ok(Tree::Map(Vec::new()))
+        } else {
+            plain("null")
+        }
     }
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Tree> {
         Ok(Tree::Text(variant.to_owned()))
