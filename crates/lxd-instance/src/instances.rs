@@ -187,6 +187,32 @@ impl Instances {
         ))
     }
 
+    /// Instances that run nowhere, for tests of what is above: of a driver such as
+    /// [`crate::drivers::mock::MockDriver`], on a machine of four processors.
+    ///
+    /// # Errors
+    /// When the hooks' socket can't be made.
+    pub fn mock(
+        driver: Arc<dyn Driver>,
+        hook_socket: &Path,
+        storage: Arc<dyn Storage>,
+        network: Arc<dyn Network>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), Error> {
+        let hooks = Hooks::listen(hook_socket).map_err(Error::file("listen at", hook_socket))?;
+        let machine = Machine {
+            memory: 1 << 30,
+            processors: (0..4).collect(),
+        };
+        let helper = Helper::new("/nonexistent".into());
+        Ok(Self::with_driver(
+            driver,
+            helper,
+            Arc::new(hooks),
+            machine,
+            (storage, network),
+        ))
+    }
+
     pub(crate) fn with_driver(
         container: Arc<dyn Driver>,
         helper: Helper,

@@ -63,7 +63,7 @@ pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<
     if app.instances.registry.phase(key).is_running() {
         return Err(Error::bad_request("Instance is running"));
     }
-    let work = Delete::new(app, &record)?;
+    let work = Delete::new(&record);
     match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run(app, ctx, work).await?,
@@ -109,9 +109,9 @@ impl Work for Delete {
 }
 
 impl Delete {
-    pub(super) fn new(_app: &App, record: &Record) -> Result<Self> {
+    pub(super) fn new(record: &Record) -> Self {
         let row = &record.row;
-        Ok(Self {
+        Self {
             project: row.project.clone(),
             name: row.name.clone(),
             pool: record.pool().to_owned(),
@@ -124,7 +124,7 @@ impl Delete {
                 writable: record.writable(),
             },
             all_devices: record.devices.clone(),
-        })
+        }
     }
 
     fn volume(&self) -> Volume {

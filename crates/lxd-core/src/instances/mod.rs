@@ -17,6 +17,8 @@ mod source;
 mod start;
 mod state;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod update;
 mod volatile;
 

@@ -1,11 +1,13 @@
 //! What runs on this server, and who may change what at the same time.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(not(test))]
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use lxd_instance::ports::{Network, Storage};
-use lxd_instance::{Event, Instances, Key, Settings};
+use lxd_instance::{Event, Instances, Key};
 use lxd_model::idmap::{self, Range};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -16,6 +18,7 @@ use crate::error::{Context as _, Result};
 use crate::paths::Paths;
 
 /// Where the distribution keeps liblxc's common configuration.
+#[cfg(not(test))]
 const LXC_TEMPLATE: &str = "/usr/share/lxc/config";
 
 /// The instances that run, as `App` holds them.
@@ -35,16 +38,8 @@ impl Runtime {
     /// # Errors
     /// The socket for hooks can't be made, or the machine not be looked at.
     pub fn new(paths: &Paths) -> Result<Self> {
-        let settings = Settings {
-            helper: helper(),
-            hook_socket: paths.root().join("hooks.socket"),
-            devlxd: paths.devlxd(),
-            lxc_template: LXC_TEMPLATE.into(),
-        };
         let ports = Arc::new(Ports::default());
-        let storage: Arc<dyn Storage> = ports.clone();
-        let network: Arc<dyn Network> = ports.clone();
-        let made = Instances::new(settings, storage, network);
+        let made = registry(paths, ports.clone(), ports.clone());
         let (registry, events) = made.context("Failed preparing for instances")?;
         Ok(Self::with(registry, events, ports))
     }
@@ -74,7 +69,28 @@ impl Runtime {
     }
 }
 
+type Made = Result<(Instances, UnboundedReceiver<Event>), lxd_instance::Error>;
+
+#[cfg(not(test))]
+fn registry(paths: &Paths, storage: Arc<dyn Storage>, network: Arc<dyn Network>) -> Made {
+    let settings = lxd_instance::Settings {
+        helper: helper(),
+        hook_socket: paths.root().join("hooks.socket"),
+        devlxd: paths.devlxd(),
+        lxc_template: LXC_TEMPLATE.into(),
+    };
+    Instances::new(settings, storage, network)
+}
+
+/// In the tests of this crate instances run nowhere.
+#[cfg(test)]
+fn registry(paths: &Paths, storage: Arc<dyn Storage>, network: Arc<dyn Network>) -> Made {
+    let driver = Arc::new(lxd_instance::drivers::mock::MockDriver::default());
+    Instances::mock(driver, &paths.root().join("hooks.socket"), storage, network)
+}
+
 /// The helper program: beside the daemon, or where distributions put such programs.
+#[cfg(not(test))]
 fn helper() -> PathBuf {
     let beside = std::env::current_exe()
         .ok()

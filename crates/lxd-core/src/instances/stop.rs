@@ -85,7 +85,7 @@ impl Work for Stop {
 
     fn steps() -> &'static [Step<Self>] {
         steps![Self;
-            "processes": Self::stop;
+            "processes": Self::stop => Self::note_if_stopped;
             unrecorded "row": Self::note;
         ]
     }
@@ -134,6 +134,15 @@ impl Stop {
         let record = Record::load(&mut tx, &key.project, &key.name).await?;
         drop(tx);
         put_away(app, &record.instance(&app.paths)?).await
+    }
+
+    /// Nothing brings an instance back that has stopped: at least the row says so.
+    async fn note_if_stopped(&mut self, task: &Task) -> Result<()> {
+        let key = Key::new(&self.project, &self.name);
+        if task.app.instances.registry.phase(&key) != Phase::Stopped {
+            return Ok(());
+        }
+        note_stopped(&task.app, &key).await.map(drop)
     }
 
     async fn note(&mut self, task: &Task) -> Result<()> {
