@@ -34,7 +34,9 @@ const VARIABLE: &[(&str, &str)] = &[
     (r"(volatile.last_state.idmap: )'\[.*\]'", "${1}MAP"),
     (r#"("volatile.last_state.idmap":)"\[[^]]*\]""#, "${1}MAP"),
     // Bridges of other tests and servers.
-    (r"(?m)^.*\blxt[0-9a-f]{6}\b.*\n", ""),
+    (r"(?m)^.*\blxt[0-9a-f]{6}\b.*\n(?:\+[-+]+\n)?", ""),
+    // The reference says this or not, as its timing goes.
+    (r"(?m)^Try `lxc info --show-log .*\n", ""),
     (r"(?m)^( *Processes: )\d+", "${1}N"),
     (r"(?m)^( +CPU usage \(in seconds\): )\d+", "${1}N"),
     (
