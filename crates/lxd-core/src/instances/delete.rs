@@ -68,7 +68,7 @@ pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run(app, ctx, work).await?,
     };
-    tell(app, ctx, key, Action::InstanceDeleted);
+    tell(app, &Ctx::daemon(&key.project), key, Action::InstanceDeleted);
     Ok(())
 }
 

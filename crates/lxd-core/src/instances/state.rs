@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
 use lxd_api::instance_state::InstanceStatePut;
 use lxd_db::cluster::instances as rows;
 use lxd_instance::Key;
@@ -16,6 +16,9 @@ use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::events::Action;
 use crate::operations::{Kind, Operation, Options};
+
+/// Instances that are changed at the same time when all are.
+const AT_ONCE: usize = 16;
 
 /// A change that clients can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +100,15 @@ pub async fn change_all(app: &Arc<App>, ctx: &Ctx, put: InstanceStatePut) -> Res
     let (app, owned) = (Arc::clone(app), ctx.clone());
     let operations = Arc::clone(&app.operations);
     operations.spawn(ctx, options, move |_| async move {
-        let all = keys.iter().map(async |key| {
-            let done = one(&app, &owned, key, (wish, &put), None).await;
-            done.map_err(|error| format!(" - Instance: {}: {}\n", key.name, error.text()))
+        let all = keys.into_iter().map(|key| {
+            let (app, owned, put) = (Arc::clone(&app), owned.clone(), put.clone());
+            async move {
+                let done = one(&app, &owned, &key, (wish, &put), None).await;
+                done.map_err(|error| format!(" - Instance: {}: {}\n", key.name, error.text()))
+            }
         });
-        let failures: String = join_all(all).await.into_iter().filter_map(Result::err).collect();
+        let all: Vec<_> = futures::stream::iter(all).buffered(AT_ONCE).collect().await;
+        let failures: String = all.into_iter().filter_map(Result::err).collect();
         if failures.is_empty() {
             return Ok(());
         }

@@ -286,6 +286,8 @@ async fn an_update_is_whole_or_undone() {
     testing::check_with(&app, &root(), || Update::of(&old, new.clone()), remove, is_clean).await;
 }
 
+type Change = fn(&mut InstancesPost);
+
 fn post(name: &str) -> InstancesPost {
     InstancesPost {
         name: name.into(),
@@ -346,12 +348,12 @@ async fn what_is_wrong_is_told_in_the_references_words() {
             .await
             .map_or_else(|error| error.text(), |()| String::new()),
     };
-    let with = |change: fn(&mut InstancesPost)| {
+    let with = |change: Change| {
         let mut post = post("c1");
         change(&mut post);
         post
     };
-    let cases: [(fn(&mut InstancesPost), &str); 7] = [
+    let cases: [(Change, &str); 7] = [
         (
             |post| post.name = "-c".into(),
             "refused: Invalid instance name: Name must not start with \"-\" character",
