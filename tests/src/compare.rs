@@ -81,7 +81,7 @@ pub fn difference(ours: &Server, reference: &Server, args: &[&str]) -> Option<St
     };
     let (a, b) = (run(ours), run(reference));
     // The reference lists these in the order of a Go map, which changes from call to call.
-    let is_unordered = ["info", "profile device list"]
+    let is_unordered = ["info", "image info", "profile device list"]
         .iter()
         .any(|name| args.join(" ").starts_with(name));
     let sorted = |text: &str| {
