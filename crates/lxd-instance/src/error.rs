@@ -53,7 +53,7 @@ pub enum Error {
     #[error("{0}")]
     DeviceValue(String),
     /// The network behind a nic refused.
-    #[error("Failed to set up network card {device:?}")]
+    #[error("Failed to start device {device:?}")]
     Network {
         /// The device's name.
         device: String,
