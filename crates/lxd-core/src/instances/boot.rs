@@ -24,22 +24,29 @@ use crate::events::Action;
 use crate::paths::Paths;
 
 /// Makes the state directory a shared mount, so that what is unmounted here disappears for the monitors of instances, too,
-/// which have mount namespaces of their own.
+/// which have mount namespaces of their own. Gives whether it was none before.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn share_mounts(paths: &Paths) -> Result<()> {
+pub fn share_mounts(paths: &Paths) -> Result<bool> {
     let root = paths.root();
     mount::make_shared_mount(root)
         .map_err(|error| Error::internal("Failed making the state directory a shared mount").because(error))
 }
 
-/// Undoes [`share_mounts`] when nothing runs any more.
+/// Undoes [`share_mounts`] when nothing runs any more. A state directory that is a file system of its own stays mounted.
 pub fn unshare_mounts(app: &App) {
-    if !app.instances.registry.running_keys().is_empty() {
-        return;
+    if app.instances.registry.running_keys().is_empty() {
+        unshare(&app.paths);
     }
-    if let Err(error) = mount::detach(app.paths.root()) {
+}
+
+/// Undoes [`share_mounts`], for a daemon that did not start.
+pub fn unshare(paths: &Paths) {
+    let root = paths.root();
+    let undone = mount::is_mounted_on_itself(root)
+        .and_then(|is_ours| if is_ours { mount::detach(root) } else { Ok(()) });
+    if let Err(error) = undone {
         tracing::debug!(%error, "The state directory stays a mount");
     }
 }

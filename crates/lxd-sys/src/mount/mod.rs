@@ -161,9 +161,11 @@ pub fn set_propagation(target: &Path, propagation: Propagation, recursive: bool)
         .map_err(|e| MountError::call("changing the propagation of", target, e))
 }
 
-/// Makes `directory` a shared mount point of itself, unless it is a mount already (then only shared).
-pub fn make_shared_mount(directory: &Path) -> Result<(), MountError> {
-    if !is_mountpoint(directory) {
+/// Makes `directory` a shared mount point of itself, unless it is a mount already (then only shared); gives whether it
+/// made one.
+pub fn make_shared_mount(directory: &Path) -> Result<bool, MountError> {
+    let is_new = !is_mountpoint(directory);
+    if is_new {
         bind(
             directory,
             directory,
@@ -173,7 +175,23 @@ pub fn make_shared_mount(directory: &Path) -> Result<(), MountError> {
             },
         )?;
     }
-    set_propagation(directory, Propagation::Shared, false)
+    set_propagation(directory, Propagation::Shared, false)?;
+    Ok(is_new)
+}
+
+/// Whether a directory is mounted on itself, as [`make_shared_mount`] does it, and not a file system of its own.
+pub fn is_mounted_on_itself(directory: &Path) -> Result<bool, MountError> {
+    let all = mounts()?;
+    let Some(top) = all.iter().rev().find(|mount| mount.target == directory) else {
+        return Ok(false);
+    };
+    let Some(below) = all.iter().find(|mount| mount.id == top.parent) else {
+        return Ok(false);
+    };
+    let Ok(inside) = directory.strip_prefix(&below.target) else {
+        return Ok(false);
+    };
+    Ok(top.source == below.source && top.fstype == below.fstype && top.root == below.root.join(inside))
 }
 
 /// Unmounts; fails while the mount is busy.

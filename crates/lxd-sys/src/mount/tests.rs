@@ -68,8 +68,10 @@ fn detach_beneath_takes_stacked_and_nested_mounts() {
 #[test]
 fn a_shared_mount_is_made_once() {
     let area = Area::new(&["s"]);
-    make_shared_mount(&area.at("s")).unwrap();
-    make_shared_mount(&area.at("s")).unwrap();
+    assert!(!is_mounted_on_itself(&area.at("s")).unwrap());
+    assert!(make_shared_mount(&area.at("s")).unwrap());
+    assert!(!make_shared_mount(&area.at("s")).unwrap());
+    assert!(is_mounted_on_itself(&area.at("s")).unwrap());
     assert_eq!(mounts_beneath(&area.at("s")).unwrap().len(), 1);
     set_propagation(&area.at("s"), Propagation::Private, true).unwrap();
     detach(&area.at("s")).unwrap();

@@ -138,8 +138,13 @@ async fn live(options: &Options, events: Arc<Hub>) -> Result<(), StartError> {
         events,
         faults: faults(),
     };
-    instances::boot::share_mounts(&paths).map_err(StartError::App)?;
-    let app = App::start(start).await.map_err(StartError::App)?;
+    let is_new_mount = instances::boot::share_mounts(&paths).map_err(StartError::App)?;
+    let app = App::start(start).await.map_err(|error| {
+        if is_new_mount {
+            instances::boot::unshare(&paths);
+        }
+        StartError::App(error)
+    })?;
     let socket = sockets::listen(&paths, options.group.as_deref());
     let served = match socket {
         Ok(socket) => serve(&app, &stop, socket).await,
