@@ -15,7 +15,7 @@ use crate::drivers::container::{ContainerDriver, Shared, blocking};
 use crate::drivers::{Driver, Guest};
 use crate::error::{Error, TearDown};
 use crate::events::{Cause, Event};
-use crate::exec::{Exec, ExecRequest};
+use crate::exec::{Exec, ExecRequest, Prepared};
 use crate::hooks::Hooks;
 use crate::instance::{Instance, InstanceType, Key};
 use crate::lifecycle::{self, Phase, Refusal, Request};
@@ -390,6 +390,13 @@ impl Instances {
     pub async fn exec(&self, key: &Key, request: ExecRequest) -> Result<Exec, Error> {
         let (instance, guest) = self.running(key, Request::Exec)?;
         guest.exec(&instance, request).await
+    }
+
+    /// Starts a helper for [`ExecRequest::helper`], while something else has to be waited for. None when that fails: the
+    /// program's own start will say why.
+    pub fn prepare_exec(&self, key: &Key) -> Option<Prepared> {
+        self.running(key, Request::Exec).ok()?;
+        self.drivers.helper.connect("exec").ok().map(Prepared)
     }
 
     /// Takes the console of a running instance.

@@ -154,6 +154,7 @@ impl Helper {
 }
 
 /// A running helper. It goes on when this is dropped, because what it runs goes on.
+#[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
     /// Reaped when dropped.

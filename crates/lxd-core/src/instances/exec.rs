@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use lxd_api::instance_exec::InstanceExecPost;
-use lxd_instance::exec::{Control, Ends, Exec, ExecRequest, Exit, Streams, Terminal, environment};
+use lxd_instance::exec::{Control, Ends, Exec, ExecRequest, Exit, Prepared, Streams, Terminal, environment};
 use lxd_instance::lifecycle::{Request, decide};
 use lxd_instance::{Error as InstanceError, Instance, Key};
 use serde::Deserialize;
@@ -98,7 +98,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn start(&self, streams: Streams) -> Result<Exec> {
+    async fn start(&self, streams: Streams, helper: Option<Prepared>) -> Result<Exec> {
         let post = self.post;
         let request = ExecRequest {
             command: post.command.clone(),
@@ -107,6 +107,7 @@ impl Run<'_> {
             gid: post.group,
             cwd: post.cwd.clone(),
             streams,
+            helper,
         };
         let started = self.app.instances.registry.exec(self.key, request).await?;
         let url = super::url(&self.key.project, &self.key.name);
@@ -128,7 +129,7 @@ impl Run<'_> {
     /// Without a client: output goes to files, or nowhere.
     async fn alone(&self, instance: &Instance) -> Result<()> {
         if !self.post.record_output {
-            let exec = self.start(Streams::Null).await?;
+            let exec = self.start(Streams::Null, None).await?;
             return self.done(exec.exit.wait().await?);
         }
         let name = |stream: &str| format!("exec_{}.{stream}", self.operation.id());
@@ -141,7 +142,7 @@ impl Run<'_> {
                 .map_err(|error| Error::internal(format!("Failed making {}", out.display())).because(error))
         })
         .await?;
-        let exec = self.start(Streams::Files { stdout, stderr }).await?;
+        let exec = self.start(Streams::Files { stdout, stderr }, None).await?;
         let code = exec.exit.wait().await?;
         let url = |name: &String| crate::urls::plain(&["instances", &self.key.name, "logs", name]);
         let output: BTreeMap<&str, String> = ["1", "2"].into_iter().zip(names.iter().map(url)).collect();
@@ -155,6 +156,8 @@ impl Run<'_> {
     }
 
     async fn with_websockets(&self) -> Result<()> {
+        // The helper is loaded while the client connects.
+        let helper = self.app.instances.registry.prepare_exec(self.key);
         let code = if self.post.interactive {
             let data = self.take("0").await?;
             let size = |number: i64| u16::try_from(number).unwrap_or(0);
@@ -162,12 +165,12 @@ impl Run<'_> {
                 width: size(self.post.width),
                 height: size(self.post.height),
             };
-            let exec = self.start(streams).await?;
+            let exec = self.start(streams, helper).await?;
             self.controlled(exec.control.clone(), interactive(exec, data))
                 .await?
         } else {
             let data = futures::future::try_join_all(["0", "1", "2"].map(|name| self.take(name))).await?;
-            let exec = self.start(Streams::Pipes).await?;
+            let exec = self.start(Streams::Pipes, helper).await?;
             self.controlled(exec.control.clone(), piped(exec, data)).await?
         };
         self.done(code)

@@ -32,7 +32,13 @@ pub struct ExecRequest {
     pub cwd: String,
     /// Where its streams go.
     pub streams: Streams,
+    /// A helper that was started beforehand; without one, it is started now.
+    pub helper: Option<Prepared>,
 }
+
+/// A helper that waits to be told what to run. Dropped unused, it ends.
+#[derive(Debug)]
+pub struct Prepared(pub(crate) Connection);
 
 /// Where the streams of a program go.
 #[derive(Debug)]

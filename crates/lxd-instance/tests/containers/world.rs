@@ -257,6 +257,7 @@ pub(crate) fn request(command: &[&str]) -> ExecRequest {
         gid: 0,
         cwd: "/".into(),
         streams: Streams::Pipes,
+        helper: None,
     }
 }
 

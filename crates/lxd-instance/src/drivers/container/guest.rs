@@ -219,7 +219,11 @@ impl Container {
             argv: request.command,
             terminal,
         };
-        exec::run(self.shared.helper.connect("exec")?, &message, ends, theirs).await
+        let connection = match request.helper {
+            Some(prepared) => prepared.0,
+            None => self.shared.helper.connect("exec")?,
+        };
+        exec::run(connection, &message, ends, theirs).await
     }
 
     async fn use_console(&self, instance: &Instance, action: ConsoleAction) -> Result<Answer, Error> {
