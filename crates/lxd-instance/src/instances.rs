@@ -392,6 +392,13 @@ impl Instances {
         guest.exec(&instance, request).await
     }
 
+    /// An instance in which a program could be run now, as it was started or last updated. Costs nothing.
+    pub fn instance_for_exec(&self, key: &Key) -> Option<Arc<Instance>> {
+        self.running(key, Request::Exec)
+            .ok()
+            .map(|(instance, _)| instance)
+    }
+
     /// Starts a helper for [`ExecRequest::helper`], while something else has to be waited for. None when that fails: the
     /// program's own start will say why.
     pub fn prepare_exec(&self, key: &Key) -> Option<Prepared> {

@@ -42,11 +42,16 @@ const CONTROL: &str = "control";
 pub async fn exec(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceExecPost) -> Result<Operation> {
     ctx.require_project()?;
     let key = Key::new(&ctx.project, name);
-    let mut tx = app.cluster.read().await?;
-    let record = Record::load(&mut tx, &key.project, &key.name).await?;
-    drop(tx);
-    decide(app.instances.registry.phase(&key), Request::Exec).map_err(InstanceError::from)?;
-    let instance = record.instance(&app.paths)?;
+    // What runs is known without a look into the database; it says more about what does not.
+    let instance = match app.instances.registry.instance_for_exec(&key) {
+        Some(instance) => instance,
+        None => {
+            let mut tx = app.cluster.read().await?;
+            let record = Record::load(&mut tx, &key.project, &key.name).await?;
+            decide(app.instances.registry.phase(&key), Request::Exec).map_err(InstanceError::from)?;
+            Arc::new(record.instance(&app.paths)?)
+        }
+    };
     let options = options(&post, &instance).resource("instances", name);
     let app = Arc::clone(app);
     let operations = Arc::clone(&app.operations);

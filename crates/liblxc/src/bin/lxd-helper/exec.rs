@@ -17,6 +17,7 @@ const TIOCGPTPEER: libc::c_ulong = 0x5441;
 /// Serves one request on standard input. What goes wrong is told to the daemon on that same socket.
 pub(crate) fn serve() -> Result<(), String> {
     let socket = Socket::take_stdin().map_err(|e| format!("taking the socket: {e}"))?;
+    wait_for_the_cgroup_lock();
     let (body, stdio) = socket
         .receive()
         .map_err(|e| format!("receiving the request: {e}"))?;
@@ -26,6 +27,27 @@ pub(crate) fn serve() -> Result<(), String> {
         Err(reason) => socket.send(&Reply::Failed(reason), &[]),
     }
     .map_err(|e| format!("sending the answer: {e}"))
+}
+
+/// Moves this process into the control group that it is in. The kernel lets nobody move before a grace period has gone by,
+/// which takes milliseconds, unless somebody else has just moved: so the wait is over when the program is to move into the
+/// container, and meanwhile the daemon's client connects. Where it can't be done, the program's own move waits.
+fn wait_for_the_cgroup_lock() {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    for line in own.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let hierarchy = controllers.trim_start_matches("name=");
+        let procs = Path::new("/sys/fs/cgroup")
+            .join(hierarchy)
+            .join(path.trim_start_matches('/'))
+            .join("cgroup.procs");
+        if std::fs::write(procs, "0").is_ok() {
+            return;
+        }
+    }
 }
 
 fn run(socket: &Socket, exec: &Exec, stdio: Vec<OwnedFd>) -> Result<i32, String> {

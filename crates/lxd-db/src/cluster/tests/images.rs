@@ -153,7 +153,7 @@ async fn aliases_stand_for_images() {
             .iter()
             .map(|alias| alias.name.as_str())
             .collect::<Vec<_>>(),
-        ["alpine", "debian"]
+        ["debian", "alpine"]
     );
     aliases::move_all(&mut tx, one, two).await.unwrap();
     aliases::update(&mut tx, id, one, "changed").await.unwrap();
