@@ -55,7 +55,11 @@ impl Config {
         if fresh {
             content.remotes.insert("images".into(), remotes::images());
         }
-        for (name, remote) in remotes::fixed() {
+        for (name, mut remote) in remotes::fixed() {
+            // Where a fixed remote leads nobody can change; in which project its commands work, everybody can.
+            if let Some(known) = content.remotes.get(name) {
+                remote.project.clone_from(&known.project);
+            }
             content.remotes.insert(name.into(), remote);
         }
         if content.default_remote.is_empty() {

@@ -179,11 +179,11 @@ async fn change(
     let mut new = new(&old)?;
     new.config.retain(|_, value| !value.is_empty());
     lxd_storage::Pools::validate(&row.driver, &new.config)?;
-    // A member's own keys stay as they are, unless they are named with another value.
+    // A member's own keys stay as they are: the source has to be named, the others need not be.
     for key in rows::NODE_KEYS {
         match (old.config.get(key), new.config.get(key)) {
-            (Some(value), None) => drop(new.config.insert(key.to_owned(), value.clone())),
-            (before, Some(after)) if before != Some(after) => {
+            (Some(value), None) if key != "source" => drop(new.config.insert(key.to_owned(), value.clone())),
+            (before, after) if before != after => {
                 return Err(Error::refused(
                     "Pool source cannot be changed when not in pending state",
                 ));
