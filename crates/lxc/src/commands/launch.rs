@@ -6,6 +6,7 @@ use lxd_api::images::ImageAliasesEntry;
 use lxd_api::instance_state::InstanceStatePut;
 use lxd_api::instances::{InstanceSource, InstancesPost};
 use lxd_api::networks::Network;
+use lxd_api::profiles::Profile;
 use lxd_api::storage_pools::StoragePool;
 use lxd_client::{Client, path};
 use lxd_model::yaml;
@@ -29,26 +30,28 @@ pub(crate) async fn launch(cx: &Context) -> Result<()> {
     if cx.given("console") {
         return super::not_yet();
     }
-    let (client, name) = create(cx).await?;
+    let (instance, name) = create(cx).await?;
     if !cx.is_quiet() {
         print_line(&format!("Starting {name}"))?;
     }
+    let shown = format!("{}:{name}", instance.remote);
     let change = InstanceStatePut {
         action: "start".into(),
         timeout: -1,
         ..InstanceStatePut::default()
     };
-    let started = client.change_instance_state(&name, &change).await?;
+    let started = instance.client.change_instance_state(&name, &change).await?;
     cx.wait(&started, "")
         .await
-        .map_err(|error| state::with_hint(error, &name))?;
+        .map_err(|error| state::with_hint(error, &shown))?;
     Ok(())
 }
 
-/// Creates an instance; gives the connection to its server, and its name.
-async fn create(cx: &Context) -> Result<(Client, String)> {
-    let (image, instance) = what_and_where(cx)?;
-    let client = instance.client.on_target(cx.text("target"));
+/// Creates an instance; gives where it is, and its name.
+async fn create(cx: &Context) -> Result<(Resource, String)> {
+    let (image, mut instance) = what_and_where(cx)?;
+    instance.client = instance.client.on_target(cx.text("target"));
+    let client = &instance.client;
     if !cx.is_quiet() {
         match instance.name.as_str() {
             "" => print_line("Creating the instance")?,
@@ -58,7 +61,7 @@ async fn create(cx: &Context) -> Result<(Client, String)> {
     let mut post = piped_configuration()?;
     post.name.clone_from(&instance.name);
     apply_flags(cx, &mut post)?;
-    let own = apply_devices(cx, &client, &mut post).await?;
+    let own = apply_devices(cx, client, &mut post).await?;
     post.source = match image {
         None => InstanceSource {
             r#type: "none".into(),
@@ -88,7 +91,7 @@ async fn create(cx: &Context) -> Result<(Client, String)> {
     if !own {
         warn_without_network(&instance.client, &name).await?;
     }
-    Ok((client, name))
+    Ok((instance, name))
 }
 
 /// The image's word, if one is wanted, and the new instance.
@@ -169,10 +172,50 @@ async fn apply_devices(cx: &Context, client: &Client, post: &mut InstancesPost) 
             root.map(|(key, value)| (key.into(), value.into())).into(),
         );
     }
-    for (device, key, value) in device_overrides(cx.list("device"))? {
+    let overrides = device_overrides(cx.list("device"))?;
+    if overrides
+        .iter()
+        .any(|(device, ..)| !post.devices.contains_key(device))
+    {
+        inherit_devices(client, post, &overrides).await?;
+    }
+    for (device, key, value) in overrides {
         post.devices.entry(device).or_default().insert(key, value);
     }
     Ok(!network.is_empty())
+}
+
+/// Gives the instance its own copies of profiles' devices that are to be changed.
+async fn inherit_devices(
+    client: &Client,
+    post: &mut InstancesPost,
+    overrides: &[(String, String, String)],
+) -> Result<()> {
+    let names = post.profiles.clone().unwrap_or_else(|| vec!["default".into()]);
+    for name in names.iter().rev() {
+        let profile: lxd_client::Result<Profile> = client.get(&path(&["profiles", name])).await;
+        let profile = profile.map_err(|error| {
+            Error::message(format!(
+                "Failed loading profile {name:?} for device override: {error}"
+            ))
+        })?;
+        for (device, ..) in overrides {
+            if let Some(inherited) = profile.devices.get(device) {
+                post.devices
+                    .entry(device.clone())
+                    .or_insert_with(|| inherited.clone());
+            }
+        }
+    }
+    match overrides
+        .iter()
+        .find(|(device, ..)| !post.devices.contains_key(device))
+    {
+        Some((device, ..)) => Err(Error::message(format!(
+            "Cannot override config for device {device:?}: Device not found in profile devices"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Takes `device,key=value` words apart.

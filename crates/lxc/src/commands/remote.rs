@@ -223,6 +223,8 @@ async fn add(cx: &mut Context) -> Result<()> {
             address
         };
         remote.protocol = "lxd".into();
+        cx.config.remotes_mut().insert(name.clone(), remote.clone());
+        cx.client(&name)?.get::<Server>(&path(&[])).await?;
     } else {
         remote.addr = https(&address)?;
         remote.protocol = "lxd".into();

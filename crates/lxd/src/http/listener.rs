@@ -41,7 +41,7 @@ const REST: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
     /// Not an address.
-    #[error("Cannot listen on network HTTPS socket {0:?}: listen tcp: address {0}: invalid address")]
+    #[error("cannot set 'core.https_address' to '{0}': Couldn't resolve {0:?}")]
     Address(String),
     /// The kernel refused.
     #[error("Cannot listen on network HTTPS socket {address:?}: listen tcp {address}: bind: {}", words(.reason))]
