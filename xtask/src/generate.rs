@@ -1,10 +1,11 @@
 //! The generated files under `api/`: each is printed by the program that declares what it lists.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::source;
 
-/// File under `api/`, package and arguments of the program that prints it.
+/// File under `api/`, program and arguments that print it.
 const FILES: &[(&str, &str, &[&str])] = &[
     ("not-yet.txt", "lxd", &["generate", "not-yet"]),
     ("api-extensions.txt", "lxd", &["generate", "api-extensions"]),
@@ -17,14 +18,14 @@ const FILES: &[(&str, &str, &[&str])] = &[
 /// Writes the files, or with `check` compares them with what is there.
 pub fn run(check: bool) -> Result<String, Vec<String>> {
     let folder = source::root().join("api");
+    // The whole workspace, as everybody builds it: one package alone would want its dependencies with other features.
+    source::output("cargo", &["build", "--quiet", "--workspace", "--bins"]).map_err(|why| vec![why])?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source::root().join("target"), PathBuf::from);
     let mut complaints = Vec::new();
     for (name, package, args) in FILES {
-        let cargo = [
-            &["run", "--quiet", "--package", package, "--bin", package, "--"],
-            *args,
-        ]
-        .concat();
-        let fresh = match source::output("cargo", &cargo) {
+        let program = target.join("debug").join(package);
+        let fresh = match source::output(&program.display().to_string(), args) {
             Ok(text) => text,
             Err(why) => {
                 complaints.push(format!("api/{name}: {why}"));

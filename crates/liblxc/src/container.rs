@@ -228,7 +228,7 @@ impl Container {
         let run: ffi::lxc_attach_exec_t = if attach.controlling_terminal {
             Some(run_with_terminal)
         } else {
-            Some(ffi::lxc_attach_run_command)
+            Some(run_program)
         };
         let payload = (&raw mut command).cast::<c_void>();
         let mut pid: libc::pid_t = -1;
@@ -290,7 +290,26 @@ unsafe extern "C" fn run_with_terminal(payload: *mut c_void) -> c_int {
     unsafe {
         libc::setsid();
         libc::ioctl(0, libc::TIOCSCTTY, 0);
-        ffi::lxc_attach_run_command(payload)
+        run_program(payload)
+    }
+}
+
+/// Runs inside the container and becomes the program, or ends with a shell's code for what can't be run. The library's own
+/// function also writes to standard error, which is the user's by then.
+unsafe extern "C" fn run_program(payload: *mut c_void) -> c_int {
+    // SAFETY: the payload is the command that `attach` gave, whose strings live as long as this process.
+    let error = unsafe {
+        let command = &*payload.cast::<ffi::lxc_attach_command_t>();
+        libc::execvp(
+            command.program,
+            command.argv.cast::<*const libc::c_char>().cast_const(),
+        );
+        *libc::__errno_location()
+    };
+    match error {
+        libc::ENOEXEC => 126,
+        libc::ENOENT => 127,
+        _ => -1,
     }
 }
 

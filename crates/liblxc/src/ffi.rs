@@ -162,7 +162,6 @@ unsafe extern "C" {
     pub fn lxc_get_version() -> *const c_char;
     pub fn lxc_has_api_extension(extension: *const c_char) -> bool;
     pub fn lxc_config_item_is_supported(key: *const c_char) -> bool;
-    pub fn lxc_attach_run_command(payload: *mut c_void) -> c_int;
     pub fn lxc_log_init(log: *mut lxc_log) -> c_int;
 }
 
