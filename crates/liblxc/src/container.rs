@@ -113,6 +113,13 @@ impl Container {
         check(done, || Error::SetConfigItem(key.to_owned()))
     }
 
+    /// Sets a value of the running container's control group.
+    pub fn set_cgroup_item(&self, key: &str, value: &str) -> Result<(), Error> {
+        let (c_key, c_value) = (c_string(key)?, c_string(value)?);
+        let done = call!(self.set_cgroup_item(c_key.as_ptr(), c_value.as_ptr()));
+        check(done, || Error::SetConfigItem(key.to_owned()))
+    }
+
     /// A configuration item of this handle, empty where it is not set.
     pub fn config_item(&self, key: &str) -> Result<String, Error> {
         let c_key = c_string(key)?;

@@ -60,7 +60,8 @@ pub struct lxc_container {
     pub get_interfaces: Unused,
     pub get_ips: Unused,
     pub get_cgroup_item: Unused,
-    pub set_cgroup_item: Unused,
+    pub set_cgroup_item:
+        Option<unsafe extern "C" fn(*mut lxc_container, *const c_char, *const c_char) -> bool>,
     pub get_config_path: Unused,
     pub set_config_path: Unused,
     pub clone: Unused,

@@ -7,6 +7,8 @@
 //! * `lxd-helper net LOG NIC...` and `lxd-helper hook ...` are run by liblxc as hooks; see [`Nic`] and [`HookMessage`].
 //! * `lxd-helper check CONFIG` ends with 0 if liblxc accepts the file.
 //! * `lxd-helper features` prints the library's version, then one API extension per line that it has.
+//! * `lxd-helper mount`, `unmount` and `uevent` have a container's namespaces as descriptors 3 and up, in the order of the
+//!   letters of their argument: `u` for the user namespace, any other for one without an identity.
 //!
 //! A frame is its body's length as `u32` (little-endian), then the body. A body is a list of fields, each its
 //! length as `u32`, then its bytes.

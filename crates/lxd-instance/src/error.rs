@@ -41,8 +41,10 @@ pub enum Error {
         controller: &'static str,
     },
     /// A device can't be used.
-    #[error("Failed to start device {device:?}")]
+    #[error("Failed to {action} device {device:?}")]
     Device {
+        /// `start`, `stop` or `update`.
+        action: &'static str,
         /// The device's name.
         device: String,
         /// Why.
@@ -52,15 +54,15 @@ pub enum Error {
     /// A device's value makes no sense.
     #[error("{0}")]
     DeviceValue(String),
-    /// The network behind a nic refused.
-    #[error("Failed to start device {device:?}")]
-    Network {
-        /// The device's name.
-        device: String,
-        /// The network's reason.
-        #[source]
-        source: PortError,
-    },
+    /// Storage or network refused, for their own reason.
+    #[error(transparent)]
+    Port(PortError),
+    /// A mount.
+    #[error(transparent)]
+    Mount(lxd_sys::mount::MountError),
+    /// A user namespace for a mount.
+    #[error(transparent)]
+    Userns(lxd_sys::userns::UsernsError),
     /// The root volume could not be made ready, or put away.
     #[error("Failed to {action} the root volume of instance \"{key}\"")]
     Storage {
@@ -103,6 +105,9 @@ pub enum Error {
         #[source]
         source: lxd_sys::netlink::Error,
     },
+    /// A network card on the host.
+    #[error(transparent)]
+    Card(lxd_sys::netlink::Error),
     /// A control group.
     #[error("Failed to {action} instance \"{key}\"")]
     Cgroup {
@@ -120,6 +125,9 @@ pub enum Error {
     /// The helper program did not answer as it should.
     #[error("Failed to talk to the helper program: {0}")]
     Protocol(String),
+    /// The helper program could not change what a guest sees.
+    #[error("{0}")]
+    Inside(String),
     /// Nothing was executed inside.
     #[error("{0}")]
     Exec(String),
@@ -143,12 +151,7 @@ impl fmt::Display for TearDown {
         f.write_str("Failed to put away all of a stopped instance: ")?;
         for (index, error) in self.0.iter().enumerate() {
             f.write_str(if index > 0 { "; " } else { "" })?;
-            write!(f, "{error}")?;
-            let mut source = std::error::Error::source(error);
-            while let Some(below) = source {
-                write!(f, ": {below}")?;
-                source = below.source();
-            }
+            f.write_str(&chain(error))?;
         }
         Ok(())
     }
@@ -160,7 +163,7 @@ impl Error {
         match self {
             Self::Refused(_) | Self::DeviceValue(_) | Self::Exec(_) => ErrorKind::BadRequest,
             Self::Invalid(invalid) => invalid.kind(),
-            Self::Network { source, .. } | Self::Storage { source, .. } => source.kind,
+            Self::Port(source) | Self::Storage { source, .. } => source.kind,
             Self::Device { source, .. } => source.kind(),
             Self::NoDriver(_) => ErrorKind::NotImplemented,
             Self::Gone(_) => ErrorKind::Unavailable,
@@ -184,6 +187,18 @@ impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
         Self::Invalid(invalid)
     }
+}
+
+/// An error with all its reasons.
+pub(crate) fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(below) = source {
+        text.push_str(": ");
+        text.push_str(&below.to_string());
+        source = below.source();
+    }
+    text
 }
 
 fn after_colon(text: &str) -> String {

@@ -11,6 +11,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::console::Console;
+use crate::devices::Host;
+use crate::devices::change::Volatile;
 use crate::drivers::container::{ContainerDriver, Shared, blocking};
 use crate::drivers::{Driver, Guest};
 use crate::error::{Error, TearDown};
@@ -104,8 +106,7 @@ struct Drivers {
 
 /// What owners share: the ports, and the registry that they leave at their end.
 pub(crate) struct Ports {
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) network: Arc<dyn Network>,
+    pub(crate) host: Host,
     slots: Mutex<BTreeMap<Key, Slot>>,
 }
 
@@ -223,9 +224,13 @@ impl Instances {
         let (events, receiver) = mpsc::unbounded_channel();
         let listening = hooks.clone();
         let task = tokio::spawn(async move { listening.run().await });
-        let ports = Arc::new(Ports {
+        let host = Host {
             storage,
             network,
+            helper: helper.path().to_owned(),
+        };
+        let ports = Arc::new(Ports {
+            host,
             slots: Mutex::default(),
         });
         let end = End {
@@ -352,14 +357,15 @@ impl Instances {
         self.ask(key, Request::Thaw, Message::Thaw).await
     }
 
-    /// Tells a running instance its new configuration: limits take effect at once. Nothing happens to a stopped one.
+    /// Tells a running instance its new configuration: limits and devices take effect at once. Nothing happens to a stopped
+    /// one. Gives `volatile.*` keys to be stored; an empty value takes one away.
     ///
     /// # Errors
-    /// A limit that can't be set; the old ones stay then.
-    pub async fn update(&self, instance: Instance) -> Result<(), Error> {
+    /// A limit that can't be set, a device that can't be changed; everything stays as it was then.
+    pub async fn update(&self, instance: Instance) -> Result<Volatile, Error> {
         let key = instance.key.clone();
         if !self.phase(&key).is_running() {
-            return Ok(());
+            return Ok(Volatile::new());
         }
         let chosen = self.choose(&key, &instance)?;
         let processors = chosen.as_ref().map(limits::format_set);
@@ -375,11 +381,19 @@ impl Instances {
             Refusal::NotRunning,
         )
         .await?;
-        receiver.await.unwrap_or_else(|_| Err(Error::Gone(key.clone())))?;
+        let volatile = receiver.await.unwrap_or_else(|_| Err(Error::Gone(key.clone())))?;
         if let Some(slot) = self.ports.slots.lock().get_mut(&key) {
             slot.processors = chosen;
         }
-        Ok(())
+        Ok(volatile)
+    }
+
+    /// Lets the devices of all running instances look at what the host has now. Does not wait for them.
+    pub fn refresh(&self) {
+        for slot in self.ports.slots.lock().values() {
+            // An owner whose queue is full looks when it starts a device the next time.
+            let _ = slot.queue.try_send(Message::Refresh);
+        }
     }
 
     /// Runs a program in an instance.
@@ -455,7 +469,7 @@ impl Instances {
         let mut state = state
             .take()
             .unwrap_or_else(|| Ok(State::without_processes(Phase::Stopped)))?;
-        let used = self.ports.storage.root_usage(instance).await;
+        let used = self.ports.host.storage.root_usage(instance).await;
         state.root_usage = used.map_err(|source| Error::Storage {
             action: "look at",
             key: instance.key.clone(),
@@ -485,7 +499,8 @@ impl Instances {
         if self.phase(&instance.key) != Phase::Stopped {
             return Err(Refusal::AlreadyRunning.into());
         }
-        let errors = tear_down(&self.ports, self.driver(instance)?.as_ref(), instance).await;
+        let driver = self.driver(instance)?;
+        let errors = tear_down(&self.ports, driver.as_ref(), &Arc::new(instance.clone())).await;
         if errors.is_empty() {
             Ok(())
         } else {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use liblxc::protocol::{self, Reply, Started};
+use liblxc::protocol::{self, Nic, Reply, Started};
 use lxd_sys::command::{Child, Command, Stream};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -129,6 +129,44 @@ impl Helper {
             version: lines.next().unwrap_or_default(),
             extensions: lines.collect(),
         })
+    }
+
+    /// Runs the helper in namespaces of a guest; `words` are its command and arguments.
+    pub(crate) async fn inside(&self, words: &[&str], namespaces: Vec<OwnedFd>) -> Result<(), Error> {
+        let mut command = Command::new(&self.path).env_clear().args(words);
+        for (namespace, number) in namespaces.into_iter().zip(3..) {
+            command = command.fd(namespace, number);
+        }
+        self.run(command).await
+    }
+
+    /// Makes network cards in the network namespace of a running process.
+    pub(crate) async fn plug_cards(&self, pid: i32, log: &Path, cards: &[Nic]) -> Result<(), Error> {
+        let command = self.command("net").arg(log).env("LXC_PID", pid.to_string());
+        self.run(command.args(cards.iter().map(Nic::to_argument))).await
+    }
+
+    /// Changes a running container's control group through its monitor.
+    pub(crate) async fn set_cgroup(
+        &self,
+        name: &str,
+        lxcpath: &Path,
+        key: &str,
+        value: &str,
+    ) -> Result<(), Error> {
+        let command = self.command("cgroup").arg(name).arg(lxcpath);
+        self.run(command.arg(key).arg(value)).await
+    }
+
+    /// Runs the helper to its end; what it says is the reason of its failure.
+    async fn run(&self, command: Command) -> Result<(), Error> {
+        let output = command.accept(&[1]).timeout(CHECK_LIMIT).output().await;
+        let output = output.map_err(Error::Helper)?;
+        if output.code == 0 {
+            return Ok(());
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        Err(Error::Inside(stderr.trim().to_owned()))
     }
 
     /// Runs the helper with a socket to talk to it.

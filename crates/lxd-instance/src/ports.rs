@@ -54,13 +54,38 @@ pub struct RootVolume {
     pub volatile: Vec<(String, String)>,
 }
 
-/// Root volumes.
+/// A volume that a user made, ready to be seen by an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomVolume {
+    /// Its folder.
+    pub path: std::path::PathBuf,
+    /// Whether files there belong to ids inside (0 and up), so that the mount must map them.
+    pub needs_idmap: bool,
+}
+
+/// Root volumes, and those that users made.
 pub trait Storage: Send + Sync {
     /// Makes the instance's root volume ready for its id map. Doing it twice is harmless.
     fn mount_root<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<RootVolume>>;
 
     /// Undoes [`Storage::mount_root`]. Also harmless when it was never mounted.
     fn unmount_root<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<()>>;
+
+    /// Makes a volume of a pool ready for a disk of the instance. Doing it twice is harmless.
+    fn mount_volume<'a>(
+        &'a self,
+        instance: &'a Instance,
+        pool: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, PortResult<CustomVolume>>;
+
+    /// Undoes [`Storage::mount_volume`], for this instance. Also harmless when it was never mounted.
+    fn unmount_volume<'a>(
+        &'a self,
+        instance: &'a Instance,
+        pool: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, PortResult<()>>;
 
     /// What the root volume uses, in bytes, where that costs no walk over its files.
     fn root_usage<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<Option<u64>>>;

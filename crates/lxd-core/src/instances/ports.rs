@@ -4,9 +4,11 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use futures::future::BoxFuture;
 use lxd_db::cluster::projects::{self, Feature};
-use lxd_db::cluster::{networks, projects::DEFAULT};
+use lxd_db::cluster::{ContentType, VolumeType, networks, projects::DEFAULT, storage_volumes};
 use lxd_instance::Instance;
-use lxd_instance::ports::{Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage};
+use lxd_instance::ports::{
+    CustomVolume, Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage,
+};
 use lxd_model::ErrorKind;
 use lxd_model::devices::{Device, property, root_disk};
 use lxd_network::Error as NetworkError;
@@ -14,7 +16,7 @@ use lxd_network::dnsmasq::HostEntry;
 use lxd_storage::{Pool, Volume};
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 
 /// Storage and networks of the daemon, for its instances.
 #[derive(Default)]
@@ -52,6 +54,25 @@ impl Storage for Ports {
         })
     }
 
+    fn mount_volume<'a>(
+        &'a self,
+        instance: &'a Instance,
+        pool: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, PortResult<CustomVolume>> {
+        port(async move { custom_volume(&*self.app()?, instance, (pool, name)).await })
+    }
+
+    fn unmount_volume<'a>(
+        &'a self,
+        _instance: &'a Instance,
+        _pool: &'a str,
+        _name: &'a str,
+    ) -> BoxFuture<'a, PortResult<()>> {
+        // A volume's folder is always there; who shows it has mounts of its own.
+        Box::pin(async { Ok(()) })
+    }
+
     fn root_usage<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<Option<u64>>> {
         port(async move {
             let app = self.app()?;
@@ -82,6 +103,50 @@ async fn mount_root(app: &App, instance: &Instance) -> Result<RootVolume> {
         rootfs: mounted.rootfs,
         needs_idmap: wants_map && !mounted.mapped,
         volatile: Vec::new(),
+    })
+}
+
+/// A volume that a user made, for a disk of an instance.
+async fn custom_volume(app: &App, instance: &Instance, (pool, name): (&str, &str)) -> Result<CustomVolume> {
+    let mut tx = app.cluster.read().await?;
+    let home = projects::effective(&mut tx, &instance.key.project, Feature::StorageVolumes).await?;
+    let key = storage_volumes::Key {
+        pool,
+        project: &home,
+        kind: VolumeType::Custom,
+        name,
+    };
+    let found = storage_volumes::get(&mut tx, key).await;
+    let row = found.context("Failed loading custom volume")?;
+    drop(tx);
+    if row.content_type == ContentType::Block {
+        return Err(Error::bad_request(
+            "Custom block volumes cannot be used on containers",
+        ));
+    }
+    let is_on = |key: &str| {
+        row.config
+            .get(key)
+            .is_some_and(|value| lxd_model::config::is_true(value))
+    };
+    // The reference shifts the files of a volume that is not `security.shifted` on disk, and notes the map.
+    let on_disk = row
+        .config
+        .get("volatile.idmap.last")
+        .filter(|map| *map != "[]" && !map.is_empty());
+    let needs_idmap = match on_disk {
+        _ if is_on("security.unmapped") => false,
+        None => true,
+        Some(map) if instance.config("volatile.idmap.next") == Some(map) => false,
+        Some(_) => {
+            return Err(Error::not_implemented(format!(
+                "The files of storage volume {name:?} belong to another id map"
+            )));
+        }
+    };
+    Ok(CustomVolume {
+        path: app.pools.get(pool)?.volume_path(&Volume::custom(&home, name)),
+        needs_idmap,
     })
 }
 

@@ -22,7 +22,7 @@ use super::start::tell;
 use super::{backup_file, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::etag;
 use crate::events::Action;
 use crate::operations::{self, Kind, OnCrash, Operation, Options, Step, Task, Work, Works};
@@ -257,8 +257,7 @@ impl Update {
         let mut tx = task.app.cluster.read().await?;
         let record = Record::load(&mut tx, &self.project, &self.name).await?;
         drop(tx);
-        let instance = record.instance(&task.app.paths)?;
-        Ok(task.app.instances.registry.update(instance).await?)
+        apply(&task.app, &record).await
     }
 
     async fn apply_old(&mut self, task: &Task) -> Result<()> {
@@ -269,8 +268,7 @@ impl Update {
         row.config.clone_from(&self.old.config);
         row.devices.clone_from(&self.old.devices);
         row.profiles.clone_from(&self.old.profiles);
-        let instance = Record::new(row, &known).instance(&task.app.paths)?;
-        Ok(task.app.instances.registry.update(instance).await?)
+        apply(&task.app, &Record::new(row, &known)).await
     }
 
     async fn write_backup(&mut self, task: &Task) -> Result<()> {
@@ -278,6 +276,18 @@ impl Update {
         let record = Record::load(&mut tx, &self.project, &self.name).await?;
         backup_file::write(&task.app, &mut tx, &record).await
     }
+}
+
+/// Tells what runs of an instance what it is now, and stores what that changes.
+async fn apply(app: &App, record: &Record) -> Result<()> {
+    let instance = record.instance(&app.paths)?;
+    let volatile = app.instances.registry.update(instance).await?;
+    if volatile.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.cluster.begin().await?;
+    rows::change_config(&mut tx, record.row.id, &volatile.into_iter().collect()).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Keeps volatile keys that changed in the database after the old state was read.
@@ -405,7 +415,6 @@ async fn follow(app: &Arc<App>, record: &Record, change: &ProfileChange) -> Resu
     }
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &record.row.project, &record.row.name).await?;
-    let updated = app.instances.registry.update(record.instance(&app.paths)?).await;
-    updated.context("Failed to update the running instance")?;
+    apply(app, &record).await?;
     backup_file::write(app, &mut tx, &record).await
 }

@@ -1,13 +1,109 @@
 //! Network cards: pairs of virtual ones, on a bridge or point to point. Pure, but for random numbers handed in.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use liblxc::protocol::{Nic, parse_hwaddr};
 
-use super::{DeviceConfig, of_type, value};
+use super::{Device, DeviceConfig, Host, Kind, of_type, value};
+use crate::drivers::Guest;
 use crate::error::Error;
 use crate::instance::Instance;
-use crate::ports::NicHost;
+use crate::ports::{NicDevice, NicHost, PortError};
+
+/// The kind.
+pub struct Cards;
+
+impl Kind for Cards {
+    fn check(&self, device: &Device) -> Result<(), Error> {
+        check(&device.config)
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        host: &'a Host,
+        device: &'a Device,
+    ) -> BoxFuture<'a, Result<super::Plan, Error>> {
+        Box::pin(async move {
+            let hwaddr = device.volatile("hwaddr").unwrap_or_default();
+            let end = host.network.prepare_nic(asked(device, "", hwaddr)).await;
+            let end = end.map_err(Error::Port)?;
+            let mut random = [0; 7];
+            rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+                .map_err(|e| Error::DeviceValue(format!("No random name: {e}")))?;
+            let name = name_of(device);
+            let plan = plan(&device.instance, &device.name, &name, &end, random)?;
+            Ok(super::Plan {
+                cards: vec![plan.nic],
+                volatile: plan.volatile,
+                ..super::Plan::new(&device.name)
+            })
+        })
+    }
+
+    fn present<'a>(
+        &'a self,
+        _host: &'a Host,
+        device: &'a Device,
+    ) -> BoxFuture<'a, Result<super::Plan, Error>> {
+        Box::pin(async move {
+            let host_name = device.value("host_name").or_else(|| device.volatile("host_name"));
+            let card = Nic {
+                name: name_of(device),
+                host_name: host_name.unwrap_or_default().to_owned(),
+                ..Nic::default()
+            };
+            Ok(super::Plan {
+                cards: vec![card],
+                ..super::Plan::new(&device.name)
+            })
+        })
+    }
+
+    fn started<'a>(
+        &'a self,
+        host: &'a Host,
+        device: &'a Device,
+        plan: &'a super::Plan,
+        _guest: &'a Arc<dyn Guest>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for card in &plan.cards {
+                let hwaddr = card.hwaddr.map(format_hwaddr).unwrap_or_default();
+                let nic = asked(device, &card.host_name, &hwaddr);
+                host.network.nic_started(nic).await.map_err(Error::Port)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn stopped<'a>(&'a self, host: &'a Host, device: &'a Device) -> BoxFuture<'a, Vec<Error>> {
+        Box::pin(async move {
+            let host_name = device.volatile("host_name").unwrap_or_default();
+            let hwaddr = device.volatile("hwaddr").unwrap_or_default();
+            let stopped: Result<(), PortError> =
+                host.network.nic_stopped(asked(device, host_name, hwaddr)).await;
+            stopped.err().map(Error::Port).into_iter().collect()
+        })
+    }
+}
+
+fn asked<'a>(device: &'a Device, host_name: &'a str, hwaddr: &'a str) -> NicDevice<'a> {
+    NicDevice {
+        instance: &device.instance,
+        device: &device.name,
+        host_name,
+        hwaddr,
+    }
+}
+
+/// The card's name inside.
+fn name_of(device: &Device) -> String {
+    let all = names(&device.instance).into_iter();
+    let mut own = all.filter(|(name, _)| *name == device.name);
+    own.next().map(|(_, inside)| inside).unwrap_or_default()
+}
 
 /// A card that a start makes.
 #[derive(Debug, Clone, PartialEq, Eq)]

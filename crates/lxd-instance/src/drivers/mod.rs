@@ -6,9 +6,10 @@ pub mod mock;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use lxd_sys::cgroup::Throttle;
 
 use crate::console::Console;
-use crate::devices::nic::Plan;
+use crate::devices::Plan;
 use crate::error::Error;
 use crate::exec::{Exec, ExecRequest};
 use crate::instance::{Instance, Key};
@@ -32,8 +33,8 @@ pub type Adopted = Vec<(Key, Arc<dyn Guest>)>;
 pub struct Prepared<'a> {
     /// Its root volume, mounted.
     pub root: &'a RootVolume,
-    /// Its network cards.
-    pub nics: &'a [Plan],
+    /// Its devices.
+    pub devices: &'a [Plan],
     /// The processors that it may use, where they are limited, such as `0,2-3`.
     pub processors: Option<&'a str>,
 }
@@ -85,6 +86,15 @@ pub trait Guest: Send + Sync {
 
     /// Brings limits from those of `old` to those of `new`. A failure leaves the old ones.
     fn update(&self, old: &Instance, new: &Instance, processors: Option<&str>) -> Result<(), Error>;
+
+    /// Gives it what a device planned: all of it or nothing.
+    fn attach<'a>(&'a self, instance: &'a Instance, plan: &'a Plan) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Takes what a device has out of it; what is not there is fine. Collects all errors.
+    fn detach<'a>(&'a self, instance: &'a Instance, plan: &'a Plan) -> BoxFuture<'a, Vec<Error>>;
+
+    /// Limits what it reads and writes of block devices; a limit of 0 is none.
+    fn throttle<'a>(&'a self, limits: &'a [Throttle]) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Runs a program in it.
     fn exec<'a>(&'a self, instance: &'a Instance, request: ExecRequest)

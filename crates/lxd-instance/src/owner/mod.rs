@@ -10,14 +10,15 @@ use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::devices::{self, nic};
+use crate::devices;
+use crate::devices::change::Volatile;
+use crate::drivers::container::blocking;
 use crate::drivers::{Driver, Guest, Prepared, Target};
 use crate::error::{Error, TearDown};
 use crate::events::{Cause, Event};
 use crate::instance::Instance;
 use crate::instances::{Ports, Started};
 use crate::lifecycle::{self, Action, Phase, Request};
-use crate::ports::NicDevice;
 
 /// What is asked of an owner, and where the answer goes.
 pub(crate) enum Message {
@@ -32,11 +33,13 @@ pub(crate) enum Message {
     Update {
         instance: Box<Instance>,
         processors: Option<String>,
-        reply: Reply,
+        reply: Reply<Volatile>,
     },
+    /// The host's hardware or files have changed.
+    Refresh,
 }
 
-pub(crate) type Reply = oneshot::Sender<Result<(), Error>>;
+pub(crate) type Reply<T = ()> = oneshot::Sender<Result<T, Error>>;
 
 /// What others may look at without asking the owner.
 #[derive(Clone)]
@@ -75,76 +78,40 @@ impl Owner {
         started
     }
 
-    async fn start_steps(&self, instance: &Instance, processors: Option<&str>) -> Result<Started, Error> {
+    async fn start_steps(
+        &self,
+        instance: &Arc<Instance>,
+        processors: Option<&str>,
+    ) -> Result<Started, Error> {
         devices::check(instance)?;
-        let mounted = self.ports.storage.mount_root(instance).await;
+        let mounted = self.ports.host.storage.mount_root(instance).await;
         let root = mounted.map_err(|source| Error::Storage {
             action: "mount",
             key: instance.key.clone(),
             source,
         })?;
-        let nics = self.plan_nics(instance).await?;
+        let host = &self.ports.host;
+        let plans = devices::change::prepare(host, instance).await?;
         let prepared = Prepared {
             root: &root,
-            nics: &nics,
+            devices: &plans,
             processors,
         };
         let guest = self.driver.start(instance, prepared).await?;
-        for plan in &nics {
-            let hwaddr = plan.hwaddr();
-            let nic = NicDevice {
-                instance,
-                device: &plan.device,
-                host_name: &plan.nic.host_name,
-                hwaddr: &hwaddr,
-            };
-            if let Err(source) = self.ports.network.nic_started(nic).await {
-                guest.kill()?;
-                guest.ended().await;
-                return Err(Error::Network {
-                    device: plan.device.clone(),
-                    source,
-                });
-            }
+        if let Err(error) = devices::change::started(host, instance, &plans, &guest).await {
+            guest.kill()?;
+            guest.ended().await;
+            return Err(error);
         }
         let mut volatile = root.volatile;
-        volatile.extend(nics.into_iter().flat_map(|plan| plan.volatile));
+        volatile.extend(plans.into_iter().flat_map(|plan| plan.volatile));
         let pid = guest.pid();
-        let mut now = instance.clone();
-        now.config.extend(volatile.iter().cloned());
         *self.view.write() = View {
             phase: Phase::Running,
-            instance: Arc::new(now),
+            instance: Arc::new(with_volatile(instance, &volatile)),
             guest: Some(guest),
         };
         Ok(Started { pid, volatile })
-    }
-
-    async fn plan_nics(&self, instance: &Instance) -> Result<Vec<nic::Plan>, Error> {
-        let mut plans = Vec::new();
-        for (device, name) in nic::names(instance) {
-            let hwaddr = instance.volatile(&device, "hwaddr").unwrap_or_default();
-            let asked = NicDevice {
-                instance,
-                device: &device,
-                host_name: "",
-                hwaddr,
-            };
-            let host = self.ports.network.prepare_nic(asked).await;
-            let host = host.map_err(|source| Error::Network {
-                device: device.clone(),
-                source,
-            })?;
-            let mut random = [0; 7];
-            rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).map_err(|e| {
-                Error::Device {
-                    device: device.clone(),
-                    source: Box::new(Error::DeviceValue(format!("No random name: {e}"))),
-                }
-            })?;
-            plans.push(nic::plan(instance, &device, &name, &host, random)?);
-        }
-        Ok(plans)
     }
 
     /// Serves the queue until the instance has stopped and is put away.
@@ -218,19 +185,35 @@ impl Owner {
                 processors,
                 reply,
             } => {
-                let old = self.instance();
-                let (guest, new) = (guest.clone(), Arc::new(*instance));
-                let wanted = new.clone();
-                let changed = crate::drivers::container::blocking(move || {
-                    guest.update(&old, &wanted, processors.as_deref())
-                });
-                let done = changed.await;
-                if done.is_ok() {
-                    self.view.write().instance = new;
-                }
-                answer(reply, done);
+                let done = self.update(guest, Arc::new(*instance), processors).await;
+                // Whoever asked may have gone.
+                let _ = reply.send(done);
             }
+            Message::Refresh => devices::change::refresh(&self.ports.host, guest, &self.instance()).await,
             Message::Stop { reply, .. } => answer(reply, Err(Error::Gone(self.instance().key.clone()))),
+        }
+    }
+
+    /// Limits first, because they are quick to take back; then devices, which take back their own changes.
+    async fn update(
+        &self,
+        guest: &Arc<dyn Guest>,
+        new: Arc<Instance>,
+        processors: Option<String>,
+    ) -> Result<Volatile, Error> {
+        let old = self.instance();
+        set_limits(guest, &old, &new, processors).await?;
+        match devices::change::change(&self.ports.host, guest, &old, &new).await {
+            Ok(volatile) => {
+                self.view.write().instance = Arc::new(with_volatile(&new, &volatile));
+                Ok(volatile)
+            }
+            Err(error) => {
+                if let Err(left) = set_limits(guest, &new, &old, None).await {
+                    tracing::warn!(instance = %old.key, error = %left, "Failed to restore limits");
+                }
+                Err(error)
+            }
         }
     }
 
@@ -295,26 +278,10 @@ impl Owner {
 }
 
 /// Puts away everything that a start makes, in reverse order, whatever of it exists. Collects all errors.
-pub(crate) async fn tear_down(ports: &Ports, driver: &dyn Driver, instance: &Instance) -> Vec<Error> {
-    let mut errors = Vec::new();
-    for (device, _) in devices::of_type(instance, "nic") {
-        let host_name = instance.volatile(device, "host_name").unwrap_or_default();
-        let hwaddr = instance.volatile(device, "hwaddr").unwrap_or_default();
-        let nic = NicDevice {
-            instance,
-            device,
-            host_name,
-            hwaddr,
-        };
-        if let Err(source) = ports.network.nic_stopped(nic).await {
-            errors.push(Error::Network {
-                device: device.clone(),
-                source,
-            });
-        }
-    }
+pub(crate) async fn tear_down(ports: &Ports, driver: &dyn Driver, instance: &Arc<Instance>) -> Vec<Error> {
+    let mut errors = devices::change::stopped(&ports.host, instance).await;
     errors.extend(driver.clean(instance).await);
-    if let Err(source) = ports.storage.unmount_root(instance).await {
+    if let Err(source) = ports.host.storage.unmount_root(instance).await {
         errors.push(Error::Storage {
             action: "unmount",
             key: instance.key.clone(),
@@ -322,6 +289,28 @@ pub(crate) async fn tear_down(ports: &Ports, driver: &dyn Driver, instance: &Ins
         });
     }
     errors
+}
+
+async fn set_limits(
+    guest: &Arc<dyn Guest>,
+    old: &Arc<Instance>,
+    new: &Arc<Instance>,
+    processors: Option<String>,
+) -> Result<(), Error> {
+    let (guest, old, new) = (guest.clone(), old.clone(), new.clone());
+    blocking(move || guest.update(&old, &new, processors.as_deref())).await
+}
+
+fn with_volatile(instance: &Instance, changes: &[(String, String)]) -> Instance {
+    let mut now = instance.clone();
+    for (key, value) in changes {
+        if value.is_empty() {
+            now.config.remove(key);
+        } else {
+            now.config.insert(key.clone(), value.clone());
+        }
+    }
+    now
 }
 
 async fn until(deadline: Option<Instant>) {

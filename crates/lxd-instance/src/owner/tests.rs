@@ -16,7 +16,7 @@ use crate::instance::{Instance, Key};
 use crate::lifecycle::Phase;
 use crate::limits::Machine;
 use crate::lxd_helper::Helper;
-use crate::ports::{Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage};
+use crate::ports::{CustomVolume, Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage};
 use crate::{Cause, Error, Event, Instances, Stop};
 
 #[derive(Default)]
@@ -60,6 +60,28 @@ impl Storage for Ports {
 
     fn unmount_root<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, PortResult<()>> {
         self.call("unmount", ())
+    }
+
+    fn mount_volume<'a>(
+        &'a self,
+        _: &'a Instance,
+        _: &'a str,
+        _: &'a str,
+    ) -> BoxFuture<'a, PortResult<CustomVolume>> {
+        let volume = CustomVolume {
+            path: "/nonexistent".into(),
+            needs_idmap: true,
+        };
+        self.call("mount volume", volume)
+    }
+
+    fn unmount_volume<'a>(
+        &'a self,
+        _: &'a Instance,
+        _: &'a str,
+        _: &'a str,
+    ) -> BoxFuture<'a, PortResult<()>> {
+        self.call("unmount volume", ())
     }
 
     fn root_usage<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, PortResult<Option<u64>>> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use lxd_instance::exec::{Ends, ExecRequest, Streams};
-use lxd_instance::ports::{Network, NicDevice, NicHost, PortResult, RootVolume, Storage};
+use lxd_instance::ports::{CustomVolume, Network, NicDevice, NicHost, PortResult, RootVolume, Storage};
 use lxd_instance::{Event, Instance, InstancePaths, InstanceType, Instances, Key, Settings};
 use lxd_sys::command::Command;
 use lxd_sys::netlink::{Kind, NewLink, Socket};
@@ -188,6 +188,32 @@ impl Storage for TestPorts {
 
     fn unmount_root<'a>(&'a self, _instance: &'a Instance) -> BoxFuture<'a, PortResult<()>> {
         self.calls.lock().push("unmount".into());
+        Box::pin(async { Ok(()) })
+    }
+
+    fn mount_volume<'a>(
+        &'a self,
+        _instance: &'a Instance,
+        pool: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, PortResult<CustomVolume>> {
+        self.calls.lock().push(format!("mount {pool}/{name}"));
+        let path = self.root.join(pool).join(name);
+        Box::pin(async move {
+            Ok(CustomVolume {
+                path,
+                needs_idmap: true,
+            })
+        })
+    }
+
+    fn unmount_volume<'a>(
+        &'a self,
+        _instance: &'a Instance,
+        pool: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, PortResult<()>> {
+        self.calls.lock().push(format!("unmount {pool}/{name}"));
         Box::pin(async { Ok(()) })
     }
 

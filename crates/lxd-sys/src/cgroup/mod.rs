@@ -3,6 +3,7 @@
 //! Which files exist depends on the version that a controller is mounted in, and on a hybrid host that differs from
 //! controller to controller. [`Limits::writes`] decides what to write where; the rest reads and writes.
 
+mod devices;
 mod group;
 mod limits;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use devices::{DeviceRule, Throttle};
 pub use group::{Group, Usage};
 pub use limits::{CpuShare, Limits, MemoryLimit, Swap, Write};
 

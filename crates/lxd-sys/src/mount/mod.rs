@@ -12,11 +12,13 @@ use rustix::mount::{
 };
 
 mod info;
+mod options;
 mod overlay;
 #[cfg(test)]
 mod tests;
 
 pub use info::{Mount, mounts, mounts_beneath, parse_mountinfo};
+pub use options::{Options, filesystem, propagate, propagation};
 pub use overlay::{Overlay, OverlayMaps};
 
 /// A mount call that failed.

@@ -6,6 +6,7 @@
 mod console;
 mod exec;
 mod hook;
+mod inside;
 mod link;
 mod socket;
 mod start;
@@ -13,7 +14,8 @@ mod start;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: lxd-helper start NAME LXCPATH CONFIG | exec | console | net LOG NIC... | \
-hook SOCKET PROJECT NAME KIND | check CONFIG | features";
+hook SOCKET PROJECT NAME KIND | check CONFIG | features | mount NAME TARGET file|dir PROPAGATION SPACES | \
+unmount TARGET remove|keep SPACES | uevent SPACES LINE... | cgroup NAME LXCPATH KEY VALUE";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +29,12 @@ fn main() -> ExitCode {
         }
         ["exec"] => exec::serve(),
         ["console"] => console::serve(),
+        ["mount", name, target, kind, propagation, spaces] => {
+            inside::mount(name, target, kind, propagation, spaces)
+        }
+        ["unmount", target, removes, spaces] => inside::unmount(target, *removes == "remove", spaces),
+        ["uevent", spaces, lines @ ..] => inside::uevent(lines, spaces),
+        ["cgroup", name, lxcpath, key, value] => start::set_cgroup(name, lxcpath.as_ref(), key, value),
         ["net", log, nics @ ..] => hook::net(log, nics),
         ["hook", socket, project, name, kind] => return hook::send(socket, project, name, kind),
         _ => Err(USAGE.to_owned()),

@@ -40,6 +40,13 @@ pub(crate) fn check(config: &Path) -> Result<(), String> {
     container.load_config(config).map_err(|e| e.to_string())
 }
 
+/// Changes a running container's control group through its monitor, which alone can exchange the program that version 2
+/// decides about devices with.
+pub(crate) fn set_cgroup(name: &str, lxcpath: &Path, key: &str, value: &str) -> Result<(), String> {
+    let container = Container::new(name, lxcpath).map_err(|e| e.to_string())?;
+    container.set_cgroup_item(key, value).map_err(|e| e.to_string())
+}
+
 /// Prints the version and the known extensions.
 pub(crate) fn features() {
     println!("{}", container::version());

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use liblxc::protocol::Nic;
 use lxd_sys::cgroup::{Version, Write as CgroupWrite};
 use lxd_sys::userns::IdRange;
 
-use crate::devices::nic::Plan;
+use crate::devices::Plan;
 use crate::instance::Instance;
 use crate::ports::RootVolume;
 
@@ -30,7 +31,7 @@ pub(crate) struct Input<'a> {
     pub(crate) instance: &'a Instance,
     pub(crate) host: &'a Host,
     pub(crate) root: &'a RootVolume,
-    pub(crate) nics: &'a [Plan],
+    pub(crate) devices: &'a [Plan],
     pub(crate) limits: &'a [CgroupWrite],
     pub(crate) seccomp: bool,
     pub(crate) helper: &'a Path,
@@ -51,7 +52,7 @@ pub(crate) const HOST_MOUNTS: [(&str, &str, bool); 8] = [
 
 /// The devices that a privileged container may use, beside making nodes: ptys, null, zero, full, random, urandom, tty,
 /// console, ptmx, fuse, tun.
-const DEVICES: [&str; 13] = [
+pub(super) const DEVICES: [&str; 13] = [
     "b *:* m",
     "c *:* m",
     "c 136:* rwm",
@@ -155,9 +156,19 @@ pub(crate) fn render(input: &Input<'_>) -> String {
         "lxc.rootfs.path",
         &PathBuf::from(format!("dir:{}", input.root.rootfs.display())),
     );
+    let mut options: Vec<&str> = input
+        .devices
+        .iter()
+        .flat_map(|plan| &plan.root_options)
+        .map(String::as_str)
+        .collect();
     if input.root.needs_idmap && !privileged {
-        out.line("lxc.rootfs.options", "idmap=container");
+        options.push("idmap=container");
     }
+    if !options.is_empty() {
+        out.line("lxc.rootfs.options", &options.join(","));
+    }
+    devices(&mut out, input);
     input.host.drop_ins.iter().for_each(|line| out.raw(line));
     if let Some(raw) = instance.config("raw.lxc") {
         raw.lines()
@@ -195,14 +206,40 @@ fn mounts(out: &mut Lines, input: &Input<'_>) {
     }
 }
 
+/// What devices mount, may use, and tell init.
+fn devices(out: &mut Lines, input: &Input<'_>) {
+    for plan in input.devices {
+        // Others are kept from nothing: the kernel does not let them make nodes, and what they see was given to them.
+        if input.instance.idmap.is_none() {
+            let version = if input.host.devices == Some(Version::V1) {
+                "cgroup"
+            } else {
+                "cgroup2"
+            };
+            for rule in &plan.rules {
+                out.line(&format!("lxc.{version}.devices.allow"), &rule.to_string());
+            }
+        }
+        for mount in &plan.mounts {
+            let target = escape(&mount.target.display().to_string());
+            let rest = format!("{target} none {} 0 0", mount.options());
+            out.line("lxc.mount.entry", &entry(&mount.source, &rest));
+        }
+        for (key, value) in &plan.environment {
+            out.line("lxc.environment", &format!("{key}={value}"));
+        }
+    }
+}
+
 fn hooks(out: &mut Lines, input: &Input<'_>) {
     out.line("lxc.hook.version", "1");
     let helper = quote(&input.helper.display().to_string());
-    if !input.nics.is_empty() {
+    let cards: Vec<&Nic> = input.devices.iter().flat_map(|plan| &plan.cards).collect();
+    if !cards.is_empty() {
         let (_, log, _) = files(input.instance);
         let mut command = format!("{helper} net {}", quote(&log.display().to_string()));
-        for plan in input.nics {
-            let _ = write!(command, " {}", quote(&plan.nic.to_argument()));
+        for card in cards {
+            let _ = write!(command, " {}", quote(&card.to_argument()));
         }
         out.line("lxc.hook.start-host", &command);
     }
@@ -255,7 +292,13 @@ fn is_32_bit(architecture: &str) -> bool {
 
 /// A mount entry's source may hold spaces, written as in fstab(5).
 fn entry(source: &Path, rest: &str) -> String {
-    format!("{} {rest}", source.display().to_string().replace(' ', "\\040"))
+    format!("{} {rest}", escape(&source.display().to_string()))
+}
+
+fn escape(path: &str) -> String {
+    path.replace('\\', "\\134")
+        .replace(' ', "\\040")
+        .replace('\t', "\\011")
 }
 
 /// A word of a shell command: liblxc runs hooks through `/bin/sh`.

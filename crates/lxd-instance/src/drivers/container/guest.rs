@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use liblxc::protocol::{self, ConsoleAction, Reply, Started};
-use lxd_sys::cgroup::Group;
+use lxd_sys::cgroup::{Group, Throttle};
 use lxd_sys::command::Signal;
 use lxd_sys::process::{self, Process};
 use parking_lot::RwLock;
 
 use super::{Shared, blocking, config, state};
 use crate::console::Console;
+use crate::devices::Plan;
 use crate::drivers::{Guest, Target};
 use crate::error::Error;
 use crate::exec::{self, Exec, ExecRequest, Streams};
@@ -128,7 +129,7 @@ impl Container {
         Ok(())
     }
 
-    fn process_error(&self, action: &'static str, source: std::io::Error) -> Error {
+    pub(super) fn process_error(&self, action: &'static str, source: std::io::Error) -> Error {
         Error::Process {
             action,
             key: self.key.clone(),
@@ -136,7 +137,7 @@ impl Container {
         }
     }
 
-    fn cgroup_error(&self, action: &'static str, source: lxd_sys::cgroup::Error) -> Error {
+    pub(super) fn cgroup_error(&self, action: &'static str, source: lxd_sys::cgroup::Error) -> Error {
         Error::Cgroup {
             action,
             key: self.key.clone(),
@@ -287,6 +288,18 @@ impl Guest for Container {
 
     fn update(&self, old: &Instance, new: &Instance, processors: Option<&str>) -> Result<(), Error> {
         self.change_limits(old, new, processors)
+    }
+
+    fn attach<'a>(&'a self, instance: &'a Instance, plan: &'a Plan) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.plug(instance, plan))
+    }
+
+    fn detach<'a>(&'a self, instance: &'a Instance, plan: &'a Plan) -> BoxFuture<'a, Vec<Error>> {
+        Box::pin(self.unplug(instance, plan))
+    }
+
+    fn throttle<'a>(&'a self, limits: &'a [Throttle]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.limit(limits))
     }
 
     fn exec<'a>(

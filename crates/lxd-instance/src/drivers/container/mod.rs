@@ -3,6 +3,7 @@
 mod adopt;
 mod config;
 mod guest;
+mod plug;
 mod seccomp;
 mod state;
 #[cfg(test)]
@@ -15,9 +16,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use lxd_sys::cgroup::{Cgroups, Limits, Write};
+use lxd_sys::mount;
 
 use super::{Adopted, Driver, Guest, Prepared};
-use crate::devices::nic::Plan;
+use crate::devices::Plan;
 use crate::error::Error;
 use crate::hooks::Hooks;
 use crate::instance::Instance;
@@ -81,7 +83,7 @@ impl ContainerDriver {
         &self,
         instance: &Instance,
         root: &RootVolume,
-        nics: &[Plan],
+        devices: &[Plan],
         limits: &[Write],
     ) -> (String, Option<String>) {
         let policy = seccomp::policy(instance);
@@ -89,7 +91,7 @@ impl ContainerDriver {
             instance,
             host: &self.host,
             root,
-            nics,
+            devices,
             limits,
             seccomp: policy.is_some(),
             helper: self.shared.helper.path(),
@@ -103,8 +105,12 @@ impl ContainerDriver {
         instance: &Instance,
         prepared: Prepared<'_>,
     ) -> Result<Arc<dyn Guest>, Error> {
-        let limits = self.limits(instance, prepared.processors)?;
-        let (text, policy) = self.render(instance, prepared.root, prepared.nics, &limits);
+        let mut limits = self.limits(instance, prepared.processors)?;
+        for throttle in prepared.devices.iter().flat_map(|plan| &plan.throttles) {
+            let writes = throttle.writes(&self.shared.cgroups, false);
+            limits.extend(writes.ok_or(Error::MissingController { controller: "blkio" })?);
+        }
+        let (text, policy) = self.render(instance, prepared.root, prepared.devices, &limits);
         let (config, ..) = config::files(instance);
         let owned = instance.clone();
         blocking(move || write_files(&owned, &text, policy.as_deref())).await?;
@@ -263,7 +269,9 @@ fn clean(instance: &Instance, cgroups: &Cgroups) -> Vec<Error> {
     let mut errors = Vec::new();
     errors.extend(remove(&paths.seccomp, |path| std::fs::remove_file(path)));
     for folder in [&paths.devices, &paths.shmounts] {
-        errors.extend(remove(folder, |path| std::fs::remove_dir(path)));
+        let (_, left) = mount::detach_beneath(folder);
+        errors.extend(left.into_iter().map(Error::Mount));
+        errors.extend(remove(folder, |path| std::fs::remove_dir_all(path)));
     }
     let name = instance.key.prefixed();
     for part in ["payload", "monitor"] {

@@ -7,7 +7,7 @@ use lxd_sys::cgroup::{CpuShare, Limits, MemoryLimit, Swap, Version, Write};
 
 use super::config::{HOST_MOUNTS, Host, Input, render};
 use super::drop_ins;
-use crate::devices::nic::{self, Plan};
+use crate::devices::{Mount, Plan, nic};
 use crate::instance::Instance;
 use crate::instance::tests::plain;
 use crate::ports::{NicHost, RootVolume};
@@ -32,7 +32,7 @@ fn with(config: &[(&str, &str)]) -> Instance {
     instance
 }
 
-fn text(instance: &Instance, host: &Host, nics: &[Plan], limits: &[Write]) -> String {
+fn text(instance: &Instance, host: &Host, devices: &[Plan], limits: &[Write]) -> String {
     let rootfs = "/var/lib/lxd/storage-pools/p/containers/c1/rootfs".into();
     let root = RootVolume {
         rootfs,
@@ -43,7 +43,7 @@ fn text(instance: &Instance, host: &Host, nics: &[Plan], limits: &[Write]) -> St
         instance,
         host,
         root: &root,
-        nics,
+        devices,
         limits,
         seccomp: super::seccomp::policy(instance).is_some(),
         helper: Path::new("/usr/lib/lxd/lxd-helper"),
@@ -80,7 +80,22 @@ fn an_unprivileged_container_with_a_card() {
         mtu: Some(1500),
     };
     let plan = nic::plan(&instance, "eth0", "eth0", &host_end, [1, 2, 3, 4, 5, 6, 7]).unwrap();
-    assert_golden("unprivileged.conf", &text(&instance, &host(), &[plan], &[]));
+    let card = Plan {
+        cards: vec![plan.nic],
+        ..Plan::new("eth0")
+    };
+    let disk = Plan {
+        mounts: vec![Mount {
+            source: "/var/lib/lxd/devices/c1/disk.a b.mnt".into(),
+            target: "mnt/with space".into(),
+            recursive: true,
+            ..Mount::default()
+        }],
+        root_options: vec!["ro".into()],
+        environment: vec![("A".into(), "b".into())],
+        ..Plan::new("a b")
+    };
+    assert_golden("unprivileged.conf", &text(&instance, &host(), &[card, disk], &[]));
 }
 
 #[test]

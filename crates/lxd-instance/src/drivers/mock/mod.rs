@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use lxd_sys::cgroup::Throttle;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{Adopted, Driver, Guest, Prepared, Target};
 use crate::console::Console;
+use crate::devices::Plan;
 use crate::error::Error;
 use crate::exec::{Exec, ExecRequest};
 use crate::instance::{Instance, Key};
@@ -22,6 +24,8 @@ pub struct Behaviour {
     pub fails_to_start: bool,
     /// Init ignores the wish to shut down.
     pub ignores_halt: bool,
+    /// A device whose name has this many characters can't be plugged in.
+    pub fails_to_attach: Option<usize>,
 }
 
 /// Starts [`MockGuest`]s, and remembers what it was asked.
@@ -185,6 +189,27 @@ impl Guest for MockGuest {
     fn update(&self, _old: &Instance, _new: &Instance, processors: Option<&str>) -> Result<(), Error> {
         self.note(&format!("update {}", processors.unwrap_or("all")));
         Ok(())
+    }
+
+    fn attach<'a>(&'a self, _instance: &'a Instance, plan: &'a Plan) -> BoxFuture<'a, Result<(), Error>> {
+        self.note(&format!("attach {} to", plan.device));
+        let fails = self.behaviour.fails_to_attach == Some(plan.device.len());
+        Box::pin(async move {
+            match fails {
+                true => Err(Error::DeviceValue("told to fail".into())),
+                false => Ok(()),
+            }
+        })
+    }
+
+    fn detach<'a>(&'a self, _instance: &'a Instance, plan: &'a Plan) -> BoxFuture<'a, Vec<Error>> {
+        self.note(&format!("detach {} from", plan.device));
+        Box::pin(async { Vec::new() })
+    }
+
+    fn throttle<'a>(&'a self, limits: &'a [Throttle]) -> BoxFuture<'a, Result<(), Error>> {
+        self.note(&format!("throttle {}", limits.len()));
+        Box::pin(async { Ok(()) })
     }
 
     fn exec<'a>(

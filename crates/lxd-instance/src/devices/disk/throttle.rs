@@ -1,0 +1,227 @@
+//! Limits on reading and writing: `limits.read`, `limits.write` and `limits.max` of all disks of an instance, by the block
+//! devices behind them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lxd_model::units;
+use lxd_sys::cgroup::Throttle;
+use rustix::fs::{major, minor, stat};
+
+use super::is_root;
+use crate::devices::{Device, DeviceConfig, of_type, value};
+use crate::error::Error;
+use crate::instance::Instance;
+
+/// Bytes and operations a second; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// Bytes.
+    pub bytes: u64,
+    /// Operations.
+    pub operations: u64,
+}
+
+/// Reads a limit: `10MB`, `100iops`, or nothing.
+///
+/// # Errors
+/// [`Error::DeviceValue`].
+pub fn parse_rates(text: &str) -> Result<Rates, Error> {
+    let mut rates = Rates::default();
+    if text.is_empty() {
+        return Ok(rates);
+    }
+    let bad = |reason: String| Error::DeviceValue(reason);
+    match text.strip_suffix("iops") {
+        Some(number) => {
+            rates.operations = number
+                .trim()
+                .parse()
+                .map_err(|_| bad(format!("Invalid value: {text}")))?;
+        }
+        None => {
+            let bytes = units::parse_bytes(text).map_err(|invalid| bad(invalid.to_string()))?;
+            rates.bytes = u64::try_from(bytes).map_err(|_| bad(format!("Invalid value: {text}")))?;
+        }
+    }
+    Ok(rates)
+}
+
+/// The limits of all disks of an instance. Disks on the same block device share one: the mean of what they ask for.
+pub(super) fn of_instance(instance: &Instance) -> Result<Vec<Throttle>, Error> {
+    let has_limit = |config: &DeviceConfig| config.keys().any(|key| key.starts_with("limits."));
+    let mut wanted: BTreeMap<(u32, u32), Vec<[Rates; 2]>> = BTreeMap::new();
+    let mut known: Option<Vec<(PathBuf, (u32, u32))>> = None;
+    for (name, config) in of_type(instance, "disk") {
+        if !has_limit(config) {
+            continue;
+        }
+        let path = path_of(instance, config);
+        let mounts = match &known {
+            Some(mounts) => mounts,
+            None => known.insert(mounts()),
+        };
+        let Some(device) = block_device(&path, mounts) else {
+            let text = format!("Block device behind disk {name:?} not found, so it can't be limited");
+            return Err(Error::DeviceValue(text));
+        };
+        let limit = |key: &str| parse_rates(value(config, key).unwrap_or_default());
+        let max = limit("limits.max")?;
+        let of = |own: Rates| {
+            if value(config, "limits.max").is_some() {
+                max
+            } else {
+                own
+            }
+        };
+        wanted
+            .entry(device)
+            .or_default()
+            .push([of(limit("limits.read")?), of(limit("limits.write")?)]);
+    }
+    Ok(wanted
+        .into_iter()
+        .map(|(device, all)| mean(device, &all))
+        .collect())
+}
+
+/// The limits that a disk's own plan carries: those of the instance come with the first disk that has any.
+pub(super) fn own(throttles: Vec<Throttle>, device: &Device) -> Vec<Throttle> {
+    let limited =
+        |(_, config): &(&String, &DeviceConfig)| config.keys().any(|key| key.starts_with("limits."));
+    let first = of_type(&device.instance, "disk")
+        .find(limited)
+        .map(|(name, _)| name);
+    if first == Some(&device.name) {
+        throttles
+    } else {
+        Vec::new()
+    }
+}
+
+fn mean(device: (u32, u32), all: &[[Rates; 2]]) -> Throttle {
+    let of = |pick: fn(&[Rates; 2]) -> u64| {
+        let set: Vec<u64> = all.iter().map(pick).filter(|limit| *limit > 0).collect();
+        set.iter().sum::<u64>() / (set.len() as u64).max(1)
+    };
+    Throttle {
+        device,
+        read_bytes: of(|[read, _]| read.bytes),
+        read_operations: of(|[read, _]| read.operations),
+        write_bytes: of(|[_, write]| write.bytes),
+        write_operations: of(|[_, write]| write.operations),
+    }
+}
+
+/// What of the host's files lies behind a disk.
+fn path_of(instance: &Instance, config: &DeviceConfig) -> PathBuf {
+    let source = value(config, "source").unwrap_or_default();
+    if is_root(config) || value(config, "pool").is_some() {
+        // The pool's volumes are all on the file system of the container's own.
+        return instance.paths.containers.join(instance.key.prefixed());
+    }
+    source.into()
+}
+
+/// Block devices by mount point, the youngest mount last.
+fn mounts() -> Vec<(PathBuf, (u32, u32))> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let line = |line: &str| {
+        let mut fields = line.split(' ');
+        let (major, minor) = fields.nth(2)?.split_once(':')?;
+        let target = fields.nth(1)?.replace("\\040", " ");
+        let source = line.split_once(" - ")?.1.split(' ').nth(1)?.to_owned();
+        let own = (major.parse().ok()?, minor.parse().ok()?);
+        // File systems such as btrfs have numbers of their own: their device's are the source's.
+        let device = if own.0 == 0 {
+            numbers(Path::new(&source))?
+        } else {
+            own
+        };
+        Some((PathBuf::from(target), device))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// The numbers of a device node, if it is a block device.
+fn numbers(path: &Path) -> Option<(u32, u32)> {
+    use std::os::unix::fs::FileTypeExt;
+    if !std::fs::metadata(path).ok()?.file_type().is_block_device() {
+        return None;
+    }
+    let found = stat(path).ok()?;
+    Some((major(found.st_rdev), minor(found.st_rdev)))
+}
+
+/// The whole disk behind a path: the kernel limits no partitions.
+fn block_device(path: &Path, mounts: &[(PathBuf, (u32, u32))]) -> Option<(u32, u32)> {
+    let path = path.canonicalize().ok()?;
+    let found = match numbers(&path) {
+        Some(device) => device,
+        None => {
+            let above = mounts.iter().filter(|(target, _)| path.starts_with(target));
+            // max_by_key takes the last of equals, which is the mount on top.
+            above.max_by_key(|(target, _)| target.as_os_str().len())?.1
+        }
+    };
+    Some(whole(found).unwrap_or(found))
+}
+
+fn whole((major, minor): (u32, u32)) -> Option<(u32, u32)> {
+    let folder = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
+    if !folder.join("partition").exists() {
+        return None;
+    }
+    let text = std::fs::read_to_string(folder.join("../dev")).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_bytes_or_operations() {
+        let rates = |text| {
+            parse_rates(text)
+                .map(|rates| (rates.bytes, rates.operations))
+                .ok()
+        };
+        assert_eq!(rates("10MB"), Some((10_000_000, 0)));
+        assert_eq!(rates("1MiB"), Some((1 << 20, 0)));
+        assert_eq!(rates("100iops"), Some((0, 100)));
+        assert_eq!(rates(""), Some((0, 0)));
+        for bad in ["x", "10Xiops", "-5", "5Q"] {
+            assert_eq!(rates(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn disks_on_one_device_share_the_mean() {
+        let rates = |bytes| Rates { bytes, operations: 0 };
+        let all = [[rates(10), rates(0)], [rates(30), rates(8)]];
+        let throttle = mean((8, 0), &all);
+        assert_eq!(
+            (
+                throttle.read_bytes,
+                throttle.write_bytes,
+                throttle.read_operations
+            ),
+            (20, 8, 0)
+        );
+    }
+
+    #[test]
+    fn the_deepest_and_youngest_mount_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let mounts = [
+            (PathBuf::from("/"), (250, 1)),
+            (root.clone(), (250, 2)),
+            (root.clone(), (250, 3)),
+        ];
+        assert_eq!(block_device(&root, &mounts), Some((250, 3)));
+        assert_eq!(block_device(Path::new("/nonexistent"), &mounts), None);
+    }
+}
