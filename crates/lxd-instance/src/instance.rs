@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use lxd_sys::userns::IdMap;
+use lxd_sys::userns::{IdMap, IdRange};
 
 /// Names an instance on this server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,21 +107,29 @@ impl Instance {
         self.config(key).is_some_and(|value| !is_true(value))
     }
 
-    /// The id on the host of an id inside.
+    /// The user id on the host of one inside.
     pub fn host_uid(&self, inside: u32) -> u32 {
-        let Some(map) = &self.idmap else { return inside };
-        let range = map
-            .uids
-            .iter()
-            .find(|range| inside.checked_sub(range.inside).is_some_and(|n| n < range.count));
-        // An id without a place shows as nobody inside, whatever it is outside.
-        range.map_or(inside, |range| range.outside + (inside - range.inside))
+        outside(self.idmap.as_ref().map(|map| &map.uids), inside)
+    }
+
+    /// The group id on the host of one inside.
+    pub fn host_gid(&self, inside: u32) -> u32 {
+        outside(self.idmap.as_ref().map(|map| &map.gids), inside)
     }
 
     /// The volatile value of a device, such as `hwaddr` of `eth0`.
     pub fn volatile(&self, device: &str, key: &str) -> Option<&str> {
         self.config(&format!("volatile.{device}.{key}"))
     }
+}
+
+fn outside(ranges: Option<&Vec<IdRange>>, inside: u32) -> u32 {
+    let range = ranges
+        .into_iter()
+        .flatten()
+        .find(|range| inside.checked_sub(range.inside).is_some_and(|n| n < range.count));
+    // An id without a place shows as nobody inside, whatever it is outside.
+    range.map_or(inside, |range| range.outside + (inside - range.inside))
 }
 
 fn is_true(value: &str) -> bool {

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod nic;
 pub mod none;
 pub mod plan;
+pub mod unix;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -168,6 +169,10 @@ pub fn kind_of(device: &Device) -> Result<&'static dyn Kind, Error> {
         "none" => Ok(&none::None),
         "nic" => Ok(&nic::Cards),
         "disk" => Ok(&disk::Disk),
+        "unix-char" | "unix-block" => Ok(&unix::PATH),
+        "unix-hotplug" => Ok(&unix::HOTPLUG),
+        "usb" => Ok(&unix::USB),
+        "gpu" => Ok(&unix::GPU),
         other => Err(Error::DeviceValue(format!("Unsupported device type {other:?}"))),
     }
 }

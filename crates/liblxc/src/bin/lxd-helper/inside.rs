@@ -33,7 +33,7 @@ pub(crate) fn mount(
     call(None, target, flags).map_err(|e| format!("changing the propagation of {}: {e}", target.display()))
 }
 
-/// Takes the mount at `target` away, and the file that was made for it if `removes`. Nothing there is fine.
+/// Takes the mount at `target` away, and the place that was made for it if `removes`. Nothing there is fine.
 pub(crate) fn unmount(target: &str, removes: bool, spaces: &str) -> Result<(), String> {
     enter(spaces)?;
     let path = c_string(target).map_err(|e| e.to_string())?;
@@ -45,14 +45,18 @@ pub(crate) fn unmount(target: &str, removes: bool, spaces: &str) -> Result<(), S
         }
     }
     if removes {
-        match std::fs::remove_file(target) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(format!("removing {target}: {error}"));
-            }
-            _ => {}
-        }
+        forget(Path::new(target));
     }
     Ok(())
+}
+
+/// Removes an empty folder or file that a mount was on. Whatever is not empty, busy or read-only was not made for it.
+fn forget(target: &Path) {
+    let _ = match target.symlink_metadata() {
+        Ok(found) if found.is_dir() => std::fs::remove_dir(target),
+        Ok(found) if found.is_file() && found.len() == 0 => std::fs::remove_file(target),
+        _ => Ok(()),
+    };
 }
 
 /// Tells processes inside what the kernel has told the host: the event's header, then its `KEY=value` lines.
@@ -180,5 +184,9 @@ mod tests {
         make(&file, true).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
         assert!(deep.is_dir());
+        forget(&file);
+        assert!(file.exists(), "it is not empty");
+        forget(&deep);
+        assert!(!deep.exists());
     }
 }

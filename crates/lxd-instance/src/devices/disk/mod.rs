@@ -132,12 +132,16 @@ fn check(device: &Device) -> Result<(), Error> {
         ));
     }
     if source == "cloud-init:config" {
-        return bad("cloud-init:config disks are only supported for virtual machines".into());
+        return bad("disks with source=cloud-init:config are only supported by virtual machines".into());
+    }
+    if device.value("path").is_none() {
+        // The reference covers the container's root with such a disk, after which nothing runs there any more.
+        return bad("Disk entry is missing the required \"path\" property".into());
     }
     if let Some(word) = device.value("propagation")
         && mount::propagation(word).is_none()
     {
-        return bad(format!("Invalid propagation value {word:?}"));
+        return bad(format!("Invalid propagation mode {word:?}"));
     }
     Ok(())
 }
@@ -156,7 +160,7 @@ fn mount_of(device: &Device, is_file: bool, recursive: bool) -> Mount {
         recursive,
         read_only: device.is_set("readonly"),
         propagation: device.value("propagation").unwrap_or_default().to_owned(),
-        removes_target: false,
+        removes_target: true,
     }
 }
 

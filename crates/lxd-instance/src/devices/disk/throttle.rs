@@ -62,8 +62,9 @@ pub(super) fn of_instance(instance: &Instance) -> Result<Vec<Throttle>, Error> {
             None => known.insert(mounts()),
         };
         let Some(device) = block_device(&path, mounts) else {
-            let text = format!("Block device behind disk {name:?} not found, so it can't be limited");
-            return Err(Error::DeviceValue(text));
+            // As the reference does: file systems such as overlay or NFS have no device to limit.
+            tracing::warn!(instance = %instance.key, device = name, "A disk without a block device is not limited");
+            continue;
         };
         let limit = |key: &str| parse_rates(value(config, key).unwrap_or_default());
         let max = limit("limits.max")?;
