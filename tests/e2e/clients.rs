@@ -109,7 +109,23 @@ fn with_image(kind: Kind) -> Server {
 
 #[test]
 fn our_client_on_our_daemon() {
-    tour(&with_image(Kind::Ours), Kind::Ours, "");
+    let server = with_image(Kind::Ours);
+    tour(&server, Kind::Ours, "");
+    server.lxc(&["launch", "bb", "c1"]).ok();
+    for client in [Kind::Ours, Kind::Reference] {
+        end_of_input_at_a_terminal(&server, client);
+    }
+}
+
+/// A terminal whose input has ended, as under cron: programs that read hear of the end, the others go on.
+fn end_of_input_at_a_terminal(server: &Server, client: Kind) {
+    let exec = |command: &str, input: &str| {
+        let done = server.client(client, &["exec", "-t", "c1", "--", "sh", "-c", command], input);
+        (done.code, done.out.replace('\r', ""))
+    };
+    assert_eq!(exec("sleep 0.3; echo late", ""), (0, "late\n".into()));
+    assert_eq!(exec("stty -echo; cat; echo over", ""), (0, "over\n".into()));
+    assert_eq!(exec("exec /etc/passwd", "").0, 126);
 }
 
 #[test]

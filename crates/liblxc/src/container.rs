@@ -314,7 +314,7 @@ unsafe extern "C" fn run_program(payload: *mut c_void) -> c_int {
         *libc::__errno_location()
     };
     match error {
-        libc::ENOEXEC => 126,
+        libc::ENOEXEC | libc::EACCES => 126,
         libc::ENOENT => 127,
         _ => -1,
     }

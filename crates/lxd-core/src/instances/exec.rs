@@ -203,6 +203,8 @@ impl Run<'_> {
     }
 }
 
+/// What ^D types, which terminals take for the end unless a program has chosen another key.
+const END_OF_FILE: u8 = 4;
 const HANG_UP: i32 = 1;
 const KILL: i32 = 9;
 
@@ -215,7 +217,7 @@ async fn interactive(exec: Exec, data: Socket) -> Result<i32> {
     let Socket { receiver, sender } = data;
     let control = exec.control;
     let input = async {
-        feed(receiver, writer).await;
+        type_in(receiver, writer).await;
         // Whoever sat at the terminal has gone.
         let _ = control.signal(HANG_UP);
         std::future::pending::<()>().await;
@@ -273,6 +275,26 @@ async fn feed<W: AsyncWrite + Unpin>(mut from: Receiver, mut to: W) {
     while let Some(Ok(message)) = from.next().await {
         let Message::Binary(data) = message else { return };
         if to.write_all(&data).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What a client sends is typed at the terminal, until the client is gone. That there is no more of it is typed as well, for
+/// programs that wait for more; the others go on, and what they write is still wanted.
+async fn type_in<W: AsyncWrite + Unpin>(mut from: Receiver, mut to: W) {
+    let mut is_line_open = false;
+    while let Some(Ok(message)) = from.next().await {
+        let typed = match message {
+            Message::Binary(data) => data,
+            Message::Text(_) if is_line_open => Bytes::from_static(&[END_OF_FILE, END_OF_FILE]),
+            Message::Text(_) => Bytes::from_static(&[END_OF_FILE]),
+            Message::Close => return,
+        };
+        is_line_open = typed
+            .last()
+            .is_some_and(|last| !matches!(*last, b'\n' | b'\r' | END_OF_FILE));
+        if to.write_all(&typed).await.is_err() {
             return;
         }
     }
