@@ -97,10 +97,10 @@ wire! {
 wire! {
     /// One template of an image.
     pub struct ImageMetadataTemplate {
-        create_only: bool,
-        properties: BTreeMap<String, String>,
-        template: String,
         when: Vec<String>,
+        create_only: bool,
+        template: String,
+        properties: BTreeMap<String, String>,
     }
 }
 

@@ -85,12 +85,12 @@ wire! {
 wire! {
     /// A storage volume snapshot.
     pub struct StorageVolumeSnapshot {
-        config: BTreeMap<String, String>,
-        content_type: String,
-        created_at: Time,
         description: String,
         expires_at: Time,
         name: String,
+        config: BTreeMap<String, String>,
+        content_type: String,
+        created_at: Time,
     }
 }
 

@@ -157,6 +157,12 @@ from_mechanism!(
     lxd_instance::Error
 );
 
+impl From<lxd_sys::path::PathError> for Error {
+    fn from(error: lxd_sys::path::PathError) -> Self {
+        lxd_storage::StorageError::from(error).into()
+    }
+}
+
 /// Says what was being done when something failed.
 pub trait Context<T> {
     /// Puts a text before the error's own; the kind stays.

@@ -111,6 +111,11 @@ impl Paths {
         self.snapshots().join(instance_path(project, name))
     }
 
+    /// The folder of an instance's backups.
+    pub fn instance_backups(&self, project: &str, name: &str) -> PathBuf {
+        self.backups().join("instances").join(instance_path(project, name))
+    }
+
     /// Devices of an instance.
     pub fn instance_devices(&self, project: &str, name: &str) -> PathBuf {
         self.devices().join(instance_path(project, name))

@@ -14,6 +14,7 @@ pub mod operations;
 pub mod profiles;
 pub mod projects;
 pub mod storage;
+pub mod templates;
 pub mod units;
 pub mod warnings;
 pub mod yaml;

@@ -8,6 +8,7 @@ use lxd_model::yaml;
 use serde_json::Value;
 
 use super::device::{self, Owner};
+use super::template;
 use crate::context::{Context, Resource, read_stdin, stdin_is_terminal};
 use crate::edit::edit;
 use crate::error::{Error, Result};
@@ -29,6 +30,7 @@ pub(crate) async fn run(cx: &Context, path: &str) -> Result<()> {
         "get" => get(cx).await,
         "set" => set(cx).await,
         "unset" => unset(cx).await,
+        rest if rest.starts_with("metadata ") || rest.starts_with("template ") => template::run(cx, rest).await,
         rest => match rest.strip_prefix("device ") {
             Some(what) => device::run(cx, Owner::Instance, what).await,
             None => super::not_yet(),

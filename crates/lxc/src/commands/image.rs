@@ -247,18 +247,19 @@ async fn send(cx: &Context, import: &Import) -> Result<lxd_client::Background> {
             .collect();
         upload = upload.header("x-lxd-properties", &pairs.join("&"))?;
     }
-    upload_with_progress(cx, &import.client, upload).await
+    upload_with_progress(cx, (&import.client, "images"), upload, "Transferring image: ").await
 }
 
-/// Sends an upload and shows how much of it has gone.
-async fn upload_with_progress(
+/// Sends an upload to a list of things, and shows how much of it has gone.
+pub(super) async fn upload_with_progress(
     cx: &Context,
-    client: &Client,
+    (client, list): (&Client, &str),
     upload: Upload,
+    title: &str,
 ) -> Result<lxd_client::Background> {
-    let mut progress = Progress::new(cx.is_quiet(), "Transferring image: ");
+    let mut progress = Progress::new(cx.is_quiet(), title);
     let (total, sent, began) = (upload.length(), upload.counter(), Instant::now());
-    let at = path(&["images"]);
+    let at = path(&[list]);
     let mut sending = std::pin::pin!(client.upload(&at, upload));
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
@@ -273,14 +274,14 @@ async fn upload_with_progress(
 }
 
 /// How much of a whole is done, and how quickly: `57% (12.31MB/s)`.
-fn share(done: u64, total: u64, began: Instant) -> String {
+pub(super) fn share(done: u64, total: u64, began: Instant) -> String {
     let percent = (done * 100).checked_div(total).unwrap_or(100);
     let micros = began.elapsed().as_micros().max(1);
     let speed = i64::try_from(u128::from(done) * 1_000_000 / micros).unwrap_or(i64::MAX);
     format!("{percent}% ({}/s)", bytes_decimal(speed, 2))
 }
 
-fn opening(path: &Path, source: &std::io::Error) -> Error {
+pub(super) fn opening(path: &Path, source: &std::io::Error) -> Error {
     let reason = source
         .to_string()
         .split(" (os error")

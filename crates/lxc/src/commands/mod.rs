@@ -8,9 +8,11 @@ mod copy;
 mod delete;
 mod device;
 mod exec;
+mod export;
 mod image;
 mod image_alias;
 mod image_list;
+mod import;
 mod info;
 mod launch;
 mod list;
@@ -28,6 +30,7 @@ mod snapshot;
 mod state;
 mod storage;
 mod storage_volume;
+mod template;
 mod trust;
 mod warning;
 
@@ -45,6 +48,8 @@ pub(crate) async fn run(cx: &mut Context, path: &str) -> Result<()> {
         "copy" => copy::copy(cx).await,
         "delete" => delete::delete(cx).await,
         "exec" => exec::exec(cx).await,
+        "export" => export::export(cx).await,
+        "import" => import::import(cx).await,
         "image" => image::run(cx, path).await,
         "info" => info::info(cx).await,
         "init" => launch::init(cx).await,

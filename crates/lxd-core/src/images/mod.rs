@@ -33,7 +33,7 @@ use crate::operations::{self, Kind, Operation, Options};
 pub use export::{Export, Exported, export};
 pub use import::{holder, import, import_from};
 pub use locks::{Locks, Reading};
-pub(crate) use receive::clean;
+pub(crate) use receive::{clean, room};
 pub use receive::{FirstPart, Upload, invalid_form};
 pub use resolve::{prepare, resolve};
 pub use tokens::{refresh, secret, send};

@@ -127,11 +127,13 @@ pub fn invalid_form() -> Error {
 /// # Errors
 /// The directory can't be read.
 pub(crate) async fn clean(app: &App) -> Result<()> {
-    let directory = app.paths.images();
+    let directories = [app.paths.images(), app.paths.backups()];
     blocking(move || {
-        let removed = clean_uploads(&directory).context("Failed removing unfinished uploads")?;
-        if removed > 0 {
-            tracing::info!(removed, "Removed unfinished image uploads");
+        for directory in directories {
+            let removed = clean_uploads(&directory).context("Failed removing unfinished uploads")?;
+            if removed > 0 {
+                tracing::info!(removed, directory = %directory.display(), "Removed unfinished uploads");
+            }
         }
         Ok(())
     })
@@ -154,7 +156,10 @@ where
 }
 
 /// Bytes that an upload may take of a directory's file system.
-async fn room(directory: PathBuf) -> Result<u64> {
+///
+/// # Errors
+/// It can't be looked at.
+pub(crate) async fn room(directory: PathBuf) -> Result<u64> {
     blocking(move || {
         let found = rustix::fs::statvfs(&directory).map_err(|error| {
             Error::internal(format!("Failed looking at {}", directory.display())).because(error)

@@ -16,7 +16,7 @@ use lxd_sys::mount;
 use super::record::Record;
 use super::start::tell;
 use super::update::Followers;
-use super::{follow, start, volatile};
+use super::{backups, follow, start, volatile};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -96,6 +96,7 @@ pub(crate) async fn resume(app: &Arc<App>) -> Result<()> {
     let records = all(app).await?;
     clean_pools(app, &records).await;
     follow::spawn(app);
+    backups::spawn_expiry(app);
     let was_away = is_same_run(app).await;
     let (app, records) = (Arc::clone(app), records);
     let stopped = records

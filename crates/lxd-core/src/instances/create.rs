@@ -492,7 +492,7 @@ impl Create {
 }
 
 /// Turns running totals into the steps that progress counts.
-fn steps_of(progress: Progress) -> lxd_storage::Progress {
+pub(super) fn steps_of(progress: Progress) -> lxd_storage::Progress {
     let seen = AtomicU64::new(0);
     Arc::new(move |done| {
         let before = seen.fetch_max(done, Ordering::Relaxed);

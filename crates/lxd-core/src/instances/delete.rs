@@ -222,8 +222,9 @@ impl Delete {
             tracing::warn!(instance = %instance.key, err = error.text(), "A network remembers a deleted instance");
         }
         let paths = instance.paths;
+        let backups = app.paths.instance_backups(&self.project, &self.name);
         blocking(move || {
-            for folder in [&paths.logs, &paths.devices, &paths.shmounts] {
+            for folder in [&paths.logs, &paths.devices, &paths.shmounts, &backups] {
                 remove(std::fs::remove_dir_all(folder), folder)?;
             }
             remove(std::fs::remove_file(&paths.seccomp), &paths.seccomp)

@@ -263,7 +263,8 @@ fn wire_state(record: &Record, state: Option<State>) -> InstanceState {
     }
 }
 
-fn wire_snapshot(record: &Record, snapshot: Snapshot) -> InstanceSnapshot {
+/// A snapshot as clients see it.
+pub(super) fn wire_snapshot(record: &Record, snapshot: Snapshot) -> InstanceSnapshot {
     let profiles = &record.profiles;
     InstanceSnapshot {
         expires_at: Time::from(snapshot.expires_at),
@@ -282,7 +283,8 @@ fn wire_snapshot(record: &Record, snapshot: Snapshot) -> InstanceSnapshot {
     }
 }
 
-fn wire_backup(backup: Backup) -> InstanceBackup {
+/// A backup as clients see it.
+pub(super) fn wire_backup(backup: Backup) -> InstanceBackup {
     InstanceBackup {
         container_only: backup.instance_only,
         created_at: Time::from(backup.created_at),

@@ -1,6 +1,7 @@
 //! Instances: made, changed, started, stopped, shown, and what runs in them.
 
 mod backup_file;
+pub mod backups;
 pub mod boot;
 mod checks;
 mod create;
@@ -9,6 +10,7 @@ mod exec;
 mod follow;
 mod list;
 pub mod logs;
+pub mod metadata;
 mod ports;
 mod record;
 mod rename;
@@ -17,6 +19,7 @@ mod source;
 mod start;
 mod state;
 mod stop;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -35,6 +38,7 @@ use crate::operations::Works;
 
 /// The kinds of works of this noun.
 pub(crate) fn works(works: &mut Works) {
+    backups::works(works);
     create::works(works);
     delete::works(works);
     rename::works(works);

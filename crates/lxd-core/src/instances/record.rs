@@ -194,7 +194,7 @@ pub(super) fn instance_paths(paths: &Paths, project: &str, name: &str) -> Instan
 }
 
 /// A map as the kernel wants it; none for the empty one, that of privileged containers.
-fn kernel_map(map: &IdMap) -> Option<userns::IdMap> {
+pub(super) fn kernel_map(map: &IdMap) -> Option<userns::IdMap> {
     if map.0.is_empty() {
         return None;
     }

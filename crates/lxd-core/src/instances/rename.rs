@@ -150,6 +150,7 @@ impl Rename {
 
     async fn move_rows(&self, tx: &mut Tx, (from, to): (&str, &str), cloud_init: String) -> Result<()> {
         rows::rename(tx, self.id, to).await?;
+        rows::backups::follow_rename(tx, self.id, to).await?;
         let changes = Config::from([("volatile.cloud-init.instance-id".to_owned(), cloud_init)]);
         rows::change_config(tx, self.id, &changes).await?;
         let key = VolumeKey {
@@ -185,27 +186,36 @@ impl Rename {
         Ok(())
     }
 
-    fn folders(&self, task: &Task) -> (PathBuf, PathBuf) {
-        let of = |name: &str| task.app.paths.instance_logs(&self.project, name);
-        (of(&self.old), of(&self.new))
+    /// The folders of logs and backups, with the old name and the new one.
+    fn folders(&self, task: &Task) -> [(PathBuf, PathBuf); 2] {
+        let paths = &task.app.paths;
+        let logs = |name: &str| paths.instance_logs(&self.project, name);
+        let backups = |name: &str| paths.instance_backups(&self.project, name);
+        [
+            (logs(&self.old), logs(&self.new)),
+            (backups(&self.old), backups(&self.new)),
+        ]
     }
 
     async fn rename_logs(&mut self, task: &Task) -> Result<()> {
-        let (old, new) = self.folders(task);
+        let folders = self.folders(task);
         blocking(move || {
-            // What an earlier instance of that name has left.
-            let _ = std::fs::remove_dir_all(&new);
-            move_folder(&old, &new)
+            folders.iter().try_for_each(|(old, new)| {
+                // What an earlier instance of that name has left.
+                let _ = std::fs::remove_dir_all(new);
+                move_folder(old, new)
+            })
         })
         .await
     }
 
     async fn restore_logs(&mut self, task: &Task) -> Result<()> {
-        let (old, new) = self.folders(task);
-        if old.exists() {
-            return Ok(());
-        }
-        blocking(move || move_folder(&new, &old)).await
+        let folders = self.folders(task);
+        blocking(move || {
+            let mut moved = folders.iter().filter(|(old, _)| !old.exists());
+            moved.try_for_each(|(old, new)| move_folder(new, old))
+        })
+        .await
     }
 
     async fn write_backup(&mut self, task: &Task) -> Result<()> {

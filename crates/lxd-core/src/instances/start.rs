@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Candidate};
 use super::record::Record;
-use super::volatile;
+use super::{templates, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -130,7 +130,10 @@ impl Start {
     }
 
     async fn start(&mut self, task: &Task) -> Result<()> {
-        let instance = self.record(task).await?.instance(&task.app.paths)?;
+        let record = self.record(task).await?;
+        let instance = record.instance(&task.app.paths)?;
+        // Rendered again if the start fails: what they become is the same.
+        templates::apply(&task.app, record).await?;
         let started = task.app.instances.registry.start(instance).await?;
         self.changes = volatile::of_start(&self.own, started.volatile);
         Ok(())

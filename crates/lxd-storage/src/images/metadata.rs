@@ -43,6 +43,39 @@ pub fn read_contents(files: &ImageFiles) -> Result<Contents, ImageError> {
     }
 }
 
+/// Reads one small file of a tar archive; none if it has no such file.
+pub fn read_member(archive: &Path, name: &str) -> Result<Option<Vec<u8>>, ImageError> {
+    let mut members = Members::new(Decoder::open(archive)?);
+    let mut seen = 0_u64;
+    while let Some(member) = members.next_member()? {
+        seen = seen.saturating_add(member.size);
+        if seen > SEARCH_MAX {
+            break;
+        }
+        let is_it = unpack::clean_name(&member.path).is_ok_and(|found| found == name.as_bytes());
+        if is_it && member.kind == Kind::File {
+            return content(&mut members, member.size).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The content of a member, which must be small.
+fn content(members: &mut Members<Decoder>, size: u64) -> Result<Vec<u8>, ImageError> {
+    if size > METADATA_MAX {
+        return Err(ImageError::MetadataTooLarge { size });
+    }
+    let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
+    let mut filled = 0;
+    while let Some(rest) = text.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match members.read_data(rest)? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(text)
+}
+
 #[derive(Default)]
 struct Found {
     metadata: Option<Vec<u8>>,
@@ -69,18 +102,7 @@ fn search(path: &Path, with_root: bool) -> Result<Found, ImageError> {
         };
         match name.as_slice() {
             b"metadata.yaml" if member.kind == Kind::File && found.metadata.is_none() => {
-                if member.size > METADATA_MAX {
-                    return Err(ImageError::MetadataTooLarge { size: member.size });
-                }
-                let mut text = vec![0; usize::try_from(member.size).unwrap_or(0)];
-                let mut filled = 0;
-                while let Some(rest) = text.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-                    match members.read_data(rest)? {
-                        0 => break,
-                        n => filled += n,
-                    }
-                }
-                found.metadata = Some(text);
+                found.metadata = Some(content(&mut members, member.size)?);
             }
             b"rootfs.img" => found.virtual_machine = Some(true),
             name if name == b"rootfs" || name.starts_with(b"rootfs/") => found.virtual_machine = Some(false),

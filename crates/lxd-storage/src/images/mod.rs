@@ -3,6 +3,7 @@
 mod compression;
 mod ingest;
 mod metadata;
+pub mod pack;
 mod squashfs;
 mod tar;
 mod unpack;
@@ -19,9 +20,9 @@ use lxd_model::ErrorKind;
 
 pub use compression::{Compression, Decoder};
 pub use ingest::{Fingerprint, Received, UPLOAD_PREFIX, Upload, clean_uploads, receive};
-pub use metadata::{Contents, METADATA_MAX, read_contents};
+pub use metadata::{Contents, METADATA_MAX, read_contents, read_member};
 pub use tar::{Acl, Kind, Member, Members};
-pub use unpack::{Layout, Limits, Unpacked, unpack};
+pub use unpack::{Layout, Limits, Part, Unpacked, unpack, unpack_parts};
 
 /// The files of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +102,16 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
+    /// An archive could not be written.
+    #[error("Writing the archive")]
+    Pack {
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// A tree that was to be packed could not be read.
+    #[error(transparent)]
+    Tree(lxd_sys::path::PathError),
     /// The upload broke off.
     #[error("Receiving the image: {0}")]
     Upload(String),
@@ -110,6 +121,12 @@ pub enum ImageError {
     /// The caller asked to stop.
     #[error("Cancelled")]
     Cancelled,
+}
+
+impl From<lxd_sys::path::PathError> for ImageError {
+    fn from(error: lxd_sys::path::PathError) -> Self {
+        Self::Tree(error)
+    }
 }
 
 fn after(member: &str) -> String {
@@ -126,7 +143,7 @@ impl ImageError {
         match self {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::MetadataTooLarge { .. } | Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::File { .. } | Self::Write { .. } | Self::Command(_) => ErrorKind::Internal,
+            Self::File { .. } | Self::Write { .. } | Self::Pack { .. } | Self::Tree(_) | Self::Command(_) => ErrorKind::Internal,
             _ => ErrorKind::BadRequest,
         }
     }

@@ -61,6 +61,12 @@ impl Access {
         self.running
     }
 
+    /// Whether ids are shown as the running instance's processes have them on the host, and not as on disk.
+    pub fn shows_mapped_ids(&self) -> bool {
+        // Where only another place has the mapped mount, this one is the disk itself.
+        self.running && lxd_sys::mount::is_mountpoint(&self.rootfs)
+    }
+
     /// The volume's directory, with `metadata.yaml`, `templates` and `backup.yaml`.
     pub fn directory(&self) -> PathBuf {
         self.pool.place.volume(&self.volume)

@@ -18,6 +18,7 @@ use crate::volume::Volume;
 use crate::watch::Watch;
 
 mod access;
+mod backups;
 mod images;
 mod registry;
 #[cfg(test)]

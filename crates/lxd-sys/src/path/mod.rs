@@ -15,10 +15,12 @@ mod remove;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod walk;
 
 pub use copy::{Copied, CopyOptions, copy_directory, copy_tree};
 pub use remove::{remove_contents, remove_tree};
 pub use usage::disk_usage;
+pub use walk::{Node, walk};
 
 /// How deep a tree may be for [`copy_tree`] and [`disk_usage`]: each level holds descriptors open.
 pub const DEPTH_MAX: usize = 512;

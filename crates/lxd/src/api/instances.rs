@@ -1,7 +1,7 @@
 //! `/1.0/instances`, also as `/1.0/containers` and `/1.0/virtual-machines`.
 
 use lxd_api::instances::{Instance, InstanceFull, InstancesPut};
-use lxd_core::instances::{self, Wanted};
+use lxd_core::instances::{self, Wanted, backups};
 use lxd_core::urls;
 use lxd_model::ErrorKind;
 use lxd_model::instances::InstanceType;
@@ -39,11 +39,26 @@ pub(super) async fn list(call: Call) -> Outcome {
 
 /// Makes an instance.
 pub(super) async fn create(mut call: Call) -> Outcome {
+    if call.content_type() == "application/octet-stream" {
+        return restore(call).await;
+    }
     let mut post: lxd_api::instances::InstancesPost = call.json().await?;
     if let Some(only) = call.only.filter(|_| post.r#type.is_empty()) {
         only.as_str().clone_into(&mut post.r#type);
     }
     answer::in_background(&instances::create(&call.app, &call.ctx, post).await?)
+}
+
+/// Makes an instance of a backup's file.
+async fn restore(mut call: Call) -> Outcome {
+    let text = |name| call.header(name).unwrap_or_default().to_owned();
+    let request = backups::Request {
+        name: text("x-lxd-name"),
+        pool: text("x-lxd-pool"),
+    };
+    let stream = call.body_stream();
+    let archive = backups::receive(&call.app, &call.ctx, stream).await?;
+    answer::in_background(&backups::import(&call.app, &call.ctx, archive, request).await?)
 }
 
 /// Changes what all instances do.

@@ -4,10 +4,13 @@
 //! endpoint then no longer answers 501 and leaves `api/not-yet.txt` (`cargo xtask generate`).
 
 mod certificates;
+mod download;
 mod events;
 mod image_aliases;
 mod images;
+mod instance_backups;
 mod instance_logs;
+mod instance_metadata;
 mod instances;
 mod internal;
 mod networks;
@@ -66,6 +69,12 @@ handlers! {
     ImageSecretPost => images::secret,
     ImagesGet => images::list,
     ImagesPost => images::create,
+    InstanceBackupDelete => instance_backups::delete,
+    InstanceBackupExportGet => instance_backups::export,
+    InstanceBackupGet => instance_backups::get,
+    InstanceBackupPost => instance_backups::rename,
+    InstanceBackupsGet => instance_backups::list,
+    InstanceBackupsPost => instance_backups::create,
     InstanceConsoleDelete => instance_logs::clear_console,
     InstanceConsoleGet => instance_logs::console,
     InstanceDelete => instances::delete,
@@ -74,6 +83,12 @@ handlers! {
     InstanceLogDelete => instance_logs::delete,
     InstanceLogGet => instance_logs::get,
     InstanceLogsGet => instance_logs::list,
+    InstanceMetadataGet => instance_metadata::get,
+    InstanceMetadataPatch => instance_metadata::patch,
+    InstanceMetadataPut => instance_metadata::update,
+    InstanceMetadataTemplatesDelete => instance_metadata::delete_template,
+    InstanceMetadataTemplatesGet => instance_metadata::templates,
+    InstanceMetadataTemplatesPost => instance_metadata::put_template,
     InstancePatch => instances::patch,
     InstancePost => instances::rename,
     InstancePut => instances::update,

@@ -55,6 +55,26 @@ pub async fn list(tx: &mut Tx, instance_ids: &[i64]) -> Result<Vec<Backup>> {
     rows.iter().map(|row| record(&row)).collect()
 }
 
+/// The backups of all instances whose time has come.
+///
+/// # Errors
+/// [`Error::Cluster`] when reading fails.
+pub async fn expired(tx: &mut Tx, now: Timestamp) -> Result<Vec<Backup>> {
+    let rows = tx.query(SELECT, &[]).await?;
+    let mut all: Vec<Backup> = rows.iter().map(|row| record(&row)).collect::<Result<_>>()?;
+    all.retain(|backup| backup.expires_at > time::ZERO && backup.expires_at <= now);
+    Ok(all)
+}
+
+/// Lets the names of all backups of an instance follow its new name.
+///
+/// # Errors
+/// [`Error::Cluster`] when writing fails.
+pub async fn follow_rename(tx: &mut Tx, instance_id: i64, instance: &str) -> Result<()> {
+    let sql = "UPDATE instances_backups SET name = ? || substr(name, instr(name, '/')) WHERE instance_id = ?";
+    tx.execute(sql, &[instance.into(), instance_id.into()]).await.map(|_| ())
+}
+
 /// Makes a backup's row and gives its id; the id in `backup` is ignored.
 ///
 /// # Errors

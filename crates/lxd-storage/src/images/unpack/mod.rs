@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use lxd_sys::path::{Links, PathError, Root, Special};
+use lxd_sys::userns::{IdMap, IdRange};
 use rustix::fs::{FileType, Timespec, Timestamps};
 
 use super::{Acl, Compression, Decoder, ImageError, ImageFiles, Kind, Member, Members, squashfs};
@@ -105,25 +106,34 @@ fn archive(
     if Compression::of_file(image)? == Compression::Squashfs {
         return from_squashfs(image, target, limits, watch);
     }
-    let root = Root::open(target, Links::Beneath).map_err(|source| ImageError::Write {
-        member: String::new(),
-        source,
-    })?;
-    let mut unpacking = Unpacking {
-        root,
-        layout,
-        limits,
-        watch,
-        members: Members::new(Decoder::open(image)?),
-        done: Unpacked::default(),
-        directories: Vec::new(),
-        packed: 0,
-        buffer: vec![0; 256 * 1024],
-    };
-    while let Some(member) = unpacking.members.next_member()? {
-        unpacking.member(&member)?;
-    }
-    unpacking.finish()
+    let whole = [Part {
+        name: String::new(),
+        target: target.to_path_buf(),
+    }];
+    Unpacking::begin(image, &whole, (layout, None), limits, watch)?.all()
+}
+
+/// A directory of an archive, and the directory that it becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its path in the archive.
+    pub name: String,
+    /// An existing directory, whose owner and mode stay.
+    pub target: PathBuf,
+}
+
+/// Unpacks some directories of a tar archive; what is in none of them is passed over. Ids that `ids` has outside become
+/// those inside.
+///
+/// On failure the targets are in an undefined state.
+pub fn unpack_parts(
+    archive: &Path,
+    parts: &[Part],
+    ids: Option<&IdMap>,
+    limits: Limits,
+    watch: &Watch,
+) -> Result<Unpacked, ImageError> {
+    Unpacking::begin(archive, parts, (Layout::Image, ids), limits, watch)?.all()
 }
 
 /// `unsquashfs` itself refuses names that lead out; the listing is judged all the same, before anything is written.
@@ -170,19 +180,63 @@ fn from_squashfs(image: &Path, target: &Path, limits: Limits, watch: &Watch) -> 
 }
 
 struct Unpacking<'a> {
-    root: Root,
+    /// The directories that are unpacked, by their names in the archive.
+    parts: Vec<(Vec<u8>, Root)>,
+    /// The one that the present member is in.
+    current: usize,
+    ids: Option<&'a IdMap>,
     layout: Layout,
     limits: Limits,
     watch: &'a Watch,
     members: Members<Decoder>,
     done: Unpacked,
     /// Directories whose times are set at the end, because what goes into them changes these.
-    directories: Vec<(PathBuf, (i64, i64))>,
+    directories: Vec<(usize, PathBuf, (i64, i64))>,
     packed: u64,
     buffer: Vec<u8>,
 }
 
-impl Unpacking<'_> {
+impl<'a> Unpacking<'a> {
+    fn begin(
+        archive: &Path,
+        parts: &[Part],
+        (layout, ids): (Layout, Option<&'a IdMap>),
+        limits: Limits,
+        watch: &'a Watch,
+    ) -> Result<Self, ImageError> {
+        let open = |part: &Part| {
+            let root = Root::open(&part.target, Links::Beneath).map_err(|source| ImageError::Write {
+                member: part.name.clone(),
+                source,
+            })?;
+            Ok((part.name.clone().into_bytes(), root))
+        };
+        Ok(Self {
+            parts: parts.iter().map(open).collect::<Result<_, ImageError>>()?,
+            current: 0,
+            ids,
+            layout,
+            limits,
+            watch,
+            members: Members::new(Decoder::open(archive)?),
+            done: Unpacked::default(),
+            directories: Vec::new(),
+            packed: 0,
+            buffer: vec![0; 256 * 1024],
+        })
+    }
+
+    fn all(mut self) -> Result<Unpacked, ImageError> {
+        while let Some(member) = self.members.next_member()? {
+            self.member(&member)?;
+        }
+        self.finish()
+    }
+
+    /// The directory that the present member goes to.
+    fn root(&self) -> &Root {
+        &self.parts[self.current].1
+    }
     fn member(&mut self, member: &Member) -> Result<(), ImageError> {
         self.done.entries += 1;
         if self.done.entries > self.limits.entries {
@@ -191,6 +245,13 @@ impl Unpacking<'_> {
             });
         }
         let name = clean_name(&member.path).map_err(|reason| ImageError::member(&member.path, reason))?;
+        let found = self.parts.iter().enumerate();
+        let mut found = found.filter_map(|(index, (part, _))| Some((index, beneath(&name, part)?.to_vec())));
+        let Some((index, name)) = found.next() else {
+            return self.advance(0);
+        };
+        drop(found);
+        self.current = index;
         if name.is_empty() {
             return self.root_directory(member);
         }
@@ -214,16 +275,16 @@ impl Unpacking<'_> {
             Layout::Image => Ok(()),
             Layout::Rootfs => {
                 let failed = |e: rustix::io::Errno| {
-                    ImageError::file("setting the owner of", self.root.path(), e.into())
+                    ImageError::file("setting the owner of", self.root().path(), e.into())
                 };
                 let (uid, gid) = (
                     rustix::fs::Uid::from_raw(member.uid),
                     rustix::fs::Gid::from_raw(member.gid),
                 );
-                rustix::fs::fchown(self.root.as_fd(), Some(uid), Some(gid)).map_err(failed)?;
+                rustix::fs::fchown(self.root().as_fd(), Some(uid), Some(gid)).map_err(failed)?;
                 let mode = rustix::fs::Mode::from_raw_mode(member.mode);
-                rustix::fs::fchmod(self.root.as_fd(), mode).map_err(failed)?;
-                self.directories.push((PathBuf::new(), member.mtime));
+                rustix::fs::fchmod(self.root().as_fd(), mode).map_err(failed)?;
+                self.directories.push((self.current, PathBuf::new(), member.mtime));
                 Ok(())
             }
         }
@@ -239,10 +300,12 @@ impl Unpacking<'_> {
                 let link = clean_name(&member.link).map_err(|reason| {
                     ImageError::member(&member.path, format!("its hard link's target: {reason}"))
                 })?;
-                let existing = PathBuf::from(std::ffi::OsString::from_vec(link));
+                let link = beneath(&link, &self.parts[self.current].0)
+                    .ok_or_else(|| ImageError::member(&member.path, "its hard link leads out of its directory"))?;
+                let existing = PathBuf::from(std::ffi::OsString::from_vec(link.to_vec()));
                 if existing != path {
                     self.clear(path).map_err(failed)?;
-                    self.root.hard_link(&existing, path).map_err(failed)?;
+                    self.root().hard_link(&existing, path).map_err(failed)?;
                 }
                 // It is the file that it is linked to, whose owner and mode were set then.
                 return Ok(());
@@ -252,13 +315,13 @@ impl Unpacking<'_> {
                     return Err(ImageError::member(&member.path, "its link's target is malformed"));
                 }
                 self.clear(path).map_err(failed)?;
-                self.root
+                self.root()
                     .symlink(OsStr::from_bytes(&member.link), path)
                     .map_err(failed)?;
             }
             Kind::Fifo => {
                 self.clear(path).map_err(failed)?;
-                self.root
+                self.root()
                     .create_special(path, Special::Fifo, 0o600)
                     .map_err(failed)?;
             }
@@ -268,7 +331,7 @@ impl Unpacking<'_> {
                     major: *major,
                     minor: *minor,
                 };
-                self.root.create_special(path, node, 0o600).map_err(failed)?;
+                self.root().create_special(path, node, 0o600).map_err(failed)?;
             }
         }
         self.attributes(member, path).map_err(failed)
@@ -276,10 +339,10 @@ impl Unpacking<'_> {
 
     /// Directories above that the archive has no member for (yet).
     fn make_parents(&self, path: &Path) -> Result<(), PathError> {
-        match self.root.parent(path) {
+        match self.root().parent(path) {
             Err(PathError::Call { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 match path.parent() {
-                    Some(parent) => self.root.create_directories(parent, 0o755),
+                    Some(parent) => self.root().create_directories(parent, 0o755),
                     None => Ok(()),
                 }
             }
@@ -288,21 +351,21 @@ impl Unpacking<'_> {
     }
 
     fn make_directory(&self, path: &Path) -> Result<(), PathError> {
-        match self.root.stat(path) {
+        match self.root().stat(path) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(()),
             Ok(_) => {
-                self.root.remove_file(path)?;
-                self.root.create_directory(path, 0o700)
+                self.root().remove_file(path)?;
+                self.root().create_directory(path, 0o700)
             }
-            Err(_) => self.root.create_directory(path, 0o700),
+            Err(_) => self.root().create_directory(path, 0o700),
         }
     }
 
     /// Makes room for a member that replaces an earlier one. A directory is replaced only when empty, as tar does.
     fn clear(&self, path: &Path) -> Result<(), PathError> {
-        match self.root.stat(path) {
+        match self.root().stat(path) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                let (parent, name) = self.root.parent(path)?;
+                let (parent, name) = self.root().parent(path)?;
                 rustix::fs::unlinkat(&parent, &name, rustix::fs::AtFlags::REMOVEDIR).map_err(|e| {
                     PathError::Call {
                         doing: "replacing the directory",
@@ -311,7 +374,7 @@ impl Unpacking<'_> {
                     }
                 })
             }
-            Ok(_) => self.root.remove_file(path),
+            Ok(_) => self.root().remove_file(path),
             Err(_) => Ok(()),
         }
     }
@@ -319,7 +382,7 @@ impl Unpacking<'_> {
     fn make_file(&mut self, member: &Member, path: &Path) -> Result<(), ImageError> {
         self.clear(path).map_err(|source| write_error(member, source))?;
         let file = self
-            .root
+            .root()
             .create_file(path, 0o600)
             .map_err(|source| write_error(member, source))?;
         let failed = |e: rustix::io::Errno| {
@@ -367,11 +430,13 @@ impl Unpacking<'_> {
 
     /// Owner first: changing it clears capabilities and setuid bits.
     fn attributes(&mut self, member: &Member, path: &Path) -> Result<(), PathError> {
-        if (member.uid, member.gid) != (0, 0) {
-            self.root.set_owner(path, member.uid, member.gid)?;
+        let uid = inside(member.uid, self.ids.map(|ids| ids.uids.as_slice()));
+        let gid = inside(member.gid, self.ids.map(|ids| ids.gids.as_slice()));
+        if (uid, gid) != (0, 0) {
+            self.root().set_owner(path, uid, gid)?;
         }
         for (name, value) in member.xattrs.iter().filter(|(name, _)| allowed_attribute(name)) {
-            ignore_unsupported(self.root.set_xattr(path, OsStr::from_bytes(name), value))?;
+            ignore_unsupported(self.root().set_xattr(path, OsStr::from_bytes(name), value))?;
         }
         for (which, text) in &member.acls {
             if let Some(value) = acl::encode(text) {
@@ -379,17 +444,17 @@ impl Unpacking<'_> {
                     Acl::Access => "system.posix_acl_access",
                     Acl::Default => "system.posix_acl_default",
                 };
-                ignore_unsupported(self.root.set_xattr(path, OsStr::new(name), &value))?;
+                ignore_unsupported(self.root().set_xattr(path, OsStr::new(name), &value))?;
             }
         }
         if member.kind != Kind::Symlink {
-            self.root.set_mode(path, member.mode)?;
+            self.root().set_mode(path, member.mode)?;
         }
         if member.kind == Kind::Directory {
-            self.directories.push((path.to_path_buf(), member.mtime));
+            self.directories.push((self.current, path.to_path_buf(), member.mtime));
             return Ok(());
         }
-        self.root.set_times(path, &times(member.mtime))
+        self.root().set_times(path, &times(member.mtime))
     }
 
     /// Counts written bytes and holds them against the limits.
@@ -417,14 +482,15 @@ impl Unpacking<'_> {
     }
 
     fn finish(self) -> Result<Unpacked, ImageError> {
-        for (path, mtime) in self.directories.iter().rev() {
+        for (part, path, mtime) in self.directories.iter().rev() {
+            let root = &self.parts[*part].1;
             if path.as_os_str().is_empty() {
-                rustix::fs::futimens(self.root.as_fd(), &times(*mtime))
-                    .map_err(|e| ImageError::file("setting the times of", self.root.path(), e.into()))?;
+                rustix::fs::futimens(root.as_fd(), &times(*mtime))
+                    .map_err(|e| ImageError::file("setting the times of", root.path(), e.into()))?;
                 continue;
             }
             // A later member may have replaced it.
-            match self.root.set_times(path, &times(*mtime)) {
+            match root.set_times(path, &times(*mtime)) {
                 Err(PathError::Call { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
                 result => result.map_err(|source| ImageError::Write {
                     member: path.display().to_string(),
@@ -434,6 +500,28 @@ impl Unpacking<'_> {
         }
         Ok(self.done)
     }
+}
+
+/// A path below another one; none if it is elsewhere. Everything is below the empty path.
+fn beneath<'a>(path: &'a [u8], above: &[u8]) -> Option<&'a [u8]> {
+    if above.is_empty() {
+        return Some(path);
+    }
+    let rest = path.strip_prefix(above)?;
+    match rest {
+        [] => Some(rest),
+        [b'/', rest @ ..] => Some(rest),
+        _ => None,
+    }
+}
+
+/// The id inside for one outside; one that the map has not stays.
+pub(super) fn inside(id: u32, ranges: Option<&[IdRange]>) -> u32 {
+    let found = ranges.into_iter().flatten().find_map(|range| {
+        let offset = id.checked_sub(range.outside)?;
+        (offset < range.count).then(|| range.inside.saturating_add(offset))
+    });
+    found.unwrap_or(id)
 }
 
 /// A member's path without leading slashes, `.` parts and doubled slashes; the reason if it may not be used.
@@ -471,7 +559,7 @@ fn harmless((major, minor): (u32, u32)) -> bool {
 }
 
 /// Attributes that belong to files. `trusted.*` belongs to the host (overlayfs keeps its own marks there), labels to its security modules.
-fn allowed_attribute(name: &[u8]) -> bool {
+pub(super) fn allowed_attribute(name: &[u8]) -> bool {
     name == b"security.capability"
         || name.starts_with(b"system.posix_acl_")
         || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))

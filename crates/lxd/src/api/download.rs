@@ -1,0 +1,140 @@
+//! Files that are sent while they are read: whole, or the part that is asked for.
+
+use std::io::{self, SeekFrom};
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
+use http::StatusCode;
+use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, LAST_MODIFIED};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+use crate::http::answer::{self, Answer};
+
+/// Bytes that are read at a time.
+const CHUNK: usize = 256 << 10;
+
+/// A file that is open for sending.
+pub(super) struct File {
+    /// The name that a client may keep it under.
+    pub(super) filename: String,
+    /// Bytes.
+    pub(super) size: u64,
+    /// When it was written.
+    pub(super) modified: SystemTime,
+    /// The file.
+    pub(super) file: std::fs::File,
+}
+
+/// Sends a file; a part of it when a range is asked for. `keep` lives until it is sent.
+pub(super) fn whole_or_part<K: Send + 'static>(file: File, range: Option<&str>, keep: K) -> Answer {
+    let wanted = range.and_then(|range| parse_range(range, file.size));
+    let (start, length) = wanted.unwrap_or((0, file.size));
+    let (filename, size) = (file.filename, file.size);
+    let body = read(file.file, start, length).map(move |chunk| {
+        let _ = &keep;
+        chunk
+    });
+    let mut answer = answer::stream("application/octet-stream", Some(length), body);
+    let disposition = format!("inline;filename={filename}");
+    answer::set_header(&mut answer, CONTENT_DISPOSITION, &disposition);
+    answer::set_header(&mut answer, ACCEPT_RANGES, "bytes");
+    let modified = jiff::Timestamp::try_from(file.modified).unwrap_or_default();
+    let modified = modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    answer::set_header(&mut answer, LAST_MODIFIED, &modified);
+    if wanted.is_some() {
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let last = start + length.saturating_sub(1);
+        answer::set_header(
+            &mut answer,
+            CONTENT_RANGE,
+            &format!("bytes {start}-{last}/{size}"),
+        );
+    }
+    answer
+}
+
+/// Start and length of the one range of a `Range` header; `None` where the whole file is to be sent instead.
+fn parse_range(text: &str, size: u64) -> Option<(u64, u64)> {
+    let (first, last) = text.strip_prefix("bytes=")?.trim().split_once('-')?;
+    let (first, last) = (first.trim(), last.trim());
+    if first.is_empty() {
+        let length = last.parse::<u64>().ok()?.min(size);
+        return (length > 0).then_some((size - length, length));
+    }
+    let first = first.parse::<u64>().ok()?;
+    let last = if last.is_empty() {
+        size.checked_sub(1)?
+    } else {
+        last.parse::<u64>().ok()?.min(size.checked_sub(1)?)
+    };
+    (first <= last).then(|| (first, last - first + 1))
+}
+
+/// A file's bytes from a place on. A file that ends early is an error: the length was promised.
+pub(super) fn read(file: std::fs::File, start: u64, length: u64) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let file = tokio::fs::File::from_std(file);
+    futures::stream::try_unfold(
+        (file, Some(start), length),
+        |(mut file, start, left)| async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            if let Some(start) = start {
+                file.set_max_buf_size(CHUNK);
+                file.seek(SeekFrom::Start(start)).await?;
+            }
+            let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+            let mut chunk = BytesMut::with_capacity(wanted);
+            let mut limited = (&mut file).take(wanted as u64);
+            let count = limited.read_buf(&mut chunk).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(Some((chunk.freeze(), (file, None, left - count as u64))))
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_browsers_write_them() {
+        for (text, wanted) in [
+            ("bytes=0-9", Some((0, 10))),
+            ("bytes=90-", Some((90, 10))),
+            ("bytes=-5", Some((95, 5))),
+            ("bytes=50-1000", Some((50, 50))),
+            ("bytes=100-", None),
+            ("bytes=9-1", None),
+            ("bytes=0-1,5-6", None),
+            ("items=0-1", None),
+        ] {
+            assert_eq!(parse_range(text, 100), wanted, "{text}");
+        }
+        assert_eq!(parse_range("bytes=0-", 0), None);
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_file_is_sent_and_a_shortened_one_is_an_error() {
+        let mut file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..CHUNK + 1000).map(|index| (index % 251) as u8).collect();
+        file.write_all(&content).unwrap();
+        let all = |start, length| {
+            let file = file.try_clone().unwrap();
+            read(file, start, length)
+                .map_ok(|chunk| chunk.to_vec())
+                .try_concat()
+        };
+        assert_eq!(all(0, content.len() as u64).await.unwrap(), content);
+        assert_eq!(all(7, 5).await.unwrap(), content[7..12]);
+        let early = all(0, content.len() as u64 + 1).await.unwrap_err();
+        assert_eq!(early.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
