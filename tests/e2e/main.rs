@@ -10,8 +10,11 @@
 )]
 #![allow(missing_docs, reason = "tests are named after what they show")]
 
+mod backups;
 mod bad_input;
 mod clients;
 mod crash;
 mod daemon;
 mod output;
+mod takeover;
+mod templates;

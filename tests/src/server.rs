@@ -265,6 +265,11 @@ impl Server {
         }
     }
 
+    /// Lets the next start, and all commands from now on, be of another's programs.
+    pub fn become_kind(&mut self, kind: Kind) {
+        self.kind = kind;
+    }
+
     /// Adds a variable to the environment of the next start.
     pub fn set_env(&mut self, key: &str, value: &str) {
         self.env.retain(|(k, _)| k != key);

@@ -391,6 +391,12 @@ endpoints! {
     "/internal/gc" {
         GET InternalGcGet Trusted;
     }
+    "/internal/recover/validate" {
+        POST InternalRecoverValidatePost Trusted;
+    }
+    "/internal/recover/import" {
+        POST InternalRecoverImportPost Trusted;
+    }
 }
 
 impl Endpoint {

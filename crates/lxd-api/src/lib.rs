@@ -24,6 +24,7 @@ pub mod networks;
 pub mod operations;
 pub mod profiles;
 pub mod projects;
+pub mod recover;
 pub mod resources;
 pub mod server;
 pub mod storage_pools;

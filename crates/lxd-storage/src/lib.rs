@@ -11,6 +11,6 @@ mod watch;
 
 pub use drivers::{DriverInfo, Mounted, Place, Resources, VolumeSource};
 pub use error::StorageError;
-pub use pool::{Access, Cleaned, Pool, Pools};
+pub use pool::{Access, Cleaned, OnDisk, Pool, Pools};
 pub use volume::{Volume, VolumeType};
 pub use watch::{Progress, Watch};

@@ -13,6 +13,7 @@ pub mod logs;
 pub mod metadata;
 mod ports;
 mod record;
+pub mod recover;
 mod rename;
 mod runtime;
 mod source;
@@ -41,6 +42,7 @@ pub(crate) fn works(works: &mut Works) {
     backups::works(works);
     create::works(works);
     delete::works(works);
+    recover::works(works);
     rename::works(works);
     start::works(works);
     stop::works(works);

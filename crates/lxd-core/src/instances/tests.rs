@@ -29,7 +29,7 @@ use crate::operations::{self, Verdict, When, Work, recover, testing};
 use crate::testing::{TestApp, root};
 
 /// A daemon with a pool, whose default profile has a root disk there.
-async fn daemon() -> TestApp {
+pub(super) async fn daemon() -> TestApp {
     let app = TestApp::start().await;
     let post = StoragePoolsPost {
         name: "p1".into(),
@@ -71,19 +71,19 @@ fn work(name: &str, files: Files) -> Create {
     }
 }
 
-async fn make(app: &Arc<App>, name: &str) {
+pub(super) async fn make(app: &Arc<App>, name: &str) {
     operations::run(app, &root(), work(name, Files::Empty))
         .await
         .unwrap();
 }
 
-async fn record(app: &App, name: &str) -> Result<Record> {
+pub(super) async fn record(app: &App, name: &str) -> Result<Record> {
     let mut tx = app.cluster.read().await?;
     Record::load(&mut tx, "default", name).await
 }
 
 /// Which parts of an instance are there: its row, its volume's row, its volume, the link to it, its backup file.
-async fn parts(app: &App, name: &str) -> [bool; 5] {
+pub(super) async fn parts(app: &App, name: &str) -> [bool; 5] {
     let mut tx = app.cluster.read().await.unwrap();
     let volumes = storage_volumes::list(&mut tx, storage_volumes::Filter::default())
         .await
@@ -181,7 +181,7 @@ async fn a_start_is_whole_or_undone() {
 }
 
 /// Runs a work once for each of its steps and each fault; `before` sets the scene, `after` looks at it.
-async fn under_faults<W: Work>(
+pub(super) async fn under_faults<W: Work>(
     app: &TestApp,
     before: impl AsyncFn(),
     make: impl AsyncFn() -> W,

@@ -21,12 +21,14 @@ mod access;
 mod backups;
 mod images;
 mod registry;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod volumes;
 
 pub use access::Access;
 pub use registry::Pools;
+pub use scan::OnDisk;
 
 /// What [`Pool::clean_leftovers`] found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

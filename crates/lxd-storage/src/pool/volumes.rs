@@ -392,7 +392,7 @@ pub(super) fn copy_between(
 }
 
 /// The instance's link beneath LXD_DIR.
-fn link(place: &Place, volume: &Volume) -> Result<(), StorageError> {
+pub(super) fn link(place: &Place, volume: &Volume) -> Result<(), StorageError> {
     let Some((link, target)) = volume.link() else {
         return Ok(());
     };

@@ -1,5 +1,6 @@
 //! `/internal`: what the sub-commands ask of the daemon.
 
+use lxd_core::instances::recover;
 use lxd_core::sql::{self, Database};
 use lxd_model::ErrorKind;
 use serde::Deserialize;
@@ -50,6 +51,19 @@ struct Query {
     database: String,
     #[serde(default)]
     query: String,
+}
+
+/// Looks for volumes that the database does not know.
+pub(super) async fn find_lost(mut call: Call) -> Outcome {
+    let post = call.json().await?;
+    answer::sync(&recover::validate(&call.app, &call.ctx, post).await?)
+}
+
+/// Brings them back.
+pub(super) async fn recover(mut call: Call) -> Outcome {
+    let post = call.json().await?;
+    recover::import(&call.app, &call.ctx, post).await?;
+    answer::empty()
 }
 
 /// Prints a database as SQL.

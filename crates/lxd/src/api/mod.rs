@@ -99,6 +99,8 @@ handlers! {
     InstancesPut => instances::change_all,
     InternalGcGet => internal::collect,
     InternalReadyGet => internal::ready,
+    InternalRecoverImportPost => internal::recover,
+    InternalRecoverValidatePost => internal::find_lost,
     InternalShutdownPut => internal::shutdown,
     InternalSqlGet => internal::dump,
     InternalSqlPost => internal::query,

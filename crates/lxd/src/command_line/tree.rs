@@ -1,7 +1,7 @@
 //! Every command of `lxd`, declared once: the parser, the help and the reference come from here.
 
 use super::Invocation;
-use crate::commands::{activateifneeded, generate, init, not_yet, shutdown, sql, version, waitready};
+use crate::commands::{activateifneeded, generate, init, not_yet, recover, shutdown, sql, version, waitready};
 
 /// A command.
 pub(crate) struct Command {
@@ -189,7 +189,7 @@ makes the missing records.",
         ..command(
             "recover",
             "Bring back instances and volumes from storage pools",
-            not_yet::run,
+            recover::run,
         )
     },
     Command {

@@ -1,10 +1,12 @@
 //! The sub-commands: one file each. They talk to the running daemon over its unix socket.
 
 pub(crate) mod activateifneeded;
+mod answers;
 mod client;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod not_yet;
+pub(crate) mod recover;
 pub(crate) mod shutdown;
 pub(crate) mod sql;
 mod table;

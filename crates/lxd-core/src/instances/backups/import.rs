@@ -111,7 +111,7 @@ async fn choose_pool(app: &App, ctx: &Ctx, wanted: &str, former: &str) -> Result
 }
 
 /// Decides everything about the instance; what the archive says is judged as what a client says.
-async fn plan(
+pub(super) async fn plan(
     app: &App,
     tx: &mut Tx,
     ctx: &Ctx,

@@ -4,6 +4,8 @@ mod expiry;
 mod import;
 mod index;
 mod make;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

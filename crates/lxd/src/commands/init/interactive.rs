@@ -8,7 +8,7 @@ use lxd_api::server::Server;
 use lxd_api::storage_pools::StoragePoolsPost;
 
 use super::super::client::Client;
-use super::answers::{Answers, not_empty};
+use crate::commands::answers::{Answers, not_empty};
 use super::auto::{self, Present};
 use super::dump;
 

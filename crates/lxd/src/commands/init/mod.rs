@@ -1,6 +1,5 @@
 //! `lxd init`: sets a server up for first use, by questions, flags or a preseed.
 
-mod answers;
 mod apply;
 mod auto;
 mod dump;

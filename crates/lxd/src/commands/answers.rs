@@ -3,22 +3,30 @@
 use std::io::{self, BufRead, Write};
 
 /// A conversation.
-pub(super) struct Answers<R, W> {
+pub(crate) struct Answers<R, W> {
     input: R,
     output: W,
 }
 
 impl<R: BufRead, W: Write> Answers<R, W> {
     /// A conversation over a terminal or pipes.
-    pub(super) fn new(input: R, output: W) -> Self {
+    pub(crate) fn new(input: R, output: W) -> Self {
         Self { input, output }
+    }
+
+    /// Says something.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub(crate) fn say(&mut self, text: &str) -> Result<(), String> {
+        writeln!(self.output, "{text}").map_err(|error| error.to_string())
     }
 
     /// Asks for a yes or no.
     ///
     /// # Errors
     /// The input is at its end.
-    pub(super) fn yes(&mut self, question: &str, default: bool) -> Result<bool, String> {
+    pub(crate) fn yes(&mut self, question: &str, default: bool) -> Result<bool, String> {
         let shown = if default { "yes" } else { "no" };
         self.text(
             &format!("{question} (yes/no)"),
@@ -35,7 +43,7 @@ impl<R: BufRead, W: Write> Answers<R, W> {
     ///
     /// # Errors
     /// The input is at its end.
-    pub(super) fn text<T>(
+    pub(crate) fn text<T>(
         &mut self,
         question: &str,
         default: Option<&str>,
@@ -72,7 +80,7 @@ impl<R: BufRead, W: Write> Answers<R, W> {
 }
 
 /// Refuses the empty answer.
-pub(super) fn not_empty(answer: &str) -> Result<String, String> {
+pub(crate) fn not_empty(answer: &str) -> Result<String, String> {
     if answer.is_empty() {
         Err(String::new())
     } else {
