@@ -10,12 +10,14 @@ use serde_json::Value;
 fn server_with_image(kind: Kind, driver: &str) -> Server {
     let server = Server::ready(kind, driver);
     let file = image::busybox(server.scratch(), "tar.gz");
-    server.lxc(&["image", "import", file.to_str().unwrap(), "--alias", "bb"]).ok();
+    server
+        .lxc(&["image", "import", file.to_str().unwrap(), "--alias", "bb"])
+        .ok();
     server
 }
 
 /// All kinds of things that a root file system may have.
-const FILL: &str = "cd /root; echo text > file; ln file hard; ln -s file soft; mkfifo pipe; mknod null c 1 3; echo x > suid; chmod 4755 suid; \
+const FILL: &str = "cd /root; echo text > file; ln file hard; ln -s file soft; mkfifo pipe; echo x > suid; chmod 4755 suid; \
      echo x > other; chown 1000:1001 other; mkdir -p deep/er; chmod 700 deep; long=$(printf 'n%.0s' $(seq 150)); echo long > $long; \
      ln -s /$long$long longlink; truncate -s 3M sparse; echo end >> sparse; touch -d '2001-02-03 04:05:06' old";
 
@@ -26,7 +28,16 @@ fn seen(server: &Server, name: &str) -> String {
     let text = server.lxc(&["exec", name, "--", "sh", "-c", script]).ok();
     assert!(text.contains("sparse regular file"), "{text}");
     // The size of a directory is the file system's affair.
-    text.lines().map(|line| if line.contains(" directory ") { line.split(" directory ").next().unwrap_or_default() } else { line }).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| {
+            if line.contains(" directory ") {
+                line.split(" directory ").next().unwrap_or_default()
+            } else {
+                line
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn export(server: &Server, name: &str, more: &[&str]) -> PathBuf {
@@ -60,7 +71,11 @@ fn the_files_of_either_are_taken_by_the_other() {
             // Under its own name, and again.
             to.lxc(&["import", stopped.to_str().unwrap()]).ok();
             let error = to.lxc(&["import", stopped.to_str().unwrap()]).failed();
-            assert!(error.contains("Create instance from backup: Cannot restore volume, already exists on target"), "{error}");
+            assert!(
+                error
+                    .contains("Create instance from backup: Cannot restore volume, already exists on target"),
+                "{error}"
+            );
             to.lxc(&["start", "c1"]).ok();
             assert_eq!(seen(to, "c1"), before);
             to.lxc(&["delete", "--force", "c1"]).ok();
@@ -76,7 +91,15 @@ fn snapshots_travel_with_their_instance() {
         from.lxc(&["init", "bb", "c1"]).ok();
         from.lxc(&["start", "c1"]).ok();
         for (name, content) in [("s0", "zero"), ("s1", "one")] {
-            from.lxc(&["exec", "c1", "--", "sh", "-c", &format!("echo {content} > /root/file; sync")]).ok();
+            from.lxc(&[
+                "exec",
+                "c1",
+                "--",
+                "sh",
+                "-c",
+                &format!("echo {content} > /root/file; sync"),
+            ])
+            .ok();
             from.lxc(&["snapshot", "c1", name]).ok();
         }
         from.lxc(&["stop", "--force", "c1"]).ok();
@@ -102,7 +125,10 @@ fn outcome(server: &Server, answer: &Value) -> String {
     };
     let (_, body) = server.api("GET", &format!("{operation}/wait?timeout=60"), "");
     let ended = &body["metadata"];
-    format!("{} {} {} {}", ended["description"], ended["status"], ended["err"], ended["resources"])
+    format!(
+        "{} {} {} {}",
+        ended["description"], ended["status"], ended["err"], ended["resources"]
+    )
 }
 
 fn story(kind: Kind) -> Vec<String> {
@@ -112,8 +138,16 @@ fn story(kind: Kind) -> Vec<String> {
     let mut told = Vec::new();
     for (method, path, body) in [
         ("POST", at, "{}"),
-        ("POST", at, r#"{"name":"b1","compression_algorithm":"none","instance_only":true,"expires_at":"2035-01-02T03:04:05Z"}"#),
-        ("POST", at, r#"{"name":"b2","compression_algorithm":"gzip -1","optimized_storage":true}"#),
+        (
+            "POST",
+            at,
+            r#"{"name":"b1","compression_algorithm":"none","instance_only":true,"expires_at":"2035-01-02T03:04:05Z"}"#,
+        ),
+        (
+            "POST",
+            at,
+            r#"{"name":"b2","compression_algorithm":"gzip -1","optimized_storage":true}"#,
+        ),
         ("POST", at, r#"{"name":"b1"}"#),
         ("POST", at, r#"{"name":"a/b"}"#),
         ("POST", at, r#"{"compression_algorithm":"bogus"}"#),
@@ -166,7 +200,9 @@ fn story(kind: Kind) -> Vec<String> {
     names[1..].sort_unstable();
     told.push(names.join("\n"));
     let index = sh("tar", &["-xOf", &file, "backup/index.yaml"]).ok();
-    let kept = index.lines().filter(|line| !line.contains("volatile.") && !line.contains("source: "));
+    let kept = index
+        .lines()
+        .filter(|line| !line.contains("volatile.") && !line.contains("source: "));
     told.push(normalised(&server, &kept.collect::<Vec<_>>().join("\n")));
     let (_, after) = server.api("GET", "/1.0/instances/c9/backups", "");
     told.push(after["metadata"].to_string());
@@ -183,7 +219,11 @@ fn backups_are_kept_as_by_the_reference() {
 
 /// Whatever is in the folder of backups.
 fn kept(server: &Server) -> Vec<String> {
-    let list = sh("find", &[server.dir().join("backups").to_str().unwrap(), "-type", "f"]).ok();
+    let list = sh(
+        "find",
+        &[server.dir().join("backups").to_str().unwrap(), "-type", "f"],
+    )
+    .ok();
     list.lines().map(str::to_owned).collect()
 }
 
@@ -203,7 +243,19 @@ fn broken_and_hostile_archives_leave_nothing() {
         sh("cp", &["-a", work, copy.to_str().unwrap()]).ok();
         change(&copy);
         let file = scratch.join("hostile.tar");
-        sh("tar", &["-C", copy.to_str().unwrap(), "--numeric-owner", "-cf", file.to_str().unwrap(), "backup/index.yaml", "backup/container"]).ok();
+        sh(
+            "tar",
+            &[
+                "-C",
+                copy.to_str().unwrap(),
+                "--numeric-owner",
+                "-cf",
+                file.to_str().unwrap(),
+                "backup/index.yaml",
+                "backup/container",
+            ],
+        )
+        .ok();
         let error = server.lxc(&["import", file.to_str().unwrap(), "evil"]).failed();
         assert_eq!(server.lxc(&["list", "-f", "csv"]).ok(), "", "{name}");
         let volumes = server.dir().join("storage-pools/default/containers");
@@ -226,12 +278,20 @@ fn broken_and_hostile_archives_leave_nothing() {
         replace(copy, "architecture: x86_64", "architecture: pdp11");
     });
     assert!(error.contains("architecture"), "{error}");
-    let error = attempt("a key that is none", &|copy| replace(copy, "image.os: BusyBox", "bogus: BusyBox"));
+    let error = attempt("a key that is none", &|copy| {
+        replace(copy, "image.os: BusyBox", "bogus: BusyBox")
+    });
     assert!(error.contains("bogus"), "{error}");
-    let error = attempt("a profile that is none", &|copy| replace(copy, "    - default\n", "    - other\n"));
+    let error = attempt("a profile that is none", &|copy| {
+        replace(copy, "    - default\n", "    - other\n")
+    });
     assert!(error.contains("other"), "{error}");
-    attempt("no sense", &|copy| std::fs::write(copy.join("backup/index.yaml"), "[[[").unwrap());
-    attempt("no index", &|copy| std::fs::write(copy.join("backup/index.yaml"), "").unwrap());
+    attempt("no sense", &|copy| {
+        std::fs::write(copy.join("backup/index.yaml"), "[[[").unwrap()
+    });
+    attempt("no index", &|copy| {
+        std::fs::write(copy.join("backup/index.yaml"), "").unwrap()
+    });
 
     // A truncated file.
     let cut = scratch.join("cut.tar");
@@ -246,7 +306,10 @@ fn broken_and_hostile_archives_leave_nothing() {
 fn backups_expire_and_go_with_their_instance() {
     let mut server = server_with_image(Kind::Ours, "dir");
     server.lxc(&["init", "bb", "c1"]).ok();
-    for body in [r#"{"name":"old","expires_at":"2020-01-01T00:00:00Z"}"#, r#"{"name":"new"}"#] {
+    for body in [
+        r#"{"name":"old","expires_at":"2020-01-01T00:00:00Z"}"#,
+        r#"{"name":"new"}"#,
+    ] {
         let (_, answer) = server.api("POST", "/1.0/instances/c1/backups", body);
         outcome(&server, &answer);
     }
@@ -255,17 +318,26 @@ fn backups_expire_and_go_with_their_instance() {
     server.spawn();
     patiently("the old backup's end", || kept(&server).len() == 1);
     let (_, left) = server.api("GET", "/1.0/instances/c1/backups", "");
-    assert_eq!(left["metadata"].to_string(), r#"["/1.0/instances/c1/backups/new"]"#);
+    assert_eq!(
+        left["metadata"].to_string(),
+        r#"["/1.0/instances/c1/backups/new"]"#
+    );
     server.lxc(&["delete", "c1"]).ok();
     assert!(kept(&server).is_empty());
 }
 
 #[test]
 fn pools_are_recovered_when_the_database_is_lost() {
-    for (kind, driver) in [(Kind::Reference, "dir"), (Kind::Ours, "dir"), (Kind::Ours, "overlay")] {
+    for (kind, driver) in [
+        (Kind::Reference, "dir"),
+        (Kind::Ours, "dir"),
+        (Kind::Ours, "overlay"),
+    ] {
         let mut server = server_with_image(kind, driver);
         server.lxc(&["launch", "bb", "c1", "-c", "user.a=b"]).ok();
-        server.lxc(&["exec", "c1", "--", "sh", "-c", "echo kept > /root/file; sync"]).ok();
+        server
+            .lxc(&["exec", "c1", "--", "sh", "-c", "echo kept > /root/file; sync"])
+            .ok();
         server.lxc(&["stop", "--force", "c1"]).ok();
         server.lxc(&["snapshot", "c1", "s0"]).ok();
         server.stop();
@@ -277,18 +349,40 @@ fn pools_are_recovered_when_the_database_is_lost() {
         let mut lxd = server.lxd_command(&["recover"]);
         // The network is made while the command waits for it.
         let bridge = server.bridge().to_owned();
-        server.lxc(&["network", "create", &bridge, "ipv4.address=none", "ipv6.address=none"]).ok();
+        server
+            .lxc(&[
+                "network",
+                "create",
+                &bridge,
+                "ipv4.address=none",
+                "ipv6.address=none",
+            ])
+            .ok();
         let answers = answers.replace("\n\nyes\n", "\nyes\n");
         let done = lxd_e2e::program::run(&mut lxd, &answers);
         let out = done.ok();
-        assert!(out.contains(" - Container \"c1\" on pool \"default\" in project \"default\" (includes 1 snapshots)\n"), "{out}");
+        assert!(
+            out.contains(
+                " - Container \"c1\" on pool \"default\" in project \"default\" (includes 1 snapshots)\n"
+            ),
+            "{out}"
+        );
         assert!(out.ends_with("Starting recovery...\n"), "{out}");
-        assert_eq!(server.lxc(&["list", "-f", "csv", "-c", "nsS"]).ok(), "c1,STOPPED,1\n");
+        assert_eq!(
+            server.lxc(&["list", "-f", "csv", "-c", "nsS"]).ok(),
+            "c1,STOPPED,1\n"
+        );
         assert_eq!(server.lxc(&["config", "get", "c1", "user.a"]).ok(), "b\n");
         server.lxc(&["start", "c1"]).ok();
-        assert_eq!(server.lxc(&["exec", "c1", "--", "cat", "/root/file"]).ok(), "kept\n");
+        assert_eq!(
+            server.lxc(&["exec", "c1", "--", "cat", "/root/file"]).ok(),
+            "kept\n"
+        );
         let again = lxd_e2e::program::run(&mut server.lxd_command(&["recover"]), "no\nyes\n").ok();
-        assert!(again.ends_with("No unknown volumes found. Nothing to do.\n"), "{again}");
+        assert!(
+            again.ends_with("No unknown volumes found. Nothing to do.\n"),
+            "{again}"
+        );
         server.lxc(&["delete", "--force", "c1"]).ok();
     }
 }

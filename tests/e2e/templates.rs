@@ -46,12 +46,33 @@ fn templated(folder: &Path) -> PathBuf {
     image::tree(&work, "with templates");
     std::fs::create_dir(work.join("templates")).unwrap();
     std::fs::write(work.join("templates/all.tpl"), TEMPLATE).unwrap();
-    std::fs::write(work.join("templates/passwd.tpl"), "root:x:0:0:{{ trigger }}:/root:/bin/sh\n").unwrap();
+    std::fs::write(
+        work.join("templates/passwd.tpl"),
+        "root:x:0:0:{{ trigger }}:/root:/bin/sh\n",
+    )
+    .unwrap();
     std::fs::write(work.join("metadata.yaml"), METADATA).unwrap();
-    sh("chmod", &["600", work.join("rootfs/etc/passwd").to_str().unwrap()]).ok();
+    sh(
+        "chmod",
+        &["600", work.join("rootfs/etc/passwd").to_str().unwrap()],
+    )
+    .ok();
     let file = folder.join("templated.tar.gz");
     let (target, from) = (file.to_str().unwrap(), work.to_str().unwrap());
-    sh("tar", &["--numeric-owner", "-C", from, "-czf", target, "metadata.yaml", "rootfs", "templates"]).ok();
+    sh(
+        "tar",
+        &[
+            "--numeric-owner",
+            "-C",
+            from,
+            "-czf",
+            target,
+            "metadata.yaml",
+            "rootfs",
+            "templates",
+        ],
+    )
+    .ok();
     file
 }
 
@@ -64,14 +85,25 @@ fn rendered(server: &Server, name: &str) -> String {
 fn story(kind: Kind, driver: &str) -> Vec<String> {
     let server = Server::ready(kind, driver);
     let file = templated(server.scratch());
-    server.lxc(&["image", "import", file.to_str().unwrap(), "--alias", "t"]).ok();
+    server
+        .lxc(&["image", "import", file.to_str().unwrap(), "--alias", "t"])
+        .ok();
     server.lxc(&["init", "t", "c1", "-c", "user.text=a <b>"]).ok();
     let mut seen = Vec::new();
     let mut see = |text: String| seen.push(normalised(&server, &text));
     see(server.lxc(&["config", "metadata", "show", "c1"]).ok());
     server.lxc(&["start", "c1"]).ok();
     see(rendered(&server, "c1"));
-    server.lxc(&["exec", "c1", "--", "sh", "-c", "echo mine > /etc/new/folder/once; echo mine > /etc/made; echo mine > /etc/started"]).ok();
+    server
+        .lxc(&[
+            "exec",
+            "c1",
+            "--",
+            "sh",
+            "-c",
+            "echo mine > /etc/new/folder/once; echo mine > /etc/made; echo mine > /etc/started",
+        ])
+        .ok();
     server.lxc(&["restart", "--force", "c1"]).ok();
     see(rendered(&server, "c1"));
     server.lxc(&["stop", "--force", "c1"]).ok();
@@ -84,23 +116,36 @@ fn story(kind: Kind, driver: &str) -> Vec<String> {
         ("", &["config", "template", "list", "c1", "--format=csv"]),
         ("", &["config", "template", "show", "c1", "passwd.tpl"]),
         ("", &["config", "template", "create", "c1", "new.tpl"]),
-        ("text {{ trigger }}", &["config", "template", "edit", "c1", "new.tpl"]),
+        (
+            "text {{ trigger }}",
+            &["config", "template", "edit", "c1", "new.tpl"],
+        ),
         ("", &["config", "template", "show", "c1", "new.tpl"]),
         ("", &["config", "template", "delete", "c1", "new.tpl"]),
         ("", &["config", "template", "show", "c1", "new.tpl"]),
         ("", &["config", "template", "delete", "c1", "new.tpl"]),
         ("", &["config", "template", "show", "c1", "../metadata.yaml"]),
         ("", &["config", "template", "list", "none"]),
-        ("architecture: x86_64\nproperties:\n  os: Other\n", &["config", "metadata", "edit", "c1"]),
+        (
+            "architecture: x86_64\nproperties:\n  os: Other\n",
+            &["config", "metadata", "edit", "c1"],
+        ),
         ("", &["config", "metadata", "show", "c1"]),
         ("", &["config", "metadata", "show", "none"]),
     ] {
         let done = server.client(kind, args, input);
-        seen.push(normalised(&server, &format!("{args:?}: {} {}{}", done.code, done.out, done.err)));
+        seen.push(normalised(
+            &server,
+            &format!("{args:?}: {} {}{}", done.code, done.out, done.err),
+        ));
     }
     for (method, path, body) in [
         ("GET", "/1.0/instances/c2/metadata", ""),
-        ("PATCH", "/1.0/instances/c2/metadata", r#"{"properties":{"a":"b"}}"#),
+        (
+            "PATCH",
+            "/1.0/instances/c2/metadata",
+            r#"{"properties":{"a":"b"}}"#,
+        ),
         ("GET", "/1.0/instances/c2/metadata/templates", ""),
         ("GET", "/1.0/instances/c2/metadata/templates?path=none.tpl", ""),
         ("POST", "/1.0/instances/c2/metadata/templates", "x"),
@@ -130,7 +175,9 @@ fn templates_reach_nothing_outside() {
     let secret = server.scratch().join("secret");
     std::fs::write(&secret, "secret\n").unwrap();
     let file = image::busybox(server.scratch(), "tar.gz");
-    server.lxc(&["image", "import", file.to_str().unwrap(), "--alias", "bb"]).ok();
+    server
+        .lxc(&["image", "import", file.to_str().unwrap(), "--alias", "bb"])
+        .ok();
     let secret = secret.to_str().unwrap();
     let include = format!("{{% include \"{secret}\" %}}");
     for (path, template, source) in [
@@ -139,7 +186,11 @@ fn templates_reach_nothing_outside() {
         ("/../../../../../../etc/x", "t.tpl", "x"),
         ("etc/x", "t.tpl", "x"),
         ("/dev", "t.tpl", "x"),
-        ("/etc/x", "t.tpl", "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}"),
+        (
+            "/etc/x",
+            "t.tpl",
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}",
+        ),
         ("/etc/x", "t.tpl", "{{ broken"),
     ] {
         server.lxc(&["init", "bb", "c1"]).ok();
@@ -149,7 +200,10 @@ fn templates_reach_nothing_outside() {
         server.client(Kind::Ours, &["config", "metadata", "edit", "c1"], &metadata);
         server.client(Kind::Ours, &["config", "template", "edit", "c1", "t.tpl"], source);
         let error = server.lxc(&["start", "c1"]).failed();
-        assert!(error.contains("Failed to apply templates"), "{path} {template} {source}: {error}");
+        assert!(
+            error.contains("Failed to apply templates"),
+            "{path} {template} {source}: {error}"
+        );
         assert_eq!(server.lxc(&["list", "-f", "csv", "-c", "s"]).ok(), "STOPPED\n");
         server.lxc(&["delete", "c1"]).ok();
     }
@@ -162,7 +216,11 @@ fn templates_reach_nothing_outside() {
     std::fs::create_dir_all(root.join(secret.trim_start_matches('/')).parent().unwrap()).unwrap();
     let metadata = "architecture: x86_64\ntemplates:\n  /etc/x:\n    when: [start]\n    template: t.tpl\n";
     server.client(Kind::Ours, &["config", "metadata", "edit", "c2"], metadata);
-    server.client(Kind::Ours, &["config", "template", "edit", "c2", "t.tpl"], "inside");
+    server.client(
+        Kind::Ours,
+        &["config", "template", "edit", "c2", "t.tpl"],
+        "inside",
+    );
     server.lxc(&["start", "c2"]).ok();
     assert_eq!(std::fs::read_to_string(secret).unwrap(), "secret\n");
     assert_eq!(server.lxc(&["exec", "c2", "--", "cat", secret]).ok(), "inside");

@@ -113,7 +113,9 @@ impl Paths {
 
     /// The folder of an instance's backups.
     pub fn instance_backups(&self, project: &str, name: &str) -> PathBuf {
-        self.backups().join("instances").join(instance_path(project, name))
+        self.backups()
+            .join("instances")
+            .join(instance_path(project, name))
     }
 
     /// Devices of an instance.

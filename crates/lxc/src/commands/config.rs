@@ -30,7 +30,9 @@ pub(crate) async fn run(cx: &Context, path: &str) -> Result<()> {
         "get" => get(cx).await,
         "set" => set(cx).await,
         "unset" => unset(cx).await,
-        rest if rest.starts_with("metadata ") || rest.starts_with("template ") => template::run(cx, rest).await,
+        rest if rest.starts_with("metadata ") || rest.starts_with("template ") => {
+            template::run(cx, rest).await
+        }
         rest => match rest.strip_prefix("device ") {
             Some(what) => device::run(cx, Owner::Instance, what).await,
             None => super::not_yet(),

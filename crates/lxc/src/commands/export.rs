@@ -47,8 +47,13 @@ pub(super) async fn export(cx: &Context) -> Result<()> {
 
 /// The name that the server gave the backup.
 fn name_of(started: &Background) -> Result<String> {
-    let urls = started.operation().and_then(|operation| operation.resources.get("backups"));
-    let url = urls.and_then(|urls| urls.first()).map(String::as_str).unwrap_or_default();
+    let urls = started
+        .operation()
+        .and_then(|operation| operation.resources.get("backups"));
+    let url = urls
+        .and_then(|urls| urls.first())
+        .map(String::as_str)
+        .unwrap_or_default();
     match url.rsplit('/').next() {
         Some(name) if !name.is_empty() => Ok(name.split('?').next().unwrap_or_default().to_owned()),
         _ => Err(Error::message("Invalid backup name segment in path")),
@@ -83,7 +88,11 @@ async fn save(cx: &Context, client: &Client, at: &str) -> Result<()> {
         let named = PathBuf::from(format!("backup{}", extension(&target)?));
         std::fs::rename(&target, named).map_err(file)?;
     }
-    progress.done(if is_stream { "" } else { "Backup exported successfully!" });
+    progress.done(if is_stream {
+        ""
+    } else {
+        "Backup exported successfully!"
+    });
     Ok(())
 }
 

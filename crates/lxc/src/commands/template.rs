@@ -12,7 +12,8 @@ use crate::edit::{edit, in_editor};
 use crate::error::Result;
 use crate::render::{List, list as print_list, print, print_yaml};
 
-const METADATA_HELP: &str = "### The metadata of the instance as YAML. Lines that begin with # are left out.\n\n";
+const METADATA_HELP: &str =
+    "### The metadata of the instance as YAML. Lines that begin with # are left out.\n\n";
 
 /// Runs a command about metadata or templates; `what` is its path below `config`.
 pub(super) async fn run(cx: &Context, what: &str) -> Result<()> {
@@ -20,15 +21,28 @@ pub(super) async fn run(cx: &Context, what: &str) -> Result<()> {
         "metadata edit" => edit_metadata(cx).await,
         "metadata show" => {
             let instance = instance(cx)?;
-            print_yaml(&instance.client.get::<ImageMetadata>(&metadata(&instance.name)).await?)
+            print_yaml(
+                &instance
+                    .client
+                    .get::<ImageMetadata>(&metadata(&instance.name))
+                    .await?,
+            )
         }
         "template create" => {
             let instance = instance(cx)?;
-            put(&instance.client, &template(&instance.name, cx.argument(1)), String::new()).await
+            put(
+                &instance.client,
+                &template(&instance.name, cx.argument(1)),
+                String::new(),
+            )
+            .await
         }
         "template delete" => {
             let instance = instance(cx)?;
-            Ok(instance.client.remove(&template(&instance.name, cx.argument(1))).await?)
+            Ok(instance
+                .client
+                .remove(&template(&instance.name, cx.argument(1)))
+                .await?)
         }
         "template edit" => edit_template(cx).await,
         "template list" => list(cx).await,
@@ -63,10 +77,13 @@ async fn edit_metadata(cx: &Context) -> Result<()> {
         return Ok(instance.client.replace(&at, &new, &Etag::default()).await?);
     }
     let (shown, etag): (ImageMetadata, Etag) = instance.client.get_with_etag(&at).await?;
-    edit(&format!("{METADATA_HELP}{}", yaml::to_string(&shown)?), async |text| {
-        let new: ImageMetadata = yaml::from_str(text)?;
-        Ok(instance.client.replace(&at, &new, &etag).await?)
-    })
+    edit(
+        &format!("{METADATA_HELP}{}", yaml::to_string(&shown)?),
+        async |text| {
+            let new: ImageMetadata = yaml::from_str(text)?;
+            Ok(instance.client.replace(&at, &new, &etag).await?)
+        },
+    )
     .await
 }
 

@@ -66,7 +66,10 @@ pub(super) async fn content(app: &App, tx: &mut Tx, record: &Record) -> Result<B
     Ok(BackupFile {
         container: Some(record.wire(phase)),
         volume_snapshots: volume_snapshots.collect(),
-        snapshots: snapshots.into_iter().map(|snapshot| wire_snapshot(record, snapshot)).collect(),
+        snapshots: snapshots
+            .into_iter()
+            .map(|snapshot| wire_snapshot(record, snapshot))
+            .collect(),
         pool: Some(StoragePool {
             config: pool.config,
             description: pool.description,

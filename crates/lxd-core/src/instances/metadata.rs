@@ -27,7 +27,9 @@ use crate::events::{Action, Lifecycle};
 /// Not found; the caller may not see the project; the file makes no sense.
 pub async fn get(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Tagged<ImageMetadata>> {
     let directory = directory(app, ctx, name).await?;
-    let found = blocking(move || read_metadata(&directory)).await?.unwrap_or_default();
+    let found = blocking(move || read_metadata(&directory))
+        .await?
+        .unwrap_or_default();
     tell(app, ctx, name, Action::InstanceMetadataRetrieved, None);
     let writable = found.clone();
     Ok(Tagged::new(found, &writable))
@@ -37,7 +39,13 @@ pub async fn get(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Tagged<ImageMe
 ///
 /// # Errors
 /// As [`get`]; the caller saw another state.
-pub async fn update(app: &Arc<App>, ctx: &Ctx, name: &str, new: ImageMetadata, if_match: Option<&str>) -> Result<()> {
+pub async fn update(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    name: &str,
+    new: ImageMetadata,
+    if_match: Option<&str>,
+) -> Result<()> {
     change(app, ctx, name, if_match, |_| Ok(new)).await
 }
 
@@ -45,7 +53,13 @@ pub async fn update(app: &Arc<App>, ctx: &Ctx, name: &str, new: ImageMetadata, i
 ///
 /// # Errors
 /// As [`update`]; a field has a wrong type.
-pub async fn patch(app: &Arc<App>, ctx: &Ctx, name: &str, patch: Value, if_match: Option<&str>) -> Result<()> {
+pub async fn patch(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    name: &str,
+    patch: Value,
+    if_match: Option<&str>,
+) -> Result<()> {
     change(app, ctx, name, if_match, |old| crate::patch::merge(&old, patch)).await
 }
 
@@ -56,12 +70,18 @@ pub async fn patch(app: &Arc<App>, ctx: &Ctx, name: &str, patch: Value, if_match
 pub async fn templates(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Vec<String>> {
     let directory = directory(app, ctx, name).await?;
     blocking(move || {
-        let Some(folder) = folder(&directory)? else { return Ok(Vec::new()) };
+        let Some(folder) = folder(&directory)? else {
+            return Ok(Vec::new());
+        };
         // By descriptor: the folder itself may not be a link.
         let listed = std::fs::read_dir(format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd()));
         let listed = listed.map_err(|error| Error::internal("Failed listing templates").because(error))?;
-        let files = listed.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-        let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let files = listed
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+        let mut names: Vec<String> = files
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
         names.sort();
         Ok(names)
     })
@@ -85,7 +105,13 @@ pub async fn template(app: &Arc<App>, ctx: &Ctx, name: &str, template: &str) -> 
         }
     });
     let text = text.await?;
-    tell(app, ctx, name, Action::InstanceMetadataTemplateRetrieved, Some(template));
+    tell(
+        app,
+        ctx,
+        name,
+        Action::InstanceMetadataTemplateRetrieved,
+        Some(template),
+    );
     Ok(text)
 }
 
@@ -93,7 +119,13 @@ pub async fn template(app: &Arc<App>, ctx: &Ctx, name: &str, template: &str) -> 
 ///
 /// # Errors
 /// As [`template`]; it can't be written.
-pub async fn put_template(app: &Arc<App>, ctx: &Ctx, name: &str, template: &str, content: Vec<u8>) -> Result<()> {
+pub async fn put_template(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    name: &str,
+    template: &str,
+    content: Vec<u8>,
+) -> Result<()> {
     check_name(template)?;
     let directory = directory(app, ctx, name).await?;
     let wanted = template.to_owned();
@@ -103,7 +135,13 @@ pub async fn put_template(app: &Arc<App>, ctx: &Ctx, name: &str, template: &str,
         write(&directory.join(FOLDER), &wanted, &content, 0o644)
     })
     .await?;
-    tell(app, ctx, name, Action::InstanceMetadataTemplateCreated, Some(template));
+    tell(
+        app,
+        ctx,
+        name,
+        Action::InstanceMetadataTemplateCreated,
+        Some(template),
+    );
     Ok(())
 }
 
@@ -124,7 +162,13 @@ pub async fn delete_template(app: &Arc<App>, ctx: &Ctx, name: &str, template: &s
         }
     })
     .await?;
-    tell(app, ctx, name, Action::InstanceMetadataTemplateDeleted, Some(template));
+    tell(
+        app,
+        ctx,
+        name,
+        Action::InstanceMetadataTemplateDeleted,
+        Some(template),
+    );
     Ok(())
 }
 
@@ -144,7 +188,10 @@ async fn change(
     if_match: Option<&str>,
     how: impl FnOnce(ImageMetadata) -> Result<ImageMetadata>,
 ) -> Result<()> {
-    let _guard = app.instances.lock(&lxd_instance::Key::new(&ctx.project, name)).await;
+    let _guard = app
+        .instances
+        .lock(&lxd_instance::Key::new(&ctx.project, name))
+        .await;
     let directory = directory(app, ctx, name).await?;
     let read = directory.clone();
     let old = blocking(move || read_metadata(&read)).await?.unwrap_or_default();
@@ -170,10 +217,17 @@ fn folder(directory: &Path) -> Result<Option<Root>> {
 /// Replaces a file in one step.
 fn write(directory: &Path, name: &str, content: &[u8], mode: u32) -> Result<()> {
     let failed = |error: std::io::Error| Error::internal(format!("Failed writing {name:?}")).because(error);
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).map_err(failed)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempfile_in(directory)
+        .map_err(failed)?;
     file.write_all(content).map_err(failed)?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
-    file.persist(directory.join(name)).map_err(|error| failed(error.error)).context("Failed writing into the volume")?;
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(mode))
+        .map_err(failed)?;
+    file.persist(directory.join(name))
+        .map_err(|error| failed(error.error))
+        .context("Failed writing into the volume")?;
     Ok(())
 }
 

@@ -41,10 +41,17 @@ pub(super) async fn apply(app: &Arc<App>, record: &Record) -> Result<()> {
     let Some(metadata) = blocking(move || read_metadata(&directory)).await? else {
         return Ok(());
     };
-    let pending = record.row.config.get("volatile.apply_template").map(String::as_str);
+    let pending = record
+        .row
+        .config
+        .get("volatile.apply_template")
+        .map(String::as_str);
     let mut wanted = Vec::new();
     for trigger in pending.into_iter().chain(["start"]) {
-        let of_trigger = metadata.templates.iter().filter(|(_, t)| t.when.iter().any(|when| when == trigger));
+        let of_trigger = metadata
+            .templates
+            .iter()
+            .filter(|(_, t)| t.when.iter().any(|when| when == trigger));
         wanted.extend(of_trigger.map(|(path, template)| Rendering {
             trigger: trigger.to_owned(),
             path: path.clone(),
@@ -64,7 +71,9 @@ pub(super) async fn apply(app: &Arc<App>, record: &Record) -> Result<()> {
     let record = record.clone();
     let written = blocking(move || {
         let files = Files::open(&access, &record)?;
-        wanted.iter().try_for_each(|rendering| files.render(rendering, &record))
+        wanted
+            .iter()
+            .try_for_each(|rendering| files.render(rendering, &record))
     });
     written.await.context("Failed to apply templates")
 }
@@ -81,7 +90,9 @@ pub(super) fn read_metadata(directory: &Path) -> Result<Option<ImageMetadata>> {
         Err(error) => return Err(error.into()),
     };
     let parsed = yaml::from_str(&text);
-    parsed.map(Some).map_err(|error| Error::internal(format!("Could not parse {METADATA}")).because(error))
+    parsed
+        .map(Some)
+        .map_err(|error| Error::internal(format!("Could not parse {METADATA}")).because(error))
 }
 
 /// The text of a small file.
@@ -138,19 +149,28 @@ impl Files {
             // As the instance itself sees its links.
             rootfs: Root::open(access.rootfs(), Links::InRoot)?,
             owner: owner_on_disk(record)?,
-            instance: facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            instance: facts
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
         })
     }
 
     fn render(&self, rendering: &Rendering, record: &Record) -> Result<()> {
-        let Rendering { trigger, path, template } = rendering;
+        let Rendering {
+            trigger,
+            path,
+            template,
+        } = rendering;
         let target = Path::new(path);
         let existing = self.existing(target)?;
         if existing && template.create_only {
             return Ok(());
         }
         let name = &template.template;
-        let source = self.source(name).with_context(|| format!("Failed to read template {name:?}"))?;
+        let source = self
+            .source(name)
+            .with_context(|| format!("Failed to read template {name:?}"))?;
         let context = templates::Context {
             trigger,
             path,
@@ -168,14 +188,21 @@ impl Files {
     fn source(&self, name: &str) -> Result<String> {
         check_name(name)?;
         let missing = || Error::not_found("no such file or directory");
-        let file = self.templates.as_ref().ok_or_else(missing)?.open_regular(Path::new(name))?;
+        let file = self
+            .templates
+            .as_ref()
+            .ok_or_else(missing)?
+            .open_regular(Path::new(name))?;
         read_text(file, name)
     }
 
     /// Whether the file is there. What is there must be a file: nothing is written into pipes and devices.
     fn existing(&self, path: &Path) -> Result<bool> {
         if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
-            return Err(Error::bad_request(format!("The path of a template is absolute: {}", path.display())));
+            return Err(Error::bad_request(format!(
+                "The path of a template is absolute: {}",
+                path.display()
+            )));
         }
         match self.rootfs.open_file(path, OFlags::PATH, Mode::empty()) {
             Ok(file) => is_file(&file, path).map(|()| true),
@@ -203,7 +230,9 @@ impl Files {
     }
 
     fn make_parents(&self, path: &Path) -> Result<()> {
-        let Some(parent) = path.parent() else { return Ok(()) };
+        let Some(parent) = path.parent() else {
+            return Ok(());
+        };
         let mut done = PathBuf::new();
         for part in parent.components().filter(|part| *part != Component::RootDir) {
             done.push::<&OsStr>(part.as_ref());
@@ -229,7 +258,8 @@ pub(super) fn check_name(name: &str) -> Result<()> {
 }
 
 fn is_file(file: &File, path: &Path) -> Result<()> {
-    let stat = rustix::fs::fstat(file).map_err(|error| Error::internal("Failed to look at a file").because(error))?;
+    let stat = rustix::fs::fstat(file)
+        .map_err(|error| Error::internal("Failed to look at a file").because(error))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(()),
         _ => Err(Error::bad_request(format!("{} is not a file", path.display()))),
@@ -238,11 +268,19 @@ fn is_file(file: &File, path: &Path) -> Result<()> {
 
 /// The ids that the instance's root has in the files on disk: its own, unless another daemon has shifted them.
 fn owner_on_disk(record: &Record) -> Result<(u32, u32)> {
-    let map = record.config.get("volatile.last_state.idmap").map_or("", String::as_str);
+    let map = record
+        .config
+        .get("volatile.last_state.idmap")
+        .map_or("", String::as_str);
     let map = IdMap::from_json(map)?;
     let of = |is_uid: bool| {
-        let entry = map.0.iter().find(|entry| entry.is_uid == is_uid && entry.ns_id == 0);
-        entry.and_then(|entry| u32::try_from(entry.host_id).ok()).unwrap_or(0)
+        let entry = map
+            .0
+            .iter()
+            .find(|entry| entry.is_uid == is_uid && entry.ns_id == 0);
+        entry
+            .and_then(|entry| u32::try_from(entry.host_id).ok())
+            .unwrap_or(0)
     };
     Ok((of(true), of(false)))
 }

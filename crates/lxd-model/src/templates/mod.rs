@@ -67,7 +67,9 @@ struct Limited(Vec<u8>);
 impl io::Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.len() + bytes.len() > SIZE_MAX {
-            return Err(io::Error::other(format!("the result has more than {SIZE_MAX} bytes")));
+            return Err(io::Error::other(format!(
+                "the result has more than {SIZE_MAX} bytes"
+            )));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -80,7 +82,12 @@ impl io::Write for Limited {
 
 fn explain(error: &EngineError) -> String {
     match error.line() {
-        Some(line) => format!("line {line}: {}", error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)),
+        Some(line) => format!(
+            "line {line}: {}",
+            error
+                .detail()
+                .map_or_else(|| error.kind().to_string(), str::to_owned)
+        ),
         None => error.to_string(),
     }
 }
@@ -99,9 +106,16 @@ fn engine() -> Environment<'static> {
         ValueKind::Bool => Ok(out.write_str(if value.is_true() { "True" } else { "False" })?),
         _ => minijinja::escape_formatter(out, state, value),
     });
-    engine.add_filter("default", |value: Value, other: Value| if value.is_true() { value } else { other });
+    engine.add_filter(
+        "default",
+        |value: Value, other: Value| if value.is_true() { value } else { other },
+    );
     engine.add_filter("default_if_none", |value: Value, other: Value| {
-        if value.is_none() || value.is_undefined() { other } else { value }
+        if value.is_none() || value.is_undefined() {
+            other
+        } else {
+            value
+        }
     });
     engine.add_filter("split", |text: String, by: String| -> Vec<String> {
         text.split(by.as_str()).map(str::to_owned).collect()
@@ -115,8 +129,12 @@ fn engine() -> Environment<'static> {
     engine.add_filter("integer", |value: Value| number(&value));
     engine.add_filter("add", add);
     engine.add_filter("yesno", yesno);
-    engine.add_filter("ljust", |text: String, width: usize| justified(&text, width, true));
-    engine.add_filter("rjust", |text: String, width: usize| justified(&text, width, false));
+    engine.add_filter("ljust", |text: String, width: usize| {
+        justified(&text, width, true)
+    });
+    engine.add_filter("rjust", |text: String, width: usize| {
+        justified(&text, width, false)
+    });
     engine
 }
 
@@ -128,7 +146,10 @@ fn root(context: Context<'_>) -> Value {
         None => other.unwrap_or_default(),
     };
     let instance = texts(context.instance);
-    let devices = context.devices.iter().map(|(name, device)| (name.as_str(), texts(device)));
+    let devices = context
+        .devices
+        .iter()
+        .map(|(name, device)| (name.as_str(), texts(device)));
     Value::from_pairs([
         ("trigger", Value::from(context.trigger)),
         ("path", Value::from(context.path)),
@@ -157,7 +178,8 @@ fn number(value: &Value) -> i64 {
 fn add(value: Value, other: Value) -> Result<Value, EngineError> {
     if value.is_number() && other.is_number() {
         let sum = number(&value).checked_add(number(&other));
-        let sum = sum.ok_or_else(|| EngineError::new(EngineKind::InvalidOperation, "the sum is too large"))?;
+        let sum =
+            sum.ok_or_else(|| EngineError::new(EngineKind::InvalidOperation, "the sum is too large"))?;
         return Ok(Value::from(sum));
     }
     Ok(Value::from(format!("{value}{other}")))
@@ -180,7 +202,11 @@ fn yesno(value: Value, words: Option<String>) -> String {
 fn justified(text: &str, width: usize, is_left: bool) -> String {
     // Nobody writes wider lines, and a template must not take all memory.
     let width = width.min(10_000);
-    if is_left { format!("{text:<width$}") } else { format!("{text:>width$}") }
+    if is_left {
+        format!("{text:<width$}")
+    } else {
+        format!("{text:>width$}")
+    }
 }
 
 #[cfg(test)]
@@ -189,7 +215,10 @@ mod tests {
 
     fn rendered(source: &str) -> Result<String, String> {
         let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
         };
         let instance = pairs(&[("name", "c1"), ("type", "container"), ("privileged", "false")]);
         let config = pairs(&[("user.a", "x\n"), ("user.b", "<&>"), ("limits.cpu", "2")]);
@@ -210,25 +239,55 @@ mod tests {
     fn what_images_write() {
         for (source, wanted) in [
             ("{{ container.name }}\n", "c1\n"),
-            ("{{ instance.name|upper }} {{ trigger }} {{ path }}", "C1 create /etc/hostname"),
+            (
+                "{{ instance.name|upper }} {{ trigger }} {{ path }}",
+                "C1 create /etc/hostname",
+            ),
             ("{{ config_get(\"user.a\", \"\") }}|", "x|"),
             ("{{ config_get(\"user.b\", \"\") }}", "<&>"),
-            ("{{ config_get(\"user.none\", properties.default) }}", "from the image"),
+            (
+                "{{ config_get(\"user.none\", properties.default) }}",
+                "from the image",
+            ),
             ("{{ config_get(\"user.none\", properties.none) }}|", "|"),
-            ("{% if config_get(\"user.a\", \"\") == \"\" %}none{% else %}some{% endif %}", "some"),
-            ("{% if instance.type == \"container\" && !(trigger == \"copy\") %}yes{% endif %}", "yes"),
-            ("{% if trigger == \"copy\" || container.privileged == \"true\" %}a{% elif true %}b{% endif %}", "b"),
+            (
+                "{% if config_get(\"user.a\", \"\") == \"\" %}none{% else %}some{% endif %}",
+                "some",
+            ),
+            (
+                "{% if instance.type == \"container\" && !(trigger == \"copy\") %}yes{% endif %}",
+                "yes",
+            ),
+            (
+                "{% if trigger == \"copy\" || container.privileged == \"true\" %}a{% elif true %}b{% endif %}",
+                "b",
+            ),
             ("{{ properties.none|default:\"other\" }}", "other"),
             ("{{ \"a:b|c\"|default:'x' }}", "a:b|c"),
-            ("{% for name, device in devices %}{{ name }}={{ device.type }};{% endfor %}", "root=disk;"),
-            ("{% for key in config sorted %}{{ forloop.Counter }}{{ key }} {% endfor %}", "1limits.cpu 2user.a 3user.b "),
-            ("{% for x in properties.none %}{{ x }}{% empty %}nothing{% endfor %}", "nothing"),
+            (
+                "{% for name, device in devices %}{{ name }}={{ device.type }};{% endfor %}",
+                "root=disk;",
+            ),
+            (
+                "{% for key in config sorted %}{{ forloop.Counter }}{{ key }} {% endfor %}",
+                "1limits.cpu 2user.a 3user.b ",
+            ),
+            (
+                "{% for x in properties.none %}{{ x }}{% empty %}nothing{% endfor %}",
+                "nothing",
+            ),
             ("{% comment %}{{ bogus( }}{% endcomment %}{# {{ #}a", "a"),
-            ("{% ifequal trigger \"create\" %}same{% else %}other{% endifequal %}", "same"),
+            (
+                "{% ifequal trigger \"create\" %}same{% else %}other{% endifequal %}",
+                "same",
+            ),
             ("{% set a = \"1,2\" %}{{ a|split:\",\"|join:\"-\" }}", "1-2"),
             ("{{ 1|add:2 }} {{ 1 == 1 }} {{ 2 <= 1 }}", "3 True False"),
             ("a\n{% if true %}\nb\n{% endif %}\n", "a\n\nb\n\n"),
-            ("{% autoescape on %}{{ config_get(\"user.b\", \"\") }}{% endautoescape %}", "&lt;&amp;&gt;"),
+            (
+                "{% autoescape on %}{{ config_get(\"user.b\", \"\") }}{% endautoescape %}",
+                "&lt;&amp;&gt;",
+            ),
             ("{% verbatim %}{{ a }}{% endverbatim %}", "{{ a }}"),
         ] {
             assert_eq!(rendered(source).as_deref(), Ok(wanted), "{source}");
@@ -250,7 +309,10 @@ mod tests {
             "{{ \"x\"|bogus }}",
         ] {
             let error = rendered(source).unwrap_err();
-            assert!(error.starts_with("Failed to render template: "), "{source}: {error}");
+            assert!(
+                error.starts_with("Failed to render template: "),
+                "{source}: {error}"
+            );
         }
     }
 }

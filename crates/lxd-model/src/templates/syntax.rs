@@ -31,7 +31,11 @@ pub(super) fn translate(source: &str) -> Result<String, String> {
             continue;
         }
         let tokens = tokens(inner);
-        let text = if is_block { block(tokens) } else { expression(&tokens) };
+        let text = if is_block {
+            block(tokens)
+        } else {
+            expression(&tokens)
+        };
         let _ = write!(out, "{}{before}{text}{after}{closing}", &tag[..2]);
     }
     out.push_str(rest);
@@ -84,7 +88,9 @@ fn left_out<'a>(inner: &str, rest: &'a str) -> Option<Result<(String, &'a str), 
     let mut from = 0;
     while let Some(found) = rest[from..].find("{%") {
         let at = from + found;
-        let Some(length) = end_of(&rest[at..], "%}") else { break };
+        let Some(length) = end_of(&rest[at..], "%}") else {
+            break;
+        };
         if trims(&rest[at + 2..at + length - 2]).1 == end {
             let raw = format!("{{% raw %}}{}{{% endraw %}}", &rest[..at]);
             let content = if word == "verbatim" { raw } else { String::new() };
@@ -121,7 +127,10 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
             }
             letter => {
                 let two = ["&&", "||", "==", "!=", "<=", ">=", "<>", "//", "**"];
-                let length = two.iter().find(|sign| rest.starts_with(**sign)).map_or(letter.len_utf8(), |sign| sign.len());
+                let length = two
+                    .iter()
+                    .find(|sign| rest.starts_with(**sign))
+                    .map_or(letter.len_utf8(), |sign| sign.len());
                 (Token::Sign(&rest[..length]), length)
             }
         };
@@ -258,10 +267,16 @@ mod tests {
     #[test]
     fn what_is_written_otherwise_is_translated() {
         for (source, wanted) in [
-            ("a {{ b|default:\"}}\"|upper }} c", "a {{ b|default(\"}}\")|upper }} c"),
+            (
+                "a {{ b|default:\"}}\"|upper }} c",
+                "a {{ b|default(\"}}\")|upper }} c",
+            ),
             ("{{a.b|add:-1}}", "{{ a.b|add(-1) }}"),
             ("{% if a && !b || c != d %}", "{% if a and not b or c != d %}"),
-            ("{%- for a, b in c.d sorted -%}", "{%- for a, b in c.d|items|sort -%}"),
+            (
+                "{%- for a, b in c.d sorted -%}",
+                "{%- for a, b in c.d|items|sort -%}",
+            ),
             ("{{ f(\"x\", a.b) }}", "{{ f(\"x\", a.b) }}"),
             ("{% comment %}{% x %}{% endcomment %}y", "y"),
             ("100% { } {", "100% { } {"),

@@ -143,7 +143,9 @@ impl ImageError {
         match self {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::MetadataTooLarge { .. } | Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::File { .. } | Self::Write { .. } | Self::Pack { .. } | Self::Tree(_) | Self::Command(_) => ErrorKind::Internal,
+            Self::File { .. } | Self::Write { .. } | Self::Pack { .. } | Self::Tree(_) | Self::Command(_) => {
+                ErrorKind::Internal
+            }
             _ => ErrorKind::BadRequest,
         }
     }

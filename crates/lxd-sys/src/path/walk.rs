@@ -70,7 +70,10 @@ impl Node<'_> {
         };
         let names = names.get(..length).unwrap_or_default();
         let mut found = Vec::new();
-        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && wanted(name)) {
+        for name in names
+            .split(|byte| *byte == 0)
+            .filter(|name| !name.is_empty() && wanted(name))
+        {
             let name = OsStr::from_bytes(name);
             let mut value = vec![0_u8; VALUE_MAX];
             match rustix::fs::lgetxattr(&node, name, &mut value[..]) {

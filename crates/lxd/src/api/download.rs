@@ -72,7 +72,11 @@ fn parse_range(text: &str, size: u64) -> Option<(u64, u64)> {
 }
 
 /// A file's bytes from a place on. A file that ends early is an error: the length was promised.
-pub(super) fn read(file: std::fs::File, start: u64, length: u64) -> impl Stream<Item = io::Result<Bytes>> + Send {
+pub(super) fn read(
+    file: std::fs::File,
+    start: u64,
+    length: u64,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let file = tokio::fs::File::from_std(file);
     futures::stream::try_unfold(
         (file, Some(start), length),

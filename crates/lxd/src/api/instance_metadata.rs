@@ -38,7 +38,11 @@ pub(super) async fn templates(call: Call) -> Outcome {
     };
     let text = metadata::template(&call.app, &call.ctx, name, &path).await?;
     let mut answer = answer::bytes("application/octet-stream", text);
-    answer::set_header(&mut answer, CONTENT_DISPOSITION, &format!("inline;filename={path}"));
+    answer::set_header(
+        &mut answer,
+        CONTENT_DISPOSITION,
+        &format!("inline;filename={path}"),
+    );
     Ok(answer)
 }
 

@@ -1,7 +1,9 @@
 //! Every command of `lxd`, declared once: the parser, the help and the reference come from here.
 
 use super::Invocation;
-use crate::commands::{activateifneeded, generate, init, not_yet, recover, shutdown, sql, version, waitready};
+use crate::commands::{
+    activateifneeded, generate, init, not_yet, recover, shutdown, sql, version, waitready,
+};
 
 /// A command.
 pub(crate) struct Command {

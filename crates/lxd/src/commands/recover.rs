@@ -24,7 +24,11 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
         let known: Vec<StoragePool> = client.get("/1.0/storage-pools?recursion=1").await?;
         answers.say("This LXD server currently has the following storage pools:")?;
         for pool in &known {
-            answers.say(&format!(" - {} ({})", pool.name, origin(&pool.driver, pool.config.get("source"))))?;
+            answers.say(&format!(
+                " - {} ({})",
+                pool.name,
+                origin(&pool.driver, pool.config.get("source"))
+            ))?;
         }
         let mut new = Vec::new();
         while answers.yes("Would you like to recover another storage pool?", false)? {
@@ -48,16 +52,24 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
         }
         answers.say("Starting recovery...")?;
         let imported = client.send("POST", "/internal/recover/import", &post).await;
-        imported.map(drop).map_err(|error| format!("Failed import request: {error}"))
+        imported
+            .map(drop)
+            .map_err(|error| format!("Failed import request: {error}"))
     })
 }
 
 /// Where a pool is, as it is shown.
 fn origin(driver: &str, source: Option<&String>) -> String {
-    format!("backend={driver:?}, source={:?}", source.map_or("", String::as_str))
+    format!(
+        "backend={driver:?}, source={:?}",
+        source.map_or("", String::as_str)
+    )
 }
 
-fn ask_pool<R: BufRead, W: Write>(answers: &mut Answers<R, W>, drivers: &[&str]) -> Result<StoragePoolsPost, String> {
+fn ask_pool<R: BufRead, W: Write>(
+    answers: &mut Answers<R, W>,
+    drivers: &[&str],
+) -> Result<StoragePoolsPost, String> {
     let mut pool = StoragePoolsPost {
         name: answers.text("Name of the storage pool", None, not_empty)?,
         ..StoragePoolsPost::default()
@@ -70,7 +82,8 @@ fn ask_pool<R: BufRead, W: Write>(answers: &mut Answers<R, W>, drivers: &[&str])
             Err(String::new())
         }
     })?;
-    let question = "Source of the storage pool (block device, volume group, dataset, path, ... as applicable)";
+    let question =
+        "Source of the storage pool (block device, volume group, dataset, path, ... as applicable)";
     let source = answers.text(question, None, not_empty)?;
     pool.config.insert("source".into(), source);
     loop {
@@ -120,6 +133,10 @@ async fn found_what_is_wanted<R: BufRead, W: Write>(
         for one in missing {
             answers.say(&format!(" - {one}"))?;
         }
-        answers.text("Please create those missing entries and then hit ENTER", Some(""), |_| Ok(()))?;
+        answers.text(
+            "Please create those missing entries and then hit ENTER",
+            Some(""),
+            |_| Ok(()),
+        )?;
     }
 }

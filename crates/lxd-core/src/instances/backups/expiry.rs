@@ -50,7 +50,10 @@ pub(in super::super) async fn prune(app: &Arc<App>) -> Result<()> {
     let instances = instance_rows::list(&mut tx, filter).await?;
     drop(tx);
     for backup in expired {
-        let Some(of) = instances.iter().find(|instance| instance.id == backup.instance_id) else {
+        let Some(of) = instances
+            .iter()
+            .find(|instance| instance.id == backup.instance_id)
+        else {
             continue;
         };
         let (key, ctx) = (Key::new(&of.project, &of.name), Ctx::daemon(&of.project));

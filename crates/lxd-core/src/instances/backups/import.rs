@@ -70,9 +70,15 @@ where
 pub async fn import(app: &Arc<App>, ctx: &Ctx, archive: Received, request: Request) -> Result<Operation> {
     ctx.require_project()?;
     let index = Index::read(archive.path().to_path_buf()).await?;
-    let name = if request.name.is_empty() { index.name.clone() } else { request.name.clone() };
+    let name = if request.name.is_empty() {
+        index.name.clone()
+    } else {
+        request.name.clone()
+    };
     let pool = choose_pool(app, ctx, &request.pool, &index.pool).await?;
-    let options = Options::task(Kind::BackupRestore).resource("instances", &name).may_cancel();
+    let options = Options::task(Kind::BackupRestore)
+        .resource("instances", &name)
+        .may_cancel();
     let (app, owned) = (Arc::clone(app), ctx.clone());
     let operations = Arc::clone(&app.operations);
     operations.spawn(ctx, options, move |operation| async move {
@@ -104,7 +110,9 @@ async fn choose_pool(app: &App, ctx: &Ctx, wanted: &str, former: &str) -> Result
     }
     let mut tx = app.cluster.read().await?;
     let profiles = profiles_of(&mut tx, &ctx.project).await?;
-    let devices = profiles.get(crate::profiles::DEFAULT_PROFILE).map(|profile| profile.devices.clone());
+    let devices = profiles
+        .get(crate::profiles::DEFAULT_PROFILE)
+        .map(|profile| profile.devices.clone());
     let devices = devices.unwrap_or_default();
     let (_, root) = root_disk(&devices).map_err(|error| checks::refused(error.into()))?;
     Ok(property(root, "pool").to_owned())
@@ -120,17 +128,26 @@ pub(super) async fn plan(
 ) -> Result<Import> {
     names::instance(&name).map_err(Error::from).context(DOING)?;
     let mut wire = index.instance()?.clone();
-    let project = projects::get(tx, &ctx.project).await.context("Failed loading project")?;
+    let project = projects::get(tx, &ctx.project)
+        .await
+        .context("Failed loading project")?;
     let known = profiles_of(tx, &ctx.project).await?;
     if let Some(missing) = wire.profiles.iter().find(|name| !known.contains_key(*name)) {
-        return Err(Error::refused(format!("Requested profile {missing:?} doesn't exist"))).context(DOING);
+        return Err(Error::refused(format!(
+            "Requested profile {missing:?} doesn't exist"
+        )))
+        .context(DOING);
     }
     validate_list(&wire.profiles, |_| true).context(DOING)?;
     architecture::id(&wire.architecture).context(DOING)?;
     let own: Vec<_> = wire.profiles.iter().map(|name| &known[name]).collect();
     let expanded = expand_devices(own.iter().map(|profile| &profile.devices), &wire.devices);
     set_pool(&mut wire, &expanded, &pool);
-    let on_disk = wire.config.get("volatile.last_state.idmap").cloned().unwrap_or_default();
+    let on_disk = wire
+        .config
+        .get("volatile.last_state.idmap")
+        .cloned()
+        .unwrap_or_default();
     let config = expand_config(own.iter().map(|profile| &profile.config), &wire.config);
     let devices = expand_devices(own.iter().map(|profile| &profile.devices), &wire.devices);
     let kind = InstanceType::Container;
@@ -142,19 +159,27 @@ pub(super) async fn plan(
         devices: &devices,
     };
     checks::own(&wire.config, &wire.devices, kind).context(DOING)?;
-    checks::project_limits(tx, &project.config, candidate, None).await.context(DOING)?;
+    checks::project_limits(tx, &project.config, candidate, None)
+        .await
+        .context(DOING)?;
     let checked = checks::expanded(app, tx, candidate).await;
     checked.context("Failed initialising instance").context(DOING)?;
     let kept = index.config.unwrap_or_default().snapshots;
-    let snapshots: Vec<InstanceSnapshot> =
-        kept.into_iter().filter(|snapshot| index.snapshots.contains(&snapshot.name)).collect();
+    let snapshots: Vec<InstanceSnapshot> = kept
+        .into_iter()
+        .filter(|snapshot| index.snapshots.contains(&snapshot.name))
+        .collect();
     for snapshot in &snapshots {
-        names::snapshot(&snapshot.name).map_err(Error::from).context(DOING)?;
+        names::snapshot(&snapshot.name)
+            .map_err(Error::from)
+            .context(DOING)?;
     }
     let ids = IdMap::from_json(&on_disk)?;
     normalise(&mut wire.config);
     let mut snapshots = snapshots;
-    snapshots.iter_mut().for_each(|snapshot| drop(snapshot.config.insert(ON_DISK.into(), "[]".into())));
+    snapshots
+        .iter_mut()
+        .for_each(|snapshot| drop(snapshot.config.insert(ON_DISK.into(), "[]".into())));
     Ok(Import {
         project: ctx.project.clone(),
         name,
@@ -180,7 +205,9 @@ fn normalise(config: &mut Config) {
 
 /// Lets the root disk be in the chosen pool.
 fn set_pool(wire: &mut Wire, expanded: &lxd_model::devices::Devices, pool: &str) {
-    let found = root_disk(expanded).ok().map(|(name, root)| (name.to_owned(), root.clone()));
+    let found = root_disk(expanded)
+        .ok()
+        .map(|(name, root)| (name.to_owned(), root.clone()));
     match found {
         Some((_, root)) if property(&root, "pool") == pool => {}
         Some((name, mut root)) => {
@@ -270,7 +297,8 @@ impl Import {
             snapshots::create(&mut tx, &new_snapshot(id, snapshot)).await?;
             let expires_at = snapshot.expires_at.timestamp();
             let config = Config::new();
-            storage_volumes::snapshots::create(&mut tx, volume, &snapshot.name, "", expires_at, &config).await?;
+            storage_volumes::snapshots::create(&mut tx, volume, &snapshot.name, "", expires_at, &config)
+                .await?;
         }
         Ok(tx.commit().await?)
     }
@@ -283,7 +311,11 @@ impl Import {
             node_id: app.cluster.node_id(),
             kind: RowType::Container,
             stateful: false,
-            created_at: if wire.created_at.is_never() { app.clock.now() } else { wire.created_at.timestamp() },
+            created_at: if wire.created_at.is_never() {
+                app.clock.now()
+            } else {
+                wire.created_at.timestamp()
+            },
             last_used_at: wire.last_used_at.timestamp(),
             content: Content {
                 architecture: wire.architecture.clone(),
@@ -317,14 +349,18 @@ impl Import {
 
     async fn unpack(&mut self, task: &Task) -> Result<()> {
         let pool = task.app.pools.get(&self.pool)?;
-        let progress = task.operation.progress("create_instance_from_backup_unpack", "Unpack", None);
+        let progress = task
+            .operation
+            .progress("create_instance_from_backup_unpack", "Unpack", None);
         let watch = Watch::new(task.ctx.cancel.clone(), Some(create::steps_of(progress)));
         let mut parts = vec![(INSTANCE.to_owned(), self.volume())];
         for snapshot in &self.snapshots {
             let name = format!("{SNAPSHOTS}/{}", snapshot.name);
             parts.push((name, self.snapshot_volume(&snapshot.name)));
         }
-        let left_out = pool.unpack_volumes(self.archive.clone(), parts, kernel_map(&self.ids), watch).await?;
+        let left_out = pool
+            .unpack_volumes(self.archive.clone(), parts, kernel_map(&self.ids), watch)
+            .await?;
         for member in left_out {
             tracing::warn!(instance = self.name, member, "Left a member of a backup out");
         }
@@ -349,10 +385,13 @@ impl Import {
         let record = Record::load(&mut tx, &self.project, &self.name).await?;
         backup_file::write(&task.app, &mut tx, &record).await?;
         drop(tx);
-        let event = Lifecycle::new(Action::InstanceCreated, super::super::url(&self.project, &self.name))
-            .by(&task.ctx)
-            .with("type", InstanceType::Container.as_str())
-            .with("storage-pool", self.pool.as_str());
+        let event = Lifecycle::new(
+            Action::InstanceCreated,
+            super::super::url(&self.project, &self.name),
+        )
+        .by(&task.ctx)
+        .with("type", InstanceType::Container.as_str())
+        .with("storage-pool", self.pool.as_str());
         task.app.events.lifecycle(&self.project, &event);
         Ok(())
     }

@@ -52,7 +52,8 @@ impl Index {
     /// No archive that is understood; it has no index, or one that makes no sense; the backup can't be unpacked here.
     pub(super) async fn read(archive: PathBuf) -> Result<Self> {
         let index = blocking(move || {
-            let text = read_member(&archive, PATH).map_err(|error| Error::refused(Error::from(error).text()))?;
+            let text =
+                read_member(&archive, PATH).map_err(|error| Error::refused(Error::from(error).text()))?;
             let text = text.ok_or_else(|| Error::bad_request("Backup is missing index.yaml"))?;
             let mut index: Self = parse(&text)?;
             if index.config.is_none() {
@@ -65,11 +66,17 @@ impl Index {
         });
         let index = index.await?;
         if index.optimized {
-            let text = format!("Optimized backup of storage driver {:?} can't be restored by this server", index.backend);
+            let text = format!(
+                "Optimized backup of storage driver {:?} can't be restored by this server",
+                index.backend
+            );
             return Err(Error::bad_request(text));
         }
         if !matches!(index.r#type.as_str(), "" | "container") {
-            let text = format!("Backups of type {:?} can't be restored by this server", index.r#type);
+            let text = format!(
+                "Backups of type {:?} can't be restored by this server",
+                index.r#type
+            );
             return Err(Error::bad_request(text));
         }
         index.instance()?;

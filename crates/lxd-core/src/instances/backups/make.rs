@@ -43,7 +43,11 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceBackups
     }
     let taken = rows::list(&mut tx, &[record.row.id]).await?;
     drop(tx);
-    let wanted = if post.name.is_empty() { free_name(&taken) } else { post.name.clone() };
+    let wanted = if post.name.is_empty() {
+        free_name(&taken)
+    } else {
+        post.name.clone()
+    };
     check_name(&wanted)?;
     let algorithm = match post.compression_algorithm.as_str() {
         "" => app.config.get("backups.compression_algorithm"),
@@ -70,22 +74,36 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceBackups
     operations.spawn(ctx, options, move |operation| async move {
         let _guard = lock(&app, &work.key(), &work.name).await;
         let mut tx = app.cluster.read().await?;
-        if find(&mut tx, &work.project, &work.instance, &work.name).await.is_ok() {
+        if find(&mut tx, &work.project, &work.instance, &work.name)
+            .await
+            .is_ok()
+        {
             let text = format!("Backup \"{}/{}\" already exists", work.instance, work.name);
             return Err(Error::conflict(text)).context("Create backup");
         }
         drop(tx);
         let done = operations::run_in(&app, &owned, &operation, work).await;
         let done = done.context("Create backup")?;
-        tell(&app, &owned, (&done.instance, &done.name), Action::InstanceBackupCreated, None);
+        tell(
+            &app,
+            &owned,
+            (&done.instance, &done.name),
+            Action::InstanceBackupCreated,
+            None,
+        );
         Ok(())
     })
 }
 
 /// `backup0`, or the number behind the highest one.
 fn free_name(taken: &[rows::Backup]) -> String {
-    let numbers = taken.iter().filter_map(|backup| backup.name.strip_prefix("backup")?.parse::<u64>().ok());
-    format!("backup{}", numbers.max().map_or(0, |highest| highest.saturating_add(1)))
+    let numbers = taken
+        .iter()
+        .filter_map(|backup| backup.name.strip_prefix("backup")?.parse::<u64>().ok());
+    format!(
+        "backup{}",
+        numbers.max().map_or(0, |highest| highest.saturating_add(1))
+    )
 }
 
 /// A backup in the making.
@@ -171,7 +189,8 @@ impl Make {
         let watch = Watch::new(task.ctx.cancel.clone(), Some(progress));
         blocking(move || {
             let out = create_file(&partial)?;
-            let failed = |error| Error::internal(format!("Failed writing {}", partial.display())).because(error);
+            let failed =
+                |error| Error::internal(format!("Failed writing {}", partial.display())).because(error);
             let packing = compressor.into_file(out).map_err(failed)?;
             let packing = contents.pack(packing, watch)?;
             let written = packing.finish().map_err(failed)?;
@@ -203,7 +222,11 @@ impl Contents {
         backup_file::write(app, &mut tx, &record).await?;
         drop(tx);
         let pool = app.pools.get(record.pool())?;
-        let names: Vec<String> = config.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
+        let names: Vec<String> = config
+            .snapshots
+            .iter()
+            .map(|snapshot| snapshot.name.clone())
+            .collect();
         let mut snapshots = Vec::new();
         for name in &names {
             let volume = Volume::container(&make.project, &format!("{}/{name}", make.instance));
@@ -222,7 +245,9 @@ impl Contents {
         Ok(Self {
             index: index.to_text()?,
             snapshots,
-            instance: pool.access(&Volume::container(&make.project, &make.instance)).await?,
+            instance: pool
+                .access(&Volume::container(&make.project, &make.instance))
+                .await?,
             ids: record.instance(&app.paths)?.idmap,
         })
     }
@@ -241,10 +266,18 @@ impl Contents {
 fn create_file(path: &Path) -> Result<File> {
     let failed = |error| Error::internal(format!("Failed creating {}", path.display())).because(error);
     if let Some(parent) = path.parent() {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent);
         made.map_err(failed)?;
     }
-    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let opened = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
     opened.map_err(failed)
 }
 
@@ -279,6 +312,9 @@ mod tests {
             optimized_storage: false,
         };
         assert_eq!(free_name(&[]), "backup0");
-        assert_eq!(free_name(&[backup("backup7"), backup("backup2"), backup("backupx")]), "backup8");
+        assert_eq!(
+            free_name(&[backup("backup7"), backup("backup2"), backup("backupx")]),
+            "backup8"
+        );
     }
 }

@@ -116,8 +116,15 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, old: &str, new: &str)
         let key = Key::new(&work.project, &work.instance);
         let _old = lock(&app, &key, &work.old).await;
         let mut tx = app.cluster.read().await?;
-        if work.old != work.new && find(&mut tx, &work.project, &work.instance, &work.new).await.is_ok() {
-            return Err(Error::conflict(format!("Backup \"{}/{}\" already exists", work.instance, work.new)));
+        if work.old != work.new
+            && find(&mut tx, &work.project, &work.instance, &work.new)
+                .await
+                .is_ok()
+        {
+            return Err(Error::conflict(format!(
+                "Backup \"{}/{}\" already exists",
+                work.instance, work.new
+            )));
         }
         drop(tx);
         let done = operations::run_in(&app, &owned, &operation, work).await?;
@@ -235,7 +242,9 @@ impl Rename {
 
     async fn restore_row(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.read().await?;
-        let is_there = find(&mut tx, &self.project, &self.instance, &self.old).await.is_ok();
+        let is_there = find(&mut tx, &self.project, &self.instance, &self.old)
+            .await
+            .is_ok();
         drop(tx);
         if is_there {
             return Ok(());
@@ -244,13 +253,26 @@ impl Rename {
     }
 
     async fn rename_file(&mut self, task: &Task) -> Result<()> {
-        let (old, new) = (file(&task.app, &self.key(), &self.old), file(&task.app, &self.key(), &self.new));
+        let (old, new) = (
+            file(&task.app, &self.key(), &self.old),
+            file(&task.app, &self.key(), &self.new),
+        );
         blocking(move || move_file(&old, &new)).await
     }
 
     async fn restore_file(&mut self, task: &Task) -> Result<()> {
-        let (old, new) = (file(&task.app, &self.key(), &self.old), file(&task.app, &self.key(), &self.new));
-        blocking(move || if old.exists() { Ok(()) } else { move_file(&new, &old) }).await
+        let (old, new) = (
+            file(&task.app, &self.key(), &self.old),
+            file(&task.app, &self.key(), &self.new),
+        );
+        blocking(move || {
+            if old.exists() {
+                Ok(())
+            } else {
+                move_file(&new, &old)
+            }
+        })
+        .await
     }
 }
 

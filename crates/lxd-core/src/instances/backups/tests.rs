@@ -117,7 +117,9 @@ async fn what_has_expired_is_removed() {
     expiry::prune(&app).await.unwrap();
     assert_eq!(state(&app, "old").await, (false, false));
     assert_eq!(state(&app, "new").await, (true, true));
-    delete::run(&app, &root(), &Key::new("default", "c1"), None).await.unwrap();
+    delete::run(&app, &root(), &Key::new("default", "c1"), None)
+        .await
+        .unwrap();
     assert!(!file(&app, "new").exists());
 }
 
@@ -134,7 +136,9 @@ async fn an_instance_comes_from_a_backup_whole_or_not_at_all() {
     let (index, path) = archive(&app).await;
     let mut tx = app.cluster.read().await.unwrap();
     let names = ("c2".to_owned(), "p1".to_owned());
-    let work = import::plan(&app, &mut tx, &root(), (index, path), names).await.unwrap();
+    let work = import::plan(&app, &mut tx, &root(), (index, path), names)
+        .await
+        .unwrap();
     drop(tx);
     assert_eq!(work.wire.config["volatile.last_state.idmap"], "[]");
     let is_clean = async || {
@@ -143,7 +147,9 @@ async fn an_instance_comes_from_a_backup_whole_or_not_at_all() {
     };
     let remove = async || {
         assert_eq!(parts(&app, "c2").await, [true; 5]);
-        delete::run(&app, &root(), &Key::new("default", "c2"), None).await.unwrap();
+        delete::run(&app, &root(), &Key::new("default", "c2"), None)
+            .await
+            .unwrap();
     };
     testing::check_with(&app, &root(), || work.clone(), remove, is_clean).await;
     // Whoever has the name is left alone.
@@ -151,5 +157,8 @@ async fn an_instance_comes_from_a_backup_whole_or_not_at_all() {
     taken.name = "c1".into();
     operations::run(&app, &root(), taken).await.map(drop).unwrap_err();
     assert_eq!(parts(&app, "c1").await, [true; 5]);
-    assert_eq!(record(&app, "c2").await.map(drop).unwrap_err().text(), "Instance not found");
+    assert_eq!(
+        record(&app, "c2").await.map(drop).unwrap_err().text(),
+        "Instance not found"
+    );
 }

@@ -93,7 +93,10 @@ async fn scan(app: &App, new: &[StoragePoolsPost]) -> Result<Vec<Scanned>> {
     let known: BTreeSet<(String, String)> = known
         .into_iter()
         .filter_map(|volume| match volume.kind {
-            RowType::Container => Some((volume.pool, format!("container/{}", instance_path(&volume.project, &volume.name)))),
+            RowType::Container => Some((
+                volume.pool,
+                format!("container/{}", instance_path(&volume.project, &volume.name)),
+            )),
             RowType::Custom => Some((volume.pool, format!("custom/{}_{}", volume.project, volume.name))),
             _ => None,
         })
@@ -106,7 +109,9 @@ async fn scan(app: &App, new: &[StoragePoolsPost]) -> Result<Vec<Scanned>> {
             let word = format!("{}/{}", found.volume.kind.word(), found.volume.name);
             !known.contains(&(pool.name().to_owned(), word))
         });
-        let volumes = unknown.map(|found| identify(&pool, found)).filter_map(Result::transpose);
+        let volumes = unknown
+            .map(|found| identify(&pool, found))
+            .filter_map(Result::transpose);
         scanned.push(Scanned {
             pool: pool.name().to_owned(),
             volumes: volumes.collect::<Result<_>>().with_context(checking)?,
@@ -125,17 +130,27 @@ async fn open(app: &App, post: &StoragePoolsPost) -> Result<()> {
     let source = post.config.get("source").map_or("", String::as_str);
     let place = app.paths.storage_pool(&post.name);
     if !std::path::Path::new(source).is_dir() && !place.is_dir() {
-        return Err(Error::bad_request(format!("Source path {source:?} isn't a directory")));
+        return Err(Error::bad_request(format!(
+            "Source path {source:?} isn't a directory"
+        )));
     }
-    let opened = app.pools.open(&post.name, &post.driver, post.config.clone()).await;
-    opened.map(drop).with_context(|| format!("Failed mounting pool {:?}", post.name))
+    let opened = app
+        .pools
+        .open(&post.name, &post.driver, post.config.clone())
+        .await;
+    opened
+        .map(drop)
+        .with_context(|| format!("Failed mounting pool {:?}", post.name))
 }
 
 /// Lets go of pools that are not in the database.
 async fn close(app: &App, new: &[StoragePoolsPost]) -> Result<()> {
     let mut tx = app.cluster.read().await?;
     for post in new {
-        if lxd_db::cluster::storage_pools::id(&mut tx, &post.name).await.is_err() {
+        if lxd_db::cluster::storage_pools::id(&mut tx, &post.name)
+            .await
+            .is_err()
+        {
             app.pools.close(&post.name).await?;
         }
     }
@@ -146,7 +161,9 @@ async fn close(app: &App, new: &[StoragePoolsPost]) -> Result<()> {
 fn identify(pool: &Pool, on_disk: OnDisk) -> Result<Option<Lost>> {
     let name = on_disk.volume.name.clone();
     if on_disk.volume.kind == VolumeType::Custom {
-        let Some((project, own)) = name.split_once('_') else { return Ok(None) };
+        let Some((project, own)) = name.split_once('_') else {
+            return Ok(None);
+        };
         if names::project(project).is_err() || names::storage_volume(own).is_err() {
             return Ok(None);
         }
@@ -158,15 +175,25 @@ fn identify(pool: &Pool, on_disk: OnDisk) -> Result<Option<Lost>> {
         }));
     }
     let Some(text) = &on_disk.backup_file else {
-        tracing::warn!(pool = pool.name(), volume = name, "An instance without backup.yaml can't be recovered");
+        tracing::warn!(
+            pool = pool.name(),
+            volume = name,
+            "An instance without backup.yaml can't be recovered"
+        );
         return Ok(None);
     };
-    let (project, own) = name.split_once('_').unwrap_or((lxd_model::projects::DEFAULT, &name));
+    let (project, own) = name
+        .split_once('_')
+        .unwrap_or((lxd_model::projects::DEFAULT, &name));
     let file: BackupFile = yaml::from_str(text).map_err(|error| {
-        Error::bad_request(format!("Instance {own:?} in project {project:?} has a backup file that makes no sense: {error}"))
+        Error::bad_request(format!(
+            "Instance {own:?} in project {project:?} has a backup file that makes no sense: {error}"
+        ))
     })?;
     let Some(container) = &file.container else {
-        return Err(Error::bad_request(format!("Instance {own:?} in project {project:?} has no instance in its backup file")));
+        return Err(Error::bad_request(format!(
+            "Instance {own:?} in project {project:?} has no instance in its backup file"
+        )));
     };
     if container.name != own {
         return Err(Error::internal(format!(
@@ -182,7 +209,9 @@ fn identify(pool: &Pool, on_disk: OnDisk) -> Result<Option<Lost>> {
     }
     names::instance(own)?;
     let mut on_disk = on_disk;
-    on_disk.snapshots.retain(|snapshot| names::snapshot(snapshot).is_ok());
+    on_disk
+        .snapshots
+        .retain(|snapshot| names::snapshot(snapshot).is_ok());
     Ok(Some(Lost {
         project: project.to_owned(),
         name: own.to_owned(),
@@ -217,7 +246,12 @@ async fn describe(app: &App, scanned: &[Scanned]) -> Result<RecoverFound> {
 fn wire(pool: &str, lost: &Lost) -> RecoverVolume {
     RecoverVolume {
         name: lost.name.clone(),
-        r#type: if lost.file.is_some() { "container" } else { "volume" }.to_owned(),
+        r#type: if lost.file.is_some() {
+            "container"
+        } else {
+            "volume"
+        }
+        .to_owned(),
         snapshot_count: lost.on_disk.snapshots.len(),
         project: lost.project.clone(),
         pool: pool.to_owned(),
@@ -231,20 +265,36 @@ async fn dependencies(
     (project, file): (&str, &BackupFile),
     missing: &mut BTreeSet<String>,
 ) -> Result<()> {
-    let Some(container) = &file.container else { return Ok(()) };
+    let Some(container) = &file.container else {
+        return Ok(());
+    };
     let home = projects::effective(tx, project, Feature::Profiles).await?;
-    let known: BTreeMap<String, _> =
-        profile_rows::list(tx, Some(&home)).await?.into_iter().map(|one| (one.name.clone(), one)).collect();
-    let unknown = container.profiles.iter().filter(|name| !known.contains_key(*name));
+    let known: BTreeMap<String, _> = profile_rows::list(tx, Some(&home))
+        .await?
+        .into_iter()
+        .map(|one| (one.name.clone(), one))
+        .collect();
+    let unknown = container
+        .profiles
+        .iter()
+        .filter(|name| !known.contains_key(*name));
     missing.extend(unknown.map(|name| format!("Profile {name:?} in project {project:?}")));
     let home = projects::effective(tx, project, Feature::Networks).await?;
-    let cards = container.expanded_devices.values().filter(|device| property(device, "type") == "nic");
-    let wanted: BTreeSet<String> = cards.map(|device| property(device, "network").to_owned()).collect();
+    let cards = container
+        .expanded_devices
+        .values()
+        .filter(|device| property(device, "type") == "nic");
+    let wanted: BTreeSet<String> = cards
+        .map(|device| property(device, "network").to_owned())
+        .collect();
     for network in wanted {
         if network.is_empty() {
             continue;
         }
-        if networks::get(tx, &home, &network, app.cluster.node_id()).await.is_err() {
+        if networks::get(tx, &home, &network, app.cluster.node_id())
+            .await
+            .is_err()
+        {
             missing.insert(format!("Network {network:?} in project {project:?}"));
         }
     }
@@ -255,9 +305,14 @@ async fn plan(app: &App, new: &[StoragePoolsPost], scanned: Vec<Scanned>) -> Res
     let mut tx = app.cluster.read().await?;
     let mut pools = Vec::new();
     for post in new {
-        if lxd_db::cluster::storage_pools::id(&mut tx, &post.name).await.is_err() {
+        if lxd_db::cluster::storage_pools::id(&mut tx, &post.name)
+            .await
+            .is_err()
+        {
             let mut config = post.config.clone();
-            config.entry("source".into()).or_insert_with(|| app.paths.storage_pool(&post.name).display().to_string());
+            config
+                .entry("source".into())
+                .or_insert_with(|| app.paths.storage_pool(&post.name).display().to_string());
             pools.push(NewPool {
                 name: post.name.clone(),
                 driver: post.driver.clone(),
@@ -270,7 +325,10 @@ async fn plan(app: &App, new: &[StoragePoolsPost], scanned: Vec<Scanned>) -> Res
     for one in scanned {
         for lost in one.volumes {
             if lost.file.is_some() && rows::id(&mut tx, &lost.project, &lost.name).await.is_ok() {
-                let text = format!("Instance {:?} in project {:?} is in another pool already", lost.name, lost.project);
+                let text = format!(
+                    "Instance {:?} in project {:?} is in another pool already",
+                    lost.name, lost.project
+                );
                 return Err(Error::conflict(text));
             }
             let file = lost.file.unwrap_or_default();
@@ -283,7 +341,11 @@ async fn plan(app: &App, new: &[StoragePoolsPost], scanned: Vec<Scanned>) -> Res
                 pool: one.pool.clone(),
                 project: lost.project,
                 name: lost.name,
-                snapshots: file.snapshots.into_iter().filter(|s| on_disk.contains(&s.name)).collect(),
+                snapshots: file
+                    .snapshots
+                    .into_iter()
+                    .filter(|s| on_disk.contains(&s.name))
+                    .collect(),
                 volume_snapshots: on_disk,
                 wire,
             });

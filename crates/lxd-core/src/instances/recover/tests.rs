@@ -14,7 +14,9 @@ async fn lose(app: &App, name: &str) {
     let id = record(app, name).await.unwrap().row.id;
     let mut tx = app.cluster.begin().await.unwrap();
     rows::delete(&mut tx, id).await.unwrap();
-    let all = storage_volumes::list(&mut tx, storage_volumes::Filter::default()).await.unwrap();
+    let all = storage_volumes::list(&mut tx, storage_volumes::Filter::default())
+        .await
+        .unwrap();
     for volume in all.iter().filter(|volume| volume.name == name) {
         storage_volumes::delete(&mut tx, volume.id).await.unwrap();
     }
@@ -60,8 +62,16 @@ async fn files_that_lie_are_refused() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
     for (from, to, why) in [
-        ("  name: c1\n", "  name: c9\n", "has a different instance name in its backup file (\"c9\")"),
-        ("  project: default\n", "  project: other\n", "has a different project in its backup file (\"other\")"),
+        (
+            "  name: c1\n",
+            "  name: c9\n",
+            "has a different instance name in its backup file (\"c9\")",
+        ),
+        (
+            "  project: default\n",
+            "  project: other\n",
+            "has a different project in its backup file (\"other\")",
+        ),
         ("container:\n", "container: [\n", "makes no sense"),
     ] {
         assert!(text.contains(from), "{from}: {text}");

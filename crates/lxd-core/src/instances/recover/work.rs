@@ -113,7 +113,8 @@ impl Recover {
     async fn link(&mut self, task: &Task) -> Result<()> {
         for found in self.instances() {
             let pool = task.app.pools.get(&found.pool)?;
-            pool.link_volume(&found.volume(), !found.volume_snapshots.is_empty()).await?;
+            pool.link_volume(&found.volume(), !found.volume_snapshots.is_empty())
+                .await?;
         }
         Ok(())
     }
@@ -126,7 +127,9 @@ impl Recover {
                 Ok(row) => !found.is_same(&row.config),
                 Err(_) => false,
             };
-            let Ok(pool) = task.app.pools.get(&found.pool) else { continue };
+            let Ok(pool) = task.app.pools.get(&found.pool) else {
+                continue;
+            };
             if !is_theirs {
                 pool.unlink_volume(&found.volume()).await?;
             }
@@ -153,13 +156,20 @@ impl Found {
         VolumeKey {
             pool: &self.pool,
             project: &self.project,
-            kind: if self.wire.is_some() { VolumeType::Container } else { VolumeType::Custom },
+            kind: if self.wire.is_some() {
+                VolumeType::Container
+            } else {
+                VolumeType::Custom
+            },
             name: &self.name,
         }
     }
 
     fn is_same(&self, config: &Config) -> bool {
-        let own = self.wire.as_ref().and_then(|wire| wire.config.get("volatile.uuid"));
+        let own = self
+            .wire
+            .as_ref()
+            .and_then(|wire| wire.config.get("volatile.uuid"));
         own == config.get("volatile.uuid")
     }
 
@@ -195,7 +205,10 @@ impl Found {
     fn row(&self, app: &App, wire: &Wire) -> Result<NewInstance> {
         let (_, root) = root_disk(&wire.expanded_devices)?;
         if property(root, "path") != "/" {
-            return Err(Error::bad_request(format!("Instance {:?} has no root disk", self.name)));
+            return Err(Error::bad_request(format!(
+                "Instance {:?} has no root disk",
+                self.name
+            )));
         }
         Ok(NewInstance {
             project: self.project.clone(),

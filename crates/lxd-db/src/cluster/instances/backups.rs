@@ -72,7 +72,9 @@ pub async fn expired(tx: &mut Tx, now: Timestamp) -> Result<Vec<Backup>> {
 /// [`Error::Cluster`] when writing fails.
 pub async fn follow_rename(tx: &mut Tx, instance_id: i64, instance: &str) -> Result<()> {
     let sql = "UPDATE instances_backups SET name = ? || substr(name, instr(name, '/')) WHERE instance_id = ?";
-    tx.execute(sql, &[instance.into(), instance_id.into()]).await.map(|_| ())
+    tx.execute(sql, &[instance.into(), instance_id.into()])
+        .await
+        .map(|_| ())
 }
 
 /// Makes a backup's row and gives its id; the id in `backup` is ignored.

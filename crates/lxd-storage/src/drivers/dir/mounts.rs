@@ -19,10 +19,7 @@ pub(super) fn mount(
 ) -> Result<Mounted, StorageError> {
     let rootfs = rootfs(place, volume);
     let Some(ids) = ids.filter(|_| maps_ids(driver, place)) else {
-        return Ok(Mounted {
-            rootfs,
-            mapped: false,
-        });
+        return unmapped(place, volume, rootfs);
     };
     let userns = driver.maps.userns(ids)?;
     let entrance = make_entrance(place, volume)?;
@@ -37,6 +34,24 @@ pub(super) fn mount(
     Ok(Mounted {
         rootfs: entrance,
         mapped: true,
+    })
+}
+
+/// The directory itself, unless its files belong to ids that can't get through the volume's own directory: those of a
+/// container whose files another daemon has shifted.
+fn unmapped(place: &Place, volume: &Volume, rootfs: PathBuf) -> Result<Mounted, StorageError> {
+    let owner = rustix::fs::stat(&rootfs).map_err(|e| StorageError::io("examining", &rootfs, e))?;
+    if owner.st_uid == 0 {
+        return Ok(Mounted {
+            rootfs,
+            mapped: false,
+        });
+    }
+    let entrance = make_entrance(place, volume)?;
+    mount::bind(&rootfs, &entrance, BindOptions::default())?;
+    Ok(Mounted {
+        rootfs: entrance,
+        mapped: false,
     })
 }
 

@@ -53,7 +53,11 @@ impl Compressor {
                 ("--fast", _) => *levels.start(),
                 ("--best", _) => *levels.end(),
                 (_, Some(number)) if levels.contains(&number) && format != Format::None => number,
-                _ => return Err(Invalid::new(format!("Invalid argument {word:?} for compression algorithm {program:?}"))),
+                _ => {
+                    return Err(Invalid::new(format!(
+                        "Invalid argument {word:?} for compression algorithm {program:?}"
+                    )));
+                }
             };
         }
         Ok(Self { format, level })
@@ -73,7 +77,11 @@ impl Compressor {
         Ok(match self.format {
             Format::None => Packing::Plain(out),
             Format::Xz => {
-                let stream = MtStreamBuilder::new().threads(threads()).preset(self.level).check(Check::Crc64).encoder()?;
+                let stream = MtStreamBuilder::new()
+                    .threads(threads())
+                    .preset(self.level)
+                    .check(Check::Crc64)
+                    .encoder()?;
                 Packing::Xz(XzEncoder::new_stream(out, stream))
             }
             Format::Lzma => {
@@ -90,7 +98,8 @@ impl Compressor {
     fn block(self, data: &[u8]) -> io::Result<Vec<u8>> {
         match self.format {
             Format::Bzip2 => {
-                let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::new(self.level));
+                let mut encoder =
+                    bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::new(self.level));
                 encoder.write_all(data)?;
                 encoder.finish()
             }
@@ -182,7 +191,9 @@ impl Blocks {
                 }
             }
         };
-        let workers = (0..count).map(|_| std::thread::spawn(work(Arc::clone(&queue)))).collect();
+        let workers = (0..count)
+            .map(|_| std::thread::spawn(work(Arc::clone(&queue))))
+            .collect();
         let writer = std::thread::spawn(move || write_in_order(out, &results));
         Self {
             jobs: Some(jobs),
@@ -275,7 +286,17 @@ mod tests {
     #[test]
     fn every_format_is_read_back() {
         let content: Vec<u8> = (0..5_000_000_u32).map(|n| (n / 7 % 251) as u8).collect();
-        for text in ["none", "gzip", "gzip -1", "bzip2 -9", "xz -0", "lzma -0", "zstd", "zstd -1", "pigz --fast"] {
+        for text in [
+            "none",
+            "gzip",
+            "gzip -1",
+            "bzip2 -9",
+            "xz -0",
+            "lzma -0",
+            "zstd",
+            "zstd -1",
+            "pigz --fast",
+        ] {
             let compressor = Compressor::parse(text).unwrap();
             let file = tempfile::NamedTempFile::new().unwrap();
             let mut packing = compressor.into_file(file.reopen().unwrap()).unwrap();
@@ -285,7 +306,10 @@ mod tests {
             if compressor.is_none() {
                 back = std::fs::read(file.path()).unwrap();
             } else {
-                Decoder::open(file.path()).unwrap().read_to_end(&mut back).unwrap();
+                Decoder::open(file.path())
+                    .unwrap()
+                    .read_to_end(&mut back)
+                    .unwrap();
                 assert!(file.as_file().metadata().unwrap().len() < 2_000_000, "{text}");
             }
             assert!(back == content, "{text}");
@@ -298,9 +322,18 @@ mod tests {
             ("", "Invalid compression algorithm \"\""),
             ("/bin/sh", "Invalid compression algorithm \"/bin/sh\""),
             ("squashfs", "Invalid compression algorithm \"squashfs\""),
-            ("gzip -z", "Invalid argument \"-z\" for compression algorithm \"gzip\""),
-            ("gzip -12", "Invalid argument \"-12\" for compression algorithm \"gzip\""),
-            ("none -1", "Invalid argument \"-1\" for compression algorithm \"none\""),
+            (
+                "gzip -z",
+                "Invalid argument \"-z\" for compression algorithm \"gzip\"",
+            ),
+            (
+                "gzip -12",
+                "Invalid argument \"-12\" for compression algorithm \"gzip\"",
+            ),
+            (
+                "none -1",
+                "Invalid argument \"-1\" for compression algorithm \"none\"",
+            ),
         ] {
             assert_eq!(Compressor::parse(text).unwrap_err().to_string(), why);
         }
@@ -310,7 +343,9 @@ mod tests {
     fn a_full_disk_is_told() {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let mut packing = Compressor::parse("gzip").unwrap().into_file(full).unwrap();
-        let noise: Vec<u8> = (0..3_000_000_u64).map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect();
+        let noise: Vec<u8> = (0..3_000_000_u64)
+            .map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
+            .collect();
         let mut outcome = Ok(());
         for _ in 0..10 {
             outcome = outcome.and_then(|()| packing.write_all(&noise));

@@ -99,7 +99,9 @@ impl Entry {
         if matches!(self.kind, Kind::Character | Kind::Block) {
             let (major, minor) = self.device;
             // A POSIX header has these fields.
-            let _ = header.set_device_major(major).and_then(|()| header.set_device_minor(minor));
+            let _ = header
+                .set_device_major(major)
+                .and_then(|()| header.set_device_minor(minor));
         }
         header.set_cksum();
         header

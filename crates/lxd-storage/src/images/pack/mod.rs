@@ -48,7 +48,9 @@ impl<W: Write> Packer<W> {
     /// # Errors
     /// The archive can't be written.
     pub fn file(&mut self, name: &str, content: &[u8]) -> Result<(), ImageError> {
-        let entry = Entry::file(name.as_bytes(), content.len() as u64);
+        let mut entry = Entry::file(name.as_bytes(), content.len() as u64);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        entry.mtime = now.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
         self.put(&entry.encode())?;
         self.put(content)?;
         self.pad(content.len() as u64)
@@ -74,7 +76,11 @@ impl<W: Write> Packer<W> {
     pub fn small_file(&mut self, path: &Path, name: &str) -> Result<(), ImageError> {
         let failed = |e: rustix::io::Errno| ImageError::file("reading", path, e.into());
         let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let file = match rustix::fs::open(path, flags | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty()) {
+        let file = match rustix::fs::open(
+            path,
+            flags | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        ) {
             Ok(file) => File::from(file),
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => return Ok(()),
             Err(e) => return Err(failed(e)),
@@ -197,7 +203,9 @@ impl<W: Write> Packer<W> {
             };
             left -= read as u64;
             self.bytes += read as u64;
-            self.out.write_all(buffer.get(..read).unwrap_or_default()).map_err(writing)?;
+            self.out
+                .write_all(buffer.get(..read).unwrap_or_default())
+                .map_err(writing)?;
             if !self.watch.advance(read as u64) {
                 return Err(ImageError::Cancelled);
             }

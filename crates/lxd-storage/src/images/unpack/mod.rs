@@ -284,7 +284,8 @@ impl<'a> Unpacking<'a> {
                 rustix::fs::fchown(self.root().as_fd(), Some(uid), Some(gid)).map_err(failed)?;
                 let mode = rustix::fs::Mode::from_raw_mode(member.mode);
                 rustix::fs::fchmod(self.root().as_fd(), mode).map_err(failed)?;
-                self.directories.push((self.current, PathBuf::new(), member.mtime));
+                self.directories
+                    .push((self.current, PathBuf::new(), member.mtime));
                 Ok(())
             }
         }
@@ -300,8 +301,9 @@ impl<'a> Unpacking<'a> {
                 let link = clean_name(&member.link).map_err(|reason| {
                     ImageError::member(&member.path, format!("its hard link's target: {reason}"))
                 })?;
-                let link = beneath(&link, &self.parts[self.current].0)
-                    .ok_or_else(|| ImageError::member(&member.path, "its hard link leads out of its directory"))?;
+                let link = beneath(&link, &self.parts[self.current].0).ok_or_else(|| {
+                    ImageError::member(&member.path, "its hard link leads out of its directory")
+                })?;
                 let existing = PathBuf::from(std::ffi::OsString::from_vec(link.to_vec()));
                 if existing != path {
                     self.clear(path).map_err(failed)?;
@@ -451,7 +453,8 @@ impl<'a> Unpacking<'a> {
             self.root().set_mode(path, member.mode)?;
         }
         if member.kind == Kind::Directory {
-            self.directories.push((self.current, path.to_path_buf(), member.mtime));
+            self.directories
+                .push((self.current, path.to_path_buf(), member.mtime));
             return Ok(());
         }
         self.root().set_times(path, &times(member.mtime))

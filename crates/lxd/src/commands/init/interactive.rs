@@ -8,9 +8,9 @@ use lxd_api::server::Server;
 use lxd_api::storage_pools::StoragePoolsPost;
 
 use super::super::client::Client;
-use crate::commands::answers::{Answers, not_empty};
 use super::auto::{self, Present};
 use super::dump;
+use crate::commands::answers::{Answers, not_empty};
 
 /// Asks what the server shall be like.
 ///
