@@ -90,8 +90,9 @@ fn twins(sources: &[Source]) -> Vec<Finding> {
         let folder = format!("crates/lxd-core/src/{noun}/mod.rs");
         let nested = noun
             .split_once('_')
-            .map(|(first, rest)| format!("crates/lxd-core/src/{first}s/{rest}.rs"));
-        if !has(&file) && !has(&folder) && !nested.is_some_and(|path| has(&path)) {
+            .map(|(first, rest)| format!("crates/lxd-core/src/{first}s/{rest}"));
+        let is_nested = |path: String| has(&format!("{path}.rs")) || has(&format!("{path}/mod.rs"));
+        if !has(&file) && !has(&folder) && !nested.is_some_and(is_nested) {
             findings.push(Finding::new(
                 "twin",
                 source.path.clone(),

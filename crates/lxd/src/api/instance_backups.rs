@@ -4,9 +4,9 @@ use lxd_api::instance_backups::InstanceBackupPost;
 use lxd_core::instances::backups;
 use lxd_core::urls;
 
-use super::download;
 use super::instances::noun;
 use crate::http::answer::{self, Outcome};
+use crate::http::download;
 use crate::http::request::Call;
 
 /// Lists backups.

@@ -4,7 +4,6 @@
 //! endpoint then no longer answers 501 and leaves `api/not-yet.txt` (`cargo xtask generate`).
 
 mod certificates;
-mod download;
 mod events;
 mod image_aliases;
 mod images;

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod connection;
+pub(crate) mod download;
 pub(crate) mod error;
 pub(crate) mod json;
 pub(crate) mod listener;

@@ -7,8 +7,8 @@ use futures::{Stream, StreamExt as _};
 use http::header::RANGE;
 use lxd_core::images::{self, Export};
 
-use crate::api::download::{self, read};
 use crate::http::answer::{self, Answer, Outcome};
+use crate::http::download::{self, read};
 use crate::http::request::Call;
 
 /// Sends the files of an image: one as it is, two as a form.

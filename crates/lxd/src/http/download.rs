@@ -9,25 +9,25 @@ use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, LAST_MODIFIED};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use crate::http::answer::{self, Answer};
+use super::answer::{self, Answer};
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 256 << 10;
 
 /// A file that is open for sending.
-pub(super) struct File {
+pub(crate) struct File {
     /// The name that a client may keep it under.
-    pub(super) filename: String,
+    pub(crate) filename: String,
     /// Bytes.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// When it was written.
-    pub(super) modified: SystemTime,
+    pub(crate) modified: SystemTime,
     /// The file.
-    pub(super) file: std::fs::File,
+    pub(crate) file: std::fs::File,
 }
 
 /// Sends a file; a part of it when a range is asked for. `keep` lives until it is sent.
-pub(super) fn whole_or_part<K: Send + 'static>(file: File, range: Option<&str>, keep: K) -> Answer {
+pub(crate) fn whole_or_part<K: Send + 'static>(file: File, range: Option<&str>, keep: K) -> Answer {
     let wanted = range.and_then(|range| parse_range(range, file.size));
     let (start, length) = wanted.unwrap_or((0, file.size));
     let (filename, size) = (file.filename, file.size);
@@ -72,7 +72,7 @@ fn parse_range(text: &str, size: u64) -> Option<(u64, u64)> {
 }
 
 /// A file's bytes from a place on. A file that ends early is an error: the length was promised.
-pub(super) fn read(
+pub(crate) fn read(
     file: std::fs::File,
     start: u64,
     length: u64,
