@@ -15,6 +15,7 @@ mod bad_input;
 mod clients;
 mod crash;
 mod daemon;
+mod devices;
 mod output;
 mod takeover;
 mod templates;

@@ -10,3 +10,4 @@ pub mod path;
 pub mod process;
 pub mod system;
 pub mod userns;
+pub mod watch;

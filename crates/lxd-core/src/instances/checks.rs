@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use lxd_db::cluster::instances::{self, Filter};
-use lxd_db::cluster::{Tx, projects as project_rows};
+use lxd_db::cluster::projects::Feature;
+use lxd_db::cluster::{Tx, VolumeType, projects as project_rows, storage_pools, storage_volumes};
 use lxd_model::config::{self, Config};
 use lxd_model::devices::{self, Devices, property};
 use lxd_model::instances::InstanceType;
@@ -48,8 +49,6 @@ pub(super) fn own(config: &Config, devices: &Devices, kind: InstanceType) -> Res
 pub(super) async fn expanded(app: &App, tx: &mut Tx, candidate: Candidate<'_>) -> Result<()> {
     config::instance::validate(candidate.config, candidate.kind)
         .map_err(|invalid| invalid.within("Invalid config: "))?;
-    let (_, root) =
-        devices::root_disk(candidate.devices).map_err(|e| e.within("Failed getting root disk: "))?;
     let networks = match candidate.devices.values().any(is_managed) {
         true => nic_types(tx).await?,
         false => HashMap::new(),
@@ -57,6 +56,8 @@ pub(super) async fn expanded(app: &App, tx: &mut Tx, candidate: Candidate<'_>) -
     let context = devices::Context::Instance(candidate.kind);
     devices::validate(candidate.devices, context, |network| nic_type(&networks, network))
         .map_err(|invalid| invalid.within("Invalid devices: "))?;
+    let (_, root) =
+        devices::root_disk(candidate.devices).map_err(|e| e.within("Failed getting root disk: "))?;
     app.pools
         .get(property(root, "pool"))
         .context("Failed loading storage pool")?;
@@ -74,6 +75,53 @@ fn network_of(device: &devices::Device) -> Option<&str> {
     }
     let network = property(device, "network");
     Some(network).filter(|network| !network.is_empty())
+}
+
+/// Refuses disks that an instance gets whose source is not there.
+///
+/// # Errors
+/// The first such disk.
+pub(super) async fn sources(tx: &mut Tx, project: &str, added: &Devices) -> Result<()> {
+    let disks = added
+        .iter()
+        .filter(|(_, device)| property(device, "type") == "disk");
+    for (name, device) in disks {
+        let found = source(tx, project, (name, device)).await;
+        found.with_context(|| format!("Failed add validation for device {name:?}"))?;
+    }
+    Ok(())
+}
+
+async fn source(tx: &mut Tx, project: &str, (name, device): (&str, &devices::Device)) -> Result<()> {
+    let (pool, source) = (property(device, "pool"), property(device, "source"));
+    if source.is_empty() {
+        return Ok(());
+    }
+    if pool.is_empty() {
+        let may_be_missing = config::is_false(property(device, "required"));
+        let is_path = source.starts_with('/');
+        if !is_path || may_be_missing || tokio::fs::try_exists(source).await.unwrap_or(false) {
+            return Ok(());
+        }
+        return Err(Error::bad_request(format!(
+            "Missing source path {source:?} for disk {name:?}"
+        )));
+    }
+    let known = storage_pools::id(tx, pool).await;
+    known.with_context(|| format!("Failed to get storage pool {pool:?}"))?;
+    let home = project_rows::effective(tx, project, Feature::StorageVolumes).await?;
+    let key = storage_volumes::Key {
+        pool,
+        project: &home,
+        kind: VolumeType::Custom,
+        name: source,
+    };
+    match storage_volumes::get(tx, key).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::not_found(
+            "Failed loading custom volume: Storage volume not found",
+        )),
+        found => found.map(drop).map_err(Error::from),
+    }
 }
 
 /// Refuses cards on a managed network that knows the instance's name already: by another card of its own, or by an

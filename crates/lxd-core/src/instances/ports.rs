@@ -16,7 +16,7 @@ use lxd_network::dnsmasq::HostEntry;
 use lxd_storage::{Pool, Volume};
 
 use crate::app::App;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
 
 /// Storage and networks of the daemon, for its instances.
 #[derive(Default)]
@@ -116,8 +116,14 @@ async fn custom_volume(app: &App, instance: &Instance, (pool, name): (&str, &str
         kind: VolumeType::Custom,
         name,
     };
-    let found = storage_volumes::get(&mut tx, key).await;
-    let row = found.context("Failed loading custom volume")?;
+    let row = match storage_volumes::get(&mut tx, key).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Error::not_found(
+                "Failed loading custom volume: Storage volume not found",
+            ));
+        }
+        found => found?,
+    };
     drop(tx);
     if row.content_type == ContentType::Block {
         return Err(Error::bad_request(

@@ -181,6 +181,7 @@ async fn judge(app: &Arc<App>, tx: &mut Tx, old: &Record, new: &Record) -> Resul
     };
     checks::expanded(app, tx, candidate).await?;
     let changes = lxd_model::devices::changes(&old.devices, &new.devices);
+    checks::sources(tx, candidate.project, &changes.added).await?;
     checks::names_on_networks(tx, candidate, &changes.added, "add").await?;
     let project = projects::get(tx, &new.row.project).await?;
     checks::project_limits(tx, &project.config, candidate, Some(&new.row.name)).await?;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lxd_model::devices::{changes, start_order};
+use lxd_model::devices::{Changes, changes, is_root_disk, start_order};
 
-use super::{Device, DeviceConfig, Host, Plan, all, kind_of};
+use super::{Device, DeviceConfig, Host, Plan, Watches, all, kind_of};
 use crate::drivers::Guest;
 use crate::error::Error;
 use crate::instance::Instance;
@@ -69,7 +69,8 @@ pub async fn change(
     old: &Arc<Instance>,
     new: &Arc<Instance>,
 ) -> Result<Volatile, Error> {
-    let differences = changes(&old.devices, &new.devices);
+    let mut differences = changes(&old.devices, &new.devices);
+    keep_root(&mut differences);
     let of = |instance: &Arc<Instance>, devices: &BTreeMap<String, DeviceConfig>| -> Vec<Device> {
         let ordered = start_order(devices).into_iter();
         let device = |(name, config): (&str, &DeviceConfig)| Device {
@@ -104,6 +105,10 @@ pub async fn change(
                 done.push(step);
             }
             Err(error) => {
+                if matches!(step, Step::Unplug(_)) {
+                    // Half of it may be out already.
+                    done.push(step);
+                }
                 take_back(host, guest, done).await;
                 return Err(error);
             }
@@ -120,6 +125,26 @@ pub async fn refresh(host: &Host, guest: &Arc<dyn Guest>, instance: &Arc<Instanc
             let reason = crate::error::chain(&error);
             tracing::warn!(instance = %instance.key, device = device.name, reason, "A device can't follow the host");
         }
+    }
+}
+
+/// What the devices of an instance want to be told of while it runs.
+pub fn watches(instance: &Arc<Instance>) -> Watches {
+    let mut wanted = Watches::default();
+    for device in all(instance) {
+        let Ok(kind) = kind_of(&device) else { continue };
+        let own = kind.watches(&device);
+        wanted.paths.extend(own.paths);
+        wanted.hardware |= own.hardware;
+    }
+    wanted
+}
+
+/// A running instance keeps its root: what changes of that disk takes effect at the next start.
+fn keep_root(changes: &mut Changes) {
+    if changes.removed.values().any(is_root_disk) && changes.added.values().any(is_root_disk) {
+        changes.removed.retain(|_, device| !is_root_disk(device));
+        changes.added.retain(|_, device| !is_root_disk(device));
     }
 }
 

@@ -6,9 +6,11 @@
 
 pub mod change;
 pub mod disk;
+pub mod infiniband;
 pub mod nic;
 pub mod none;
 pub mod plan;
+pub mod tpm;
 pub mod unix;
 
 use std::collections::BTreeMap;
@@ -173,6 +175,8 @@ pub fn kind_of(device: &Device) -> Result<&'static dyn Kind, Error> {
         "unix-hotplug" => Ok(&unix::HOTPLUG),
         "usb" => Ok(&unix::USB),
         "gpu" => Ok(&unix::GPU),
+        "infiniband" => Ok(&infiniband::Infiniband),
+        "tpm" => Ok(&tpm::Tpm),
         other => Err(Error::DeviceValue(format!("Unsupported device type {other:?}"))),
     }
 }

@@ -6,11 +6,13 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lxd_sys::watch::Watch;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::devices;
+use crate::devices::Watches;
 use crate::devices::change::Volatile;
 use crate::drivers::container::blocking;
 use crate::drivers::{Driver, Guest, Prepared, Target};
@@ -19,6 +21,9 @@ use crate::events::{Cause, Event};
 use crate::instance::Instance;
 use crate::instances::{Ports, Started};
 use crate::lifecycle::{self, Action, Phase, Request};
+
+/// How long to wait for more after the first change of the host.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// What is asked of an owner, and where the answer goes.
 pub(crate) enum Message {
@@ -119,6 +124,9 @@ impl Owner {
         let mut ended = guest.clone().ended();
         let mut waiters: Vec<Waiter> = Vec::new();
         let mut cause = Cause::Inside;
+        let mut watch = self.watch();
+        // A daemon that has just taken the instance over does not know what happened before.
+        let mut look = watch.as_ref().map(|_| Instant::now());
         let target = loop {
             let deadline = waiters.iter().filter_map(|waiter| waiter.deadline).min();
             tokio::select! {
@@ -135,10 +143,22 @@ impl Owner {
                             Err(error) => answer(reply, Err(error)),
                         }
                     }
-                    Some(other) => self.handle(&guest, other).await,
+                    Some(other) => {
+                        self.handle(&guest, other).await;
+                        watch = self.watch();
+                    }
                     // The registry is gone with the daemon; the instance goes on without it.
                     None => return,
                 },
+                () = changed(watch.as_ref()) => {
+                    // Hardware comes with many events at once.
+                    look.get_or_insert_with(|| Instant::now() + SETTLE);
+                }
+                () = until(look) => {
+                    look = None;
+                    watch = self.watch();
+                    devices::change::refresh(&self.ports.host, &guest, &self.instance()).await;
+                }
                 () = until(deadline) => {
                     give_up(&mut waiters);
                     if waiters.is_empty() {
@@ -152,6 +172,22 @@ impl Owner {
             cause = Cause::Reboot;
         }
         self.finish(waiters, cause).await;
+    }
+
+    /// A look-out for what the devices of the instance follow; none if they follow nothing.
+    fn watch(&self) -> Option<Watch> {
+        let wanted = devices::change::watches(&self.instance());
+        if wanted == Watches::default() {
+            return None;
+        }
+        match Watch::new(&wanted.paths, wanted.hardware) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                let key = &self.instance().key;
+                tracing::warn!(instance = %key, %error, "Devices that come later will not be seen");
+                None
+            }
+        }
     }
 
     fn stop(&self, guest: &dyn Guest, force: bool) -> Result<(), Error> {
@@ -311,6 +347,13 @@ fn with_volatile(instance: &Instance, changes: &[(String, String)]) -> Instance 
         }
     }
     now
+}
+
+async fn changed(watch: Option<&Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn until(deadline: Option<Instant>) {

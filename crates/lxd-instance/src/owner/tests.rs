@@ -339,3 +339,63 @@ async fn many_at_once_start_one() {
             .is_empty()
     );
 }
+
+fn none(key: &str) -> std::collections::BTreeMap<String, String> {
+    [
+        ("type".to_owned(), "none".to_owned()),
+        (format!("user.{key}"), key.to_owned()),
+    ]
+    .into()
+}
+
+#[tokio::test]
+async fn a_change_of_devices_that_fails_is_taken_back() {
+    let mut world = World::new();
+    world.driver.behave(Behaviour {
+        fails_to_attach: Some("bad".len()),
+        ..Behaviour::default()
+    });
+    world.start().await.unwrap();
+    world.driver.take_log();
+    let nic = world.instance.devices["eth0"].clone();
+    let mut new = world.instance.clone();
+    new.devices.remove("eth0");
+    new.devices.insert("a".into(), nic.clone());
+    new.devices.insert("bad".into(), nic);
+    new.config.insert("limits.cpu".into(), "2".into());
+    let refused = world.instances.update(new.clone()).await.unwrap_err();
+    assert_eq!(refused.to_string(), "Failed to start device \"bad\"");
+    assert_eq!(
+        world.driver.take_log(),
+        [
+            "update 0-1 default/m",
+            "detach eth0 from default/m",
+            "attach a to default/m",
+            "attach bad to default/m",
+            "detach a from default/m",
+            "attach eth0 to default/m",
+            "update all default/m",
+        ]
+    );
+    new.devices.remove("bad");
+    let volatile = world.instances.update(new).await.unwrap();
+    assert!(
+        volatile.iter().any(|(key, _)| key == "volatile.a.host_name"),
+        "{volatile:?}"
+    );
+    world.instances.stop(&world.key(), Stop::kill()).await.unwrap();
+}
+
+#[tokio::test]
+async fn devices_that_stay_as_they_are_are_left_alone() {
+    let mut world = World::new();
+    world.start().await.unwrap();
+    world.driver.take_log();
+    let mut new = world.instance.clone();
+    new.devices.insert("n".into(), none("a"));
+    world.instances.update(new).await.unwrap();
+    assert_eq!(
+        world.driver.take_log(),
+        ["update all default/m", "attach n to default/m"]
+    );
+}

@@ -6,6 +6,7 @@
 )]
 
 mod adopt;
+mod devices;
 mod exec;
 mod life;
 mod limits;

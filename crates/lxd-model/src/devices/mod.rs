@@ -215,7 +215,10 @@ fn validate_one(
                 "Unix hotplug devices require a vendorid or a productid",
             ))
         }
-        "gpu" if kind.variant == "mig" => mig(device),
+        "gpu" => gpu(device).and_then(|()| match kind.variant {
+            "mig" => mig(device),
+            _ => Ok(()),
+        }),
         "tpm"
             if context == Context::Instance(InstanceType::Container)
                 && property(device, "pathrm").is_empty() =>
@@ -270,7 +273,7 @@ fn disk(name: &str, device: &Device, devices: &Devices) -> Result<(), Invalid> {
         property(device, "path"),
         property(device, "pool"),
     );
-    if source.is_empty() && path.is_empty() {
+    if source.is_empty() && path != "/" {
         return Err(Invalid::new(
             "Disk entry is missing the required \"source\" or \"path\" property",
         ));
@@ -288,6 +291,11 @@ fn disk(name: &str, device: &Device, devices: &Devices) -> Result<(), Invalid> {
             "Storage volumes cannot be specified as absolute paths",
         ));
     }
+    let is_elsewhere =
+        source.starts_with("ceph:") || source.starts_with("cephfs:") || source == "cloud-init:config";
+    if pool.is_empty() && !source.is_empty() && !source.starts_with('/') && !is_elsewhere {
+        return Err(Invalid::new("Source path must be absolute for local sources"));
+    }
     if device.contains_key("size") && path != "/" {
         return Err(Invalid::new("Only the root disk may have a size quota"));
     }
@@ -296,6 +304,24 @@ fn disk(name: &str, device: &Device, devices: &Devices) -> Result<(), Invalid> {
         return Err(Invalid::new(format!(
             "More than one disk device uses the same path {path:?}"
         )));
+    }
+    Ok(())
+}
+
+/// A card is named in one way only.
+fn gpu(device: &Device) -> Result<(), Invalid> {
+    let ways = [
+        ("pci", ["id", "productid", "vendorid"]),
+        ("id", ["pci", "productid", "vendorid"]),
+    ];
+    for (way, others) in ways {
+        let other = others
+            .into_iter()
+            .find(|other| !property(device, other).is_empty());
+        if let (false, Some(other)) = (property(device, way).is_empty(), other) {
+            let text = format!("Cannot use {other:?} when when {way:?} is set");
+            return Err(Invalid::new(text));
+        }
     }
     Ok(())
 }

@@ -321,7 +321,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("id", Check::Any),
                 Key::new("mig.ci", Check::Uint32),
                 Key::new("mig.gi", Check::Uint32),
-                Key::new("mig.uuid", Check::Any),
+                Key::new("mig.uuid", UUID),
                 Key::new("pci", PCI_ADDRESS),
                 Key::new("productid", DEVICE_ID),
                 Key::new("vendorid", DEVICE_ID),
@@ -332,7 +332,7 @@ pub const TABLES: &[DeviceKind] = &[
     DeviceKind {
         device_type: "gpu",
         variant: "sriov",
-        applies: For::Any,
+        applies: For::VirtualMachine,
         table: Table {
             noun: "device gpu sriov",
             keys: &[
@@ -475,6 +475,8 @@ pub const TABLES: &[DeviceKind] = &[
 
 /// Text that may not be empty.
 const REQUIRED: Check = Check::Custom("string", not_empty);
+/// The name of a part of a graphics card.
+const UUID: Check = Check::Custom("string", uuid);
 /// A user or group id.
 const UNIX_ID: Check = Check::Custom("integer", unix_id);
 /// `PROTOCOL:ADDRESS:PORTS`, or `unix:PATH`.
@@ -494,6 +496,17 @@ const IPV6_HOST: Check = Check::Custom("string", ipv6_host);
 const NIC_VLAN: Check = Check::Custom("string", nic_vlan);
 /// Tagged VLANs and ranges of them.
 const VLAN_TAGGED: Check = Check::Custom("string", vlan_ranges);
+
+fn uuid(value: &str) -> Result<(), Reason> {
+    // NVIDIA's names of parts of cards have a prefix.
+    let plain = value.strip_prefix("MIG-").unwrap_or(value);
+    let lengths: Vec<usize> = plain.split('-').map(str::len).collect();
+    let is_hexadecimal = plain.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    match is_hexadecimal && lengths == [8, 4, 4, 4, 12] {
+        true => Ok(()),
+        false => Err("Invalid UUID".to_owned()),
+    }
+}
 
 fn not_empty(value: &str) -> Result<(), Reason> {
     if value.is_empty() {

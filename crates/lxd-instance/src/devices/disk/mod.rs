@@ -45,9 +45,8 @@ impl Kind for Disk {
                 let made = blocking(move || source.show(&owned, &place)).await?;
                 plan.mounts.push(mount_of(device, made.is_file, recursive));
             }
-            let owned = device.instance.clone();
-            plan.throttles = blocking(move || throttle::of_instance(&owned)).await?;
-            plan.throttles = throttle::own(plan.throttles, device);
+            let owned = device.clone();
+            plan.throttles = blocking(move || throttle::of_disk(&owned)).await?;
             Ok(plan)
         })
     }
@@ -77,6 +76,8 @@ impl Kind for Disk {
                 plan.mounts
                     .push(mount_of(device, !found.is_dir(), device.is_set("recursive")));
             }
+            let owned = device.clone();
+            plan.throttles = blocking(move || throttle::only_of_disk(&owned)).await?;
             Ok(plan)
         })
     }
@@ -100,13 +101,13 @@ impl Kind for Disk {
     fn update<'a>(
         &'a self,
         _host: &'a Host,
-        _old: &'a Device,
+        old: &'a Device,
         new: &'a Device,
         guest: &'a Arc<dyn Guest>,
     ) -> BoxFuture<'a, Result<Vec<(String, String)>, Error>> {
         Box::pin(async move {
-            let instance = new.instance.clone();
-            let throttles = blocking(move || throttle::of_instance(&instance)).await?;
+            let (old, new) = (old.instance.clone(), new.instance.clone());
+            let throttles = blocking(move || throttle::between(&old, &new)).await?;
             guest.throttle(&throttles).await?;
             Ok(Vec::new())
         })

@@ -47,13 +47,46 @@ pub fn parse_rates(text: &str) -> Result<Rates, Error> {
     Ok(rates)
 }
 
-/// The limits of all disks of an instance. Disks on the same block device share one: the mean of what they ask for.
-pub(super) fn of_instance(instance: &Instance) -> Result<Vec<Throttle>, Error> {
+/// What disks ask for, by the block devices behind them. Disks on the same one share a limit: the mean of all.
+type Wanted = BTreeMap<(u32, u32), Vec<[Rates; 2]>>;
+
+/// The limits that a disk of an instance brings.
+pub(super) fn of_disk(device: &Device) -> Result<Vec<Throttle>, Error> {
+    let own = wanted(&device.instance, |name| name == device.name)?;
+    if own.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = wanted(&device.instance, |_| true)?;
+    let shared = all.into_iter().filter(|(numbers, _)| own.contains_key(numbers));
+    Ok(shared.map(|(numbers, rates)| mean(numbers, &rates)).collect())
+}
+
+/// The limits that go with a disk: those of block devices that no other disk limits.
+pub(super) fn only_of_disk(device: &Device) -> Result<Vec<Throttle>, Error> {
+    let own = wanted(&device.instance, |name| name == device.name)?;
+    if own.is_empty() {
+        return Ok(Vec::new());
+    }
+    let others = wanted(&device.instance, |name| name != device.name)?;
+    let gone = own.into_keys().filter(|numbers| !others.contains_key(numbers));
+    Ok(gone.map(Throttle::open).collect())
+}
+
+/// What brings the limits of one configuration to those of another.
+pub(super) fn between(old: &Instance, new: &Instance) -> Result<Vec<Throttle>, Error> {
+    let (before, after) = (wanted(old, |_| true)?, wanted(new, |_| true)?);
+    let gone = before.into_keys().filter(|numbers| !after.contains_key(numbers));
+    let mut throttles: Vec<Throttle> = gone.map(Throttle::open).collect();
+    throttles.extend(after.iter().map(|(numbers, rates)| mean(*numbers, rates)));
+    Ok(throttles)
+}
+
+fn wanted(instance: &Instance, is_meant: impl Fn(&str) -> bool) -> Result<Wanted, Error> {
     let has_limit = |config: &DeviceConfig| config.keys().any(|key| key.starts_with("limits."));
-    let mut wanted: BTreeMap<(u32, u32), Vec<[Rates; 2]>> = BTreeMap::new();
+    let mut wanted = Wanted::new();
     let mut known: Option<Vec<(PathBuf, (u32, u32))>> = None;
     for (name, config) in of_type(instance, "disk") {
-        if !has_limit(config) {
+        if !has_limit(config) || !is_meant(name) {
             continue;
         }
         let path = path_of(instance, config);
@@ -75,29 +108,10 @@ pub(super) fn of_instance(instance: &Instance) -> Result<Vec<Throttle>, Error> {
                 own
             }
         };
-        wanted
-            .entry(device)
-            .or_default()
-            .push([of(limit("limits.read")?), of(limit("limits.write")?)]);
+        let rates = [of(limit("limits.read")?), of(limit("limits.write")?)];
+        wanted.entry(device).or_default().push(rates);
     }
-    Ok(wanted
-        .into_iter()
-        .map(|(device, all)| mean(device, &all))
-        .collect())
-}
-
-/// The limits that a disk's own plan carries: those of the instance come with the first disk that has any.
-pub(super) fn own(throttles: Vec<Throttle>, device: &Device) -> Vec<Throttle> {
-    let limited =
-        |(_, config): &(&String, &DeviceConfig)| config.keys().any(|key| key.starts_with("limits."));
-    let first = of_type(&device.instance, "disk")
-        .find(limited)
-        .map(|(name, _)| name);
-    if first == Some(&device.name) {
-        throttles
-    } else {
-        Vec::new()
-    }
+    Ok(wanted)
 }
 
 fn mean(device: (u32, u32), all: &[[Rates; 2]]) -> Throttle {

@@ -271,7 +271,7 @@ fn clean(instance: &Instance, cgroups: &Cgroups) -> Vec<Error> {
     for folder in [&paths.devices, &paths.shmounts] {
         let (_, left) = mount::detach_beneath(folder);
         errors.extend(left.into_iter().map(Error::Mount));
-        errors.extend(remove(folder, |path| std::fs::remove_dir_all(path)));
+        errors.extend(remove(folder, remove_flat));
     }
     let name = instance.key.prefixed();
     for part in ["payload", "monitor"] {
@@ -296,6 +296,18 @@ fn remove(path: &Path, with: impl FnOnce(&Path) -> io::Result<()>) -> Option<Err
         Err(error) if error.kind() != io::ErrorKind::NotFound => Some(Error::file("remove", path)(error)),
         _ => None,
     }
+}
+
+/// Removes a folder with files and empty folders. Never goes down: what is still mounted there is somebody's data.
+fn remove_flat(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    std::fs::remove_dir(folder)
 }
 
 fn put(path: &Path, text: &str, mode: u32) -> Result<(), Error> {

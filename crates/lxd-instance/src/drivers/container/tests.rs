@@ -150,6 +150,19 @@ fn a_container_with_every_key_that_ends_up_here() {
 }
 
 #[test]
+fn what_is_left_is_removed_but_never_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = folder.path().join("left");
+    std::fs::create_dir_all(left.join("empty")).unwrap();
+    std::fs::write(left.join("file"), "").unwrap();
+    super::remove_flat(&left).unwrap();
+    assert!(!left.exists());
+    std::fs::create_dir_all(left.join("mounted/data")).unwrap();
+    assert!(super::remove_flat(&left).is_err());
+    assert!(left.join("mounted/data").exists());
+}
+
+#[test]
 fn drop_ins_come_in_order_without_the_hook_that_sleeps() {
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
