@@ -35,10 +35,6 @@ impl Kind for Tpm {
     fn stopped<'a>(&'a self, _host: &'a Host, _device: &'a Device) -> BoxFuture<'a, Vec<Error>> {
         Box::pin(async { Vec::new() })
     }
-
-    fn hot_plugs(&self, _device: &Device) -> bool {
-        true
-    }
 }
 
 /// What this host lacks.

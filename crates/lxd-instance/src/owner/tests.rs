@@ -340,14 +340,6 @@ async fn many_at_once_start_one() {
     );
 }
 
-fn none(key: &str) -> std::collections::BTreeMap<String, String> {
-    [
-        ("type".to_owned(), "none".to_owned()),
-        (format!("user.{key}"), key.to_owned()),
-    ]
-    .into()
-}
-
 #[tokio::test]
 async fn a_change_of_devices_that_fails_is_taken_back() {
     let mut world = World::new();
@@ -392,7 +384,7 @@ async fn devices_that_stay_as_they_are_are_left_alone() {
     world.start().await.unwrap();
     world.driver.take_log();
     let mut new = world.instance.clone();
-    new.devices.insert("n".into(), none("a"));
+    new.devices.insert("n".into(), new.devices["eth0"].clone());
     world.instances.update(new).await.unwrap();
     assert_eq!(
         world.driver.take_log(),

@@ -48,6 +48,8 @@ impl World {
         for name in ["containers", "logs", "shmounts", "devices"] {
             std::fs::create_dir(root.join(name)).unwrap();
         }
+        // As the daemon's state directory is: what is mounted there later reaches running containers.
+        lxd_sys::mount::make_shared_mount(&root).unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("lxt{}x{number}", std::process::id());
         let bridge = prefix.clone();
@@ -165,6 +167,9 @@ impl Drop for World {
             }
         }
         let _ = Socket::open().unwrap().delete_link(&self.bridge);
+        // The folder is removed with all that is in it: nothing of it may be somebody else's.
+        let (_, left) = lxd_sys::mount::detach_beneath(&self.root);
+        assert!(left.is_empty() || std::thread::panicking(), "{left:?}");
     }
 }
 
