@@ -8,6 +8,12 @@ use crate::error::Error;
 
 /// The nodes of the cards that a device names; of all cards if it names none.
 pub(super) fn find(device: &Device) -> Result<Vec<Node>, Error> {
+    if let Some(address) = device.value("pci").map(full_address)
+        && !Path::new("/sys/bus/pci/devices").join(&address).exists()
+    {
+        let text = format!("Invalid PCI address (no device found): {address}");
+        return Err(Error::DeviceValue(text));
+    }
     match device.value("gputype").unwrap_or("physical") {
         "physical" => Ok(find_in(Path::new("/"), device)),
         "mig" if !device.instance.is_set("nvidia.runtime") => Err(Error::DeviceValue(
@@ -144,6 +150,13 @@ mod tests {
         assert_eq!(paths(&[("pci", "01:00.0")]), second);
         assert_eq!(paths(&[("vendorid", "1002")]), second);
         assert!(paths(&[("id", "7")]).is_empty());
+    }
+
+    #[test]
+    fn an_address_without_hardware_is_named() {
+        let nowhere = device(Path::new("/x"), &[("pci", "ff:1f.7")]);
+        let refused = find(&nowhere).unwrap_err().to_string();
+        assert_eq!(refused, "Invalid PCI address (no device found): 0000:ff:1f.7");
     }
 
     #[test]
