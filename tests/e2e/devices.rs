@@ -43,7 +43,6 @@ const QUESTIONS: &[&str] = &[
     "exec c1 -- sh -c 'cat /mnt/file; echo x > /mnt/file; mount -o remount,rw,bind /mnt/file'",
     "config device add c1 d3 disk source=/nonexistent path=/mnt/d3",
     "config device add c1 d3 disk source=/nonexistent path=/mnt/d3 required=false",
-    "config device add c1 d4 disk source=SRC/d path=/mnt/d1",
     "config device add c1 d4 disk source=SRC/d path=/mnt/d4 propagation=bogus",
     "config device add c1 d4 disk source=tmpfs: path=/mnt/d4",
     "config device add c1 d4 disk source=cloud-init:config path=/mnt/d4",
