@@ -4,4 +4,6 @@
 
 pub mod container;
 pub mod ffi;
+pub mod nic;
 pub mod protocol;
+pub mod proxy;

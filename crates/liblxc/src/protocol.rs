@@ -4,7 +4,9 @@
 //!   standard error and ends with 1.
 //! * `lxd-helper exec` and `lxd-helper console` have a connected stream socket as standard input: the daemon
 //!   sends one frame (with file descriptors), the helper answers with frames of [`Reply`].
-//! * `lxd-helper net LOG NIC...` and `lxd-helper hook ...` are run by liblxc as hooks; see [`Nic`] and [`HookMessage`].
+//! * `lxd-helper proxy LOG` has such a socket too; it answers and then serves one proxy device, see [`crate::proxy`].
+//! * `lxd-helper net LOG NIC...` and `lxd-helper hook ...` are run by liblxc as hooks; see [`crate::nic::Nic`]
+//!   and [`HookMessage`].
 //! * `lxd-helper check CONFIG` ends with 0 if liblxc accepts the file.
 //! * `lxd-helper features` prints the library's version, then one API extension per line that it has.
 //! * `lxd-helper mount`, `unmount` and `uevent` have a container's namespaces as descriptors 3 and up, in the order of the
@@ -14,6 +16,8 @@
 //! length as `u32`, then its bytes.
 
 use std::fmt;
+
+pub use crate::nic::{Nic, parse_hwaddr};
 
 /// The largest body that either side accepts, in bytes: twice the kernel's limit for arguments and environment.
 pub const FRAME_LIMIT: usize = 4 << 20;
@@ -156,79 +160,6 @@ pub struct HookMessage {
     pub kind: String,
     /// `LXC_TARGET` where liblxc sets it: `stop` or `reboot`.
     pub target: String,
-}
-
-/// One pair of virtual network cards, made by `net` in the container's network namespace at each start and
-/// destroyed by the kernel with it. Written `name=eth0,host=veth0a1b2c3d,hwaddr=..,mtu=1500,master=lxdbr0`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Nic {
-    /// The card's name inside.
-    pub name: String,
-    /// The other end's name on the host.
-    pub host_name: String,
-    /// MAC address inside.
-    pub hwaddr: Option<[u8; 6]>,
-    /// Size of packets on both ends, in bytes.
-    pub mtu: Option<u32>,
-    /// Length of the transmission queue on both ends.
-    pub queue_length: Option<u32>,
-    /// The bridge that the host end becomes a port of.
-    pub master: Option<String>,
-}
-
-impl Nic {
-    /// The argument of `net` for this card. Names hold no comma: the kernel and the config keys see to that.
-    pub fn to_argument(&self) -> String {
-        let mut text = format!("name={},host={}", self.name, self.host_name);
-        if let Some([a, b, c, d, e, f]) = self.hwaddr {
-            text += &format!(",hwaddr={a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-        }
-        if let Some(mtu) = self.mtu {
-            text += &format!(",mtu={mtu}");
-        }
-        if let Some(length) = self.queue_length {
-            text += &format!(",qlen={length}");
-        }
-        if let Some(master) = &self.master {
-            text += &format!(",master={master}");
-        }
-        text
-    }
-
-    /// Reads an argument of `net`.
-    pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let mut nic = Self::default();
-        for item in text.split(',') {
-            let (key, value) = item.split_once('=').ok_or(Malformed("key=value wanted"))?;
-            let number = || value.parse::<u32>().map_err(|_| Malformed("number wanted"));
-            match key {
-                "name" => nic.name = value.to_owned(),
-                "host" => nic.host_name = value.to_owned(),
-                "hwaddr" => nic.hwaddr = Some(parse_hwaddr(value).ok_or(Malformed("MAC address wanted"))?),
-                "mtu" => nic.mtu = Some(number()?),
-                "qlen" => nic.queue_length = Some(number()?),
-                "master" => nic.master = Some(value.to_owned()),
-                _ => return Err(Malformed("unknown key of a nic")),
-            }
-        }
-        let fits = |name: &str| (1..16).contains(&name.len());
-        if fits(&nic.name) && fits(&nic.host_name) {
-            Ok(nic)
-        } else {
-            Err(Malformed("nic without names"))
-        }
-    }
-}
-
-/// Reads a MAC address of six hexadecimal pairs with colons.
-pub fn parse_hwaddr(text: &str) -> Option<[u8; 6]> {
-    let mut address = [0u8; 6];
-    let mut parts = text.split(':');
-    for byte in &mut address {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    parts.next().is_none().then_some(address)
 }
 
 impl Exec {
@@ -435,19 +366,19 @@ pub fn frame_length(header: [u8; 4]) -> Result<usize, Malformed> {
 }
 
 #[derive(Default)]
-struct Writer(Vec<u8>);
+pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Writer {
-    fn field(&mut self, bytes: &[u8]) {
+    pub(crate) fn field(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(&frame(bytes));
     }
 
-    fn number(&mut self, number: u32) {
+    pub(crate) fn number(&mut self, number: u32) {
         self.field(&number.to_le_bytes());
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn field(&mut self) -> Result<&'a [u8], Malformed> {
@@ -464,12 +395,12 @@ impl<'a> Reader<'a> {
         Ok(field)
     }
 
-    fn text(&mut self) -> Result<String, Malformed> {
+    pub(crate) fn text(&mut self) -> Result<String, Malformed> {
         let bytes = self.field()?.to_vec();
         String::from_utf8(bytes).map_err(|_| Malformed("text is not UTF-8"))
     }
 
-    fn number(&mut self) -> Result<u32, Malformed> {
+    pub(crate) fn number(&mut self) -> Result<u32, Malformed> {
         let bytes = self.field()?.try_into().map_err(|_| Malformed("number wanted"))?;
         Ok(u32::from_le_bytes(bytes))
     }
@@ -522,10 +453,6 @@ mod tests {
             };
             assert_eq!(Console::decode(&console.encode()), Ok(console));
         }
-        let nic =
-            Nic::parse("name=eth0,host=veth1,hwaddr=00:16:3e:00:ff:01,mtu=1400,qlen=5,master=br0").unwrap();
-        assert_eq!(nic.hwaddr, Some([0, 0x16, 0x3e, 0, 0xff, 1]));
-        assert_eq!(Nic::parse(&nic.to_argument()), Ok(nic));
         assert_eq!(
             Started::parse("12 34\n"),
             Ok(Started {
@@ -545,15 +472,6 @@ mod tests {
         assert!(Reply::decode(&[1, 0, 0, 0, b'x', 0, 0, 0, 0]).is_err());
         assert!(frame_length([255; 4]).is_err());
         assert!(HookMessage::decode(&[0; 17]).is_err());
-        for bad in [
-            "",
-            "name=eth0",
-            "name=eth0,host=v,mtu=x",
-            "name=a,host=b,hwaddr=0:1",
-            "name=a,host=b,c=d",
-        ] {
-            assert!(Nic::parse(bad).is_err(), "{bad}");
-        }
         for bad in ["", "1", "1 2 3", "0 1", "a b"] {
             assert!(Started::parse(bad).is_err(), "{bad}");
         }

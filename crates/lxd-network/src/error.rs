@@ -104,6 +104,30 @@ pub enum Error {
         #[source]
         source: command::Error,
     },
+    /// tc could not limit a card.
+    #[error("Failed to create {what}: Failed to run: {command}{}", outcome(.source))]
+    Shaping {
+        /// What was being made.
+        what: &'static str,
+        /// The command.
+        command: String,
+        /// The program's answer.
+        source: command::Error,
+    },
+    /// The rules of one card failed.
+    #[error("Failed to {what} of card {card:?}")]
+    CardRules {
+        /// What was being done.
+        what: &'static str,
+        /// The card's chain.
+        card: String,
+        /// The program and its answer.
+        #[source]
+        source: command::Error,
+    },
+    /// A network has no address left for a card.
+    #[error("No available IP could not be found on network {0:?}")]
+    NoFreeAddress(String),
     /// The firewall's rules could not be listed.
     #[error("Failed to read the firewall rules")]
     Firewall(#[source] nft::Error),
@@ -158,6 +182,14 @@ impl Error {
             1 => Err(errors.remove(0)),
             _ => Err(Self::Several(errors)),
         }
+    }
+}
+
+/// How a program ended, as the reference tells it.
+fn outcome(failed: &command::Error) -> String {
+    match failed {
+        command::Error::Failed { code, stderr, .. } => format!(": exit status {code} ({})", stderr.trim()),
+        other => format!(": {other}"),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Host {
     pub(crate) settings: Settings,
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) services: Services,
+    /// Whoever gives a card a free address holds this until that is written down.
+    pub(crate) giving: tokio::sync::Mutex<()>,
 }
 
 impl Host {
@@ -34,6 +36,7 @@ impl Host {
             settings,
             runner: Arc::new(System),
             services: Services::default(),
+            giving: tokio::sync::Mutex::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::subnet::Range;
 use crate::{Driver, Error, Host, Result, Settings, drivers};
 
 /// A managed network: what is stored about it.
@@ -44,6 +45,14 @@ impl Network {
             .collect()
     }
 
+    /// The ranges of addresses that a key lists; its name begins with the family of addresses. Unreadable ones are skipped
+    /// (they were refused when they were set).
+    pub fn ranges(&self, key: &str) -> Vec<Range> {
+        let ipv4 = key.starts_with("ipv4.");
+        let parsed = self.list(key).into_iter();
+        parsed.filter_map(|item| Range::parse(item, ipv4).ok()).collect()
+    }
+
     /// The directory of its files.
     pub fn directory(&self, host: &Host) -> PathBuf {
         host.networks().join(&self.name)
@@ -67,6 +76,10 @@ impl Networks {
     /// The host they work on.
     pub fn host(&self) -> &Arc<Host> {
         &self.host
+    }
+
+    pub(crate) fn bridge(&self) -> &dyn Driver {
+        self.bridge.as_ref()
     }
 
     /// The driver of a network type as the API names it; the empty name is `bridge`.

@@ -53,6 +53,12 @@ impl HostEntry {
     }
 }
 
+/// The fixed addresses that an entry's file tells of.
+pub(crate) fn addresses(text: &str) -> Vec<std::net::IpAddr> {
+    let items = text.trim().split(',').map(|item| item.trim_matches(['[', ']']));
+    items.filter_map(|item| item.parse().ok()).collect()
+}
+
 /// Writes the files of these entries; true when one of them changed.
 ///
 /// # Errors

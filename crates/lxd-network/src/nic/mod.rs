@@ -1,5 +1,13 @@
 //! The host's side of an instance's card: rules for its configuration, its veth pair, its port on a bridge.
 
+mod addresses;
+mod card;
+mod filter;
+mod host_end;
+mod parent;
+mod routed;
+mod shaping;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,6 +19,9 @@ use tokio::task::spawn_blocking;
 
 use crate::subnet::Subnet;
 use crate::{Error, Network, Result};
+
+pub use card::{Card, HostSide};
+pub use host_end::Before;
 
 /// A veth pair to be made for a card: one end on the host, the other in the instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -93,6 +93,13 @@ pub enum Kind<'a> {
         /// How links on the same parent talk to each other.
         mode: MacvlanMode,
     },
+    /// A link that carries one VLAN of another link.
+    Vlan {
+        /// The link below, in the socket's namespace.
+        parent: &'a str,
+        /// The VLAN.
+        id: u16,
+    },
 }
 
 /// How macvlan links on one parent talk to each other.
@@ -259,7 +266,7 @@ impl Socket {
         if let Some(master) = new.master {
             attributes.push(LinkAttribute::Controller(self.index(master)?));
         }
-        if let Kind::Macvlan { parent, .. } = new.kind {
+        if let Kind::Macvlan { parent, .. } | Kind::Vlan { parent, .. } = new.kind {
             attributes.push(LinkAttribute::Link(self.index(parent)?));
         }
         attributes.push(LinkAttribute::LinkInfo(info(&new.kind)));
@@ -394,6 +401,10 @@ fn info(kind: &Kind<'_>) -> Vec<LinkInfo> {
             };
             let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]);
             vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]
+        }
+        Kind::Vlan { id, .. } => {
+            let data = InfoData::Vlan(vec![InfoVlan::Id(*id)]);
+            vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]
         }
     }
 }

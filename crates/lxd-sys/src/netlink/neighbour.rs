@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -40,6 +41,49 @@ impl Socket {
         }
         Ok(all)
     }
+
+    /// Makes this host answer for an address on a link, in the place of whoever has it. Doing it twice is harmless.
+    ///
+    /// # Errors
+    /// [`Error::Request`].
+    pub fn add_proxy(&mut self, index: u32, address: IpAddr) -> Result<(), Error> {
+        self.act(
+            || format!("answer for the address {address}"),
+            RouteNetlinkMessage::NewNeighbour(proxy(index, address)),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )
+    }
+
+    /// Undoes [`Socket::add_proxy`]; false when it was not done.
+    ///
+    /// # Errors
+    /// [`Error::Request`].
+    pub fn delete_proxy(&mut self, index: u32, address: IpAddr) -> Result<bool, Error> {
+        match self.act(
+            || format!("no longer answer for the address {address}"),
+            RouteNetlinkMessage::DelNeighbour(proxy(index, address)),
+            0,
+        ) {
+            Ok(()) => Ok(true),
+            Err(e) if e.is_missing() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn proxy(index: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.ifindex = index;
+    message.header.flags = NeighbourFlags::Proxy;
+    let (family, address) = match address {
+        IpAddr::V4(a) => (AddressFamily::Inet, NeighbourAddress::Inet(a)),
+        IpAddr::V6(a) => (AddressFamily::Inet6, NeighbourAddress::Inet6(a)),
+    };
+    message.header.family = family;
+    message
+        .attributes
+        .push(NeighbourAttribute::Destination(address));
+    message
 }
 
 fn read(answer: RouteNetlinkMessage) -> Option<Neighbour> {

@@ -25,6 +25,8 @@ pub struct Route {
     pub source: Option<IpAddr>,
     /// Who made it (`RTPROT_*`): 2 kernel, 3 boot, 4 static.
     pub protocol: u8,
+    /// The table that it is in, when that is not the main one.
+    pub table: Option<u32>,
 }
 
 impl Route {
@@ -37,6 +39,7 @@ impl Route {
             index: Some(index),
             source: None,
             protocol: 3,
+            table: None,
         }
     }
 }
@@ -104,6 +107,11 @@ fn message(route: &Route) -> RouteMessage {
     attributes.extend(route.gateway.map(|a| RouteAttribute::Gateway(a.into())));
     attributes.extend(route.source.map(|a| RouteAttribute::PrefSource(a.into())));
     attributes.extend(route.index.map(RouteAttribute::Oif));
+    if let Some(table) = route.table {
+        // Numbers above 255 have no place in the header.
+        message.header.table = RouteHeader::RT_TABLE_UNSPEC;
+        message.attributes.push(RouteAttribute::Table(table));
+    }
     message
 }
 
@@ -127,6 +135,7 @@ fn read(answer: RouteNetlinkMessage) -> Option<Route> {
         index: None,
         source: None,
         protocol: header.protocol.into(),
+        table: None,
     };
     for attribute in message.attributes {
         match attribute {

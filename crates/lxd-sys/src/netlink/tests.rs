@@ -206,6 +206,19 @@ fn addresses_and_routes_come_and_go() {
     assert!(!socket.delete_address("d0", v4, 24).unwrap());
     assert!(!has(&mut socket, v4) && has(&mut socket, v6));
     socket.neighbours().unwrap();
+    let elsewhere = Route {
+        table: Some(1000),
+        ..Route::direct("10.7.0.0".parse().unwrap(), 16, index)
+    };
+    socket.replace_route(&elsewhere).unwrap();
+    assert!(!socket.routes().unwrap().contains(&elsewhere), "not the main table");
+    assert!(socket.delete_route(&elsewhere).unwrap() && !socket.delete_route(&elsewhere).unwrap());
+    for address in [v4, v6] {
+        socket.add_proxy(index, address).unwrap();
+        socket.add_proxy(index, address).unwrap();
+        assert!(socket.delete_proxy(index, address).unwrap());
+        assert!(!socket.delete_proxy(index, address).unwrap());
+    }
 }
 
 #[tokio::test]

@@ -8,14 +8,16 @@ mod exec;
 mod hook;
 mod inside;
 mod link;
+mod proxy;
 mod socket;
 mod start;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: lxd-helper start NAME LXCPATH CONFIG | exec | console | net LOG NIC... | \
-hook SOCKET PROJECT NAME KIND | check CONFIG | features | mount NAME TARGET file|dir PROPAGATION SPACES | \
-unmount TARGET remove|keep SPACES | uevent SPACES LINE... | cgroup NAME LXCPATH KEY VALUE";
+const USAGE: &str = "usage: lxd-helper start NAME LXCPATH CONFIG | exec | console | proxy LOG | net LOG NIC... | \
+net-back LOG NIC... | hook SOCKET PROJECT NAME KIND | check CONFIG | features | \
+mount NAME TARGET file|dir PROPAGATION SPACES | unmount TARGET remove|keep SPACES | uevent SPACES LINE... | \
+cgroup NAME LXCPATH KEY VALUE";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,7 +37,9 @@ fn main() -> ExitCode {
         ["unmount", target, removes, spaces] => inside::unmount(target, *removes == "remove", spaces),
         ["uevent", spaces, lines @ ..] => inside::uevent(lines, spaces),
         ["cgroup", name, lxcpath, key, value] => start::set_cgroup(name, lxcpath.as_ref(), key, value),
+        ["proxy", log] => proxy::serve(log),
         ["net", log, nics @ ..] => hook::net(log, nics),
+        ["net-back", log, nics @ ..] => hook::net_back(log, nics),
         ["hook", socket, project, name, kind] => return hook::send(socket, project, name, kind),
         _ => Err(USAGE.to_owned()),
     };

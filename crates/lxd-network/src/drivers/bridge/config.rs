@@ -191,7 +191,7 @@ fn validate_mode(network: &Network) -> Result<()> {
 
 fn validate_ranges(network: &Network, family: &str) -> Result<()> {
     let (ovn_key, dhcp_key) = (format!("{family}.ovn.ranges"), format!("{family}.dhcp.ranges"));
-    let ovn = ranges(network, &ovn_key);
+    let ovn = network.ranges(&ovn_key);
     let (version, in_use) = match family {
         "ipv4" => ("4", network.is_on("ipv4.dhcp", true)),
         _ => (
@@ -202,7 +202,7 @@ fn validate_ranges(network: &Network, family: &str) -> Result<()> {
     if ovn.is_empty() || !in_use {
         return Ok(());
     }
-    let dhcp = ranges(network, &dhcp_key);
+    let dhcp = network.ranges(&dhcp_key);
     if dhcp.is_empty() {
         let text = format!(
             "{ovn_key:?} must be used in conjunction with non-overlapping {dhcp_key:?} when DHCPv{version} is enabled"
@@ -220,16 +220,6 @@ fn validate_ranges(network: &Network, family: &str) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-/// The address ranges of a key; unreadable ones are skipped (they were refused when they were set).
-pub(super) fn ranges(network: &Network, key: &str) -> Vec<Range> {
-    let ipv4 = key.starts_with("ipv4.");
-    network
-        .list(key)
-        .into_iter()
-        .filter_map(|item| Range::parse(item, ipv4).ok())
-        .collect()
 }
 
 fn find(key: &str) -> Option<(&'static str, Check, Built)> {

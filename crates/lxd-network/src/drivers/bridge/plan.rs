@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use lxd_sys::netlink::Mac;
 
-use super::config::ranges;
 use crate::subnet::{Range, Subnet};
 use crate::{Error, Host, Network, Result};
 
@@ -118,7 +117,7 @@ fn side(network: &Network, family: &str) -> Result<Option<Side>> {
         subnet,
         dhcp: network.is_on(&key("dhcp"), true),
         expiry: expiry.to_owned(),
-        ranges: ranges(network, &key("dhcp.ranges")),
+        ranges: network.ranges(&key("dhcp.ranges")),
         firewall: network.is_on(&key("firewall"), true),
         routing: network.is_on(&key("routing"), true),
         nat,
