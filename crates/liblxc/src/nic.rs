@@ -61,8 +61,6 @@ pub struct Nic {
     pub gateways: Vec<IpAddr>,
     /// Whether a default route without a gateway goes to the card, for IPv4 and for IPv6.
     pub defaults: [bool; 2],
-    /// Whether it stays down, for whoever inside sets it up.
-    pub down: bool,
 }
 
 impl Nic {
@@ -97,9 +95,6 @@ impl Nic {
                 let _ = write!(text, ",{key}=1");
             }
         }
-        if self.down {
-            text += ",down=1";
-        }
         text
     }
 
@@ -133,7 +128,6 @@ impl Nic {
                 "via" => nic.gateways.push(address(value)?),
                 "default4" => nic.defaults[0] = true,
                 "default6" => nic.defaults[1] = true,
-                "down" => nic.down = true,
                 _ => return Err(Malformed("unknown key of a nic")),
             }
         }
@@ -166,7 +160,7 @@ mod tests {
         for text in [
             "name=eth0,host=veth1,hwaddr=00:16:3e:00:ff:01,mtu=1400,qlen=5,master=br0",
             "name=r0,host=veth2,parent=eth0,address=10.1.1.9/32,address=fd00::9/128,via=169.254.0.1,via=fe80::1",
-            "name=m0,host=mac1,kind=macvlan,parent=eth0,down=1",
+            "name=m0,host=mac1,kind=macvlan,parent=eth0",
             "name=i0,host=i1,kind=ipvlan-l3s,parent=eth0,default4=1,default6=1",
             "name=p0,host=eth9,kind=moved,mtu=9000",
         ] {

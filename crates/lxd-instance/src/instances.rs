@@ -228,6 +228,7 @@ impl Instances {
             storage,
             network,
             helper: helper.path().to_owned(),
+            kept: Arc::default(),
         };
         let ports = Arc::new(Ports {
             host,

@@ -171,12 +171,18 @@ impl Helper {
 
     /// Runs the helper with a socket to talk to it.
     pub(crate) fn connect(&self, command: &str) -> Result<Connection, Error> {
+        self.connect_with(&[command])
+    }
+
+    /// The same with arguments.
+    pub(crate) fn connect_with(&self, words: &[&str]) -> Result<Connection, Error> {
         let lost = |e: io::Error| Error::Protocol(e.to_string());
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(lost)?;
         ours.set_nonblocking(true).map_err(lost)?;
         let stream = UnixStream::from_std(ours).map_err(lost)?;
-        let child = self
-            .command(command)
+        let child = Command::new(&self.path)
+            .env_clear()
+            .args(words)
             .stdin(Stream::Fd(theirs.into()))
             .stderr(Stream::Log)
             .spawn();

@@ -91,13 +91,40 @@ pub trait Storage: Send + Sync {
     fn root_usage<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<Option<u64>>>;
 }
 
-/// The host's end of a network card.
+/// What the host has ready for a network card.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NicHost {
-    /// The bridge that it becomes a port of; none for a point-to-point card.
+    /// The bridge that its end on the host becomes a port of.
     pub master: Option<String>,
+    /// The host's card below it, or that becomes it.
+    pub parent: Option<String>,
+    /// Whether that one was made for it.
+    pub created: bool,
     /// The network's packet size in bytes, for cards that have none configured.
     pub mtu: Option<u32>,
+    /// MAC address and packet size of a card of the host that becomes this one.
+    pub original: Option<(String, u32)>,
+    /// Addresses inside, with the lengths of their prefixes.
+    pub addresses: Vec<(std::net::IpAddr, u8)>,
+    /// Gateways of default routes inside.
+    pub gateways: Vec<std::net::IpAddr>,
+    /// Whether default routes inside go to the card itself, for IPv4 and IPv6.
+    pub defaults: [bool; 2],
+}
+
+/// Ports of the host that lead to ports of an instance by rules of the firewall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// `tcp` or `udp`.
+    pub protocol: &'static str,
+    /// The address on the host.
+    pub listen: std::net::IpAddr,
+    /// The address of the instance.
+    pub connect: std::net::IpAddr,
+    /// Ports on the host.
+    pub listen_ports: Vec<u16>,
+    /// Ports of the instance: as many, or one.
+    pub connect_ports: Vec<u16>,
 }
 
 /// A network card of an instance that starts, runs, or has stopped.
@@ -122,6 +149,17 @@ pub trait Network: Send + Sync {
     /// After its host end exists and is up: routes, shaping, isolation.
     fn nic_started<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>>;
 
+    /// Brings a running card from the configuration of `old` to that of `new`.
+    fn nic_changed<'a>(&'a self, old: NicDevice<'a>, new: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>>;
+
     /// After the card is gone, which the kernel sees to; also harmless when it never was. Waits for nothing.
     fn nic_stopped<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>>;
+
+    /// Leads ports of the host to an instance; none at all takes that back. Doing it twice is harmless.
+    fn forward<'a>(
+        &'a self,
+        instance: &'a Instance,
+        device: &'a str,
+        forward: Option<&'a Forward>,
+    ) -> BoxFuture<'a, PortResult<()>>;
 }

@@ -9,6 +9,7 @@ pub mod drivers;
 mod error;
 mod host;
 pub mod interfaces;
+pub mod nat;
 mod network;
 pub mod nic;
 pub mod subnet;

@@ -7,14 +7,13 @@ use lxd_db::cluster::projects::{self, Feature};
 use lxd_db::cluster::{ContentType, VolumeType, networks, projects::DEFAULT, storage_volumes};
 use lxd_instance::Instance;
 use lxd_instance::ports::{
-    CustomVolume, Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage,
+    CustomVolume, Forward, Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage,
 };
 use lxd_model::ErrorKind;
 use lxd_model::devices::{Device, property, root_disk};
-use lxd_network::Error as NetworkError;
-use lxd_network::dnsmasq::HostEntry;
 use lxd_storage::{Pool, Volume};
 
+use super::cards;
 use crate::app::App;
 use crate::error::{Error, Result};
 
@@ -158,117 +157,29 @@ async fn custom_volume(app: &App, instance: &Instance, (pool, name): (&str, &str
 
 impl Network for Ports {
     fn prepare_nic<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<NicHost>> {
-        port(async move { prepare_nic(&*self.app()?, nic).await })
+        port(async move { cards::prepare(&*self.app()?, nic).await })
     }
 
-    fn nic_started<'a>(&'a self, _nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
-        // The helper makes the card a port of its bridge before it is up; nothing is left to be done.
-        Box::pin(async { Ok(()) })
+    fn nic_started<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
+        port(async move { Ok(self.app()?.networks.card_started(&cards::plain(nic)).await?) })
     }
 
-    fn nic_stopped<'a>(&'a self, _nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
-        // The card goes with its network namespace; its name and lease stay until the instance is deleted.
-        Box::pin(async { Ok(()) })
+    fn nic_changed<'a>(&'a self, old: NicDevice<'a>, new: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
+        port(async move { cards::change(&*self.app()?, old, new).await })
     }
-}
 
-async fn prepare_nic(app: &App, nic: NicDevice<'_>) -> Result<NicHost> {
-    let Some(device) = nic.instance.devices.get(nic.device) else {
-        return Ok(NicHost::default());
-    };
-    let Some(bridge) = bridge_of(device) else {
-        return Ok(NicHost::default());
-    };
-    if let Some(network) = managed(app, &nic.instance.key.project, device).await? {
-        let driver = app.networks.driver(network.kind.as_str())?;
-        let entry = host_entry(nic.instance, nic.device, device, nic.hwaddr);
-        driver.add_hosts(&value(&network), &[entry]).await?;
+    fn nic_stopped<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
+        port(async move { cards::gone(&*self.app()?, nic).await })
     }
-    let mtu = match lxd_network::nic::mtu(bridge).await {
-        Err(NetworkError::NoInterface(name)) => {
-            return Err(Error::bad_request(format!(
-                "Parent device {name:?} doesn't exist"
-            )));
-        }
-        found => found?,
-    };
-    Ok(NicHost {
-        master: Some(bridge.to_owned()),
-        mtu: Some(mtu),
-    })
-}
 
-/// The bridge that a card is a port of; none for other kinds of cards.
-fn bridge_of(device: &Device) -> Option<&str> {
-    match (property(device, "network"), property(device, "nictype")) {
-        ("", "bridged") => Some(property(device, "parent")).filter(|parent| !parent.is_empty()),
-        ("", _) => None,
-        (network, _) => Some(network),
+    fn forward<'a>(
+        &'a self,
+        instance: &'a Instance,
+        device: &'a str,
+        forward: Option<&'a Forward>,
+    ) -> BoxFuture<'a, PortResult<()>> {
+        port(async move { cards::forward(&*self.app()?, instance, device, forward).await })
     }
-}
-
-/// The managed network behind a card: by its `network`, or by the name of its `parent`.
-async fn managed(app: &App, project: &str, device: &Device) -> Result<Option<networks::Network>> {
-    let Some(bridge) = bridge_of(device) else {
-        return Ok(None);
-    };
-    let mut tx = app.cluster.read().await?;
-    let is_named = !property(device, "network").is_empty();
-    let home = if is_named {
-        projects::effective(&mut tx, project, Feature::Networks).await?
-    } else {
-        DEFAULT.to_owned()
-    };
-    match networks::get(&mut tx, &home, bridge, app.cluster.node_id()).await {
-        Ok(network) => Ok(Some(network)),
-        Err(error) if error.kind() == ErrorKind::NotFound && !is_named => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn value(row: &networks::Network) -> lxd_network::Network {
-    lxd_network::Network {
-        id: row.id,
-        name: row.name.clone(),
-        description: row.description.clone(),
-        config: row.config.clone(),
-    }
-}
-
-fn host_entry(instance: &Instance, name: &str, device: &Device, hwaddr: &str) -> HostEntry {
-    let own = property(device, "hwaddr");
-    HostEntry {
-        project: instance.key.project.clone(),
-        instance: instance.key.name.clone(),
-        device: name.to_owned(),
-        hwaddr: if own.is_empty() { hwaddr } else { own }.to_owned(),
-        ipv4: property(device, "ipv4.address").parse().ok(),
-        ipv6: property(device, "ipv6.address").parse().ok(),
-    }
-}
-
-/// Lets managed networks forget the cards of an instance that is gone or has another name. What is gone already is fine.
-///
-/// # Errors
-/// A network that can't forget; the others have.
-pub(super) async fn forget_cards(app: &App, instance: &Instance) -> Result<()> {
-    let mut outcome = Ok(());
-    let cards = instance
-        .devices
-        .iter()
-        .filter(|(_, device)| property(device, "type") == "nic");
-    for (name, device) in cards {
-        let hwaddr = instance.volatile(name, "hwaddr").unwrap_or_default();
-        let Ok(Some(network)) = managed(app, &instance.key.project, device).await else {
-            continue;
-        };
-        let entry = host_entry(instance, name, device, hwaddr);
-        let driver = app.networks.driver(network.kind.as_str())?;
-        if let Err(error) = driver.remove_host(&value(&network), &entry).await {
-            outcome = Err(error.into());
-        }
-    }
-    outcome
 }
 
 /// Work of this crate as a port answers it.

@@ -10,10 +10,12 @@ pub mod infiniband;
 pub mod nic;
 pub mod none;
 pub mod plan;
+pub mod proxy;
 pub mod tpm;
 pub mod unix;
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub struct Host {
     pub network: Arc<dyn Network>,
     /// The program `lxd-helper`, for what must run beside a guest or in its namespaces.
     pub helper: PathBuf,
+    /// Network namespaces of guests that have cards of the host, by instance and device: to take those back.
+    pub(crate) kept: Arc<parking_lot::Mutex<BTreeMap<String, OwnedFd>>>,
 }
 
 /// One device of an instance.
@@ -171,6 +175,7 @@ pub fn kind_of(device: &Device) -> Result<&'static dyn Kind, Error> {
         "none" => Ok(&none::None),
         "nic" => Ok(&nic::Cards),
         "disk" => Ok(&disk::Disk),
+        "proxy" => Ok(&proxy::Proxy),
         "unix-char" | "unix-block" => Ok(&unix::PATH),
         "unix-hotplug" => Ok(&unix::HOTPLUG),
         "usb" => Ok(&unix::USB),

@@ -1,16 +1,20 @@
-//! Network cards: pairs of virtual ones, on a bridge or point to point. Pure, but for random numbers handed in.
+//! Network cards: pairs of virtual ones, cards on cards of the host, and cards of the host themselves.
 
 use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use liblxc::protocol::{Nic, parse_hwaddr};
+use liblxc::nic::{Kind as CardKind, Nic, parse_hwaddr};
+use lxd_sys::netlink::{self, LinkChange, Socket};
+use lxd_sys::process;
 
 use super::{Device, DeviceConfig, Host, Kind, of_type, value};
 use crate::drivers::Guest;
+use crate::drivers::container::blocking;
 use crate::error::Error;
 use crate::instance::Instance;
-use crate::ports::{NicDevice, NicHost, PortError};
+use crate::ports::{NicDevice, NicHost};
 
 /// The kind.
 pub struct Cards;
@@ -26,17 +30,17 @@ impl Kind for Cards {
         device: &'a Device,
     ) -> BoxFuture<'a, Result<super::Plan, Error>> {
         Box::pin(async move {
-            let hwaddr = device.volatile("hwaddr").unwrap_or_default();
-            let end = host.network.prepare_nic(asked(device, "", hwaddr)).await;
-            let end = end.map_err(Error::Port)?;
             let mut random = [0; 7];
             rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
                 .map_err(|e| Error::DeviceValue(format!("No random name: {e}")))?;
-            let name = name_of(device);
-            let plan = plan(&device.instance, &device.name, &name, &end, random)?;
+            let chosen = Chosen::new(&device.config, device.volatile("hwaddr"), random)?;
+            let hwaddr = chosen.hwaddr.map(format_hwaddr).unwrap_or_default();
+            let end = host.network.prepare_nic(asked(device, &chosen.host_name, &hwaddr)).await;
+            let end = end.map_err(Error::Port)?;
+            let (card, volatile) = plan(device, &name_of(device), chosen, end)?;
             Ok(super::Plan {
-                cards: vec![plan.nic],
-                volatile: plan.volatile,
+                cards: vec![card],
+                volatile,
                 ..super::Plan::new(&device.name)
             })
         })
@@ -48,8 +52,9 @@ impl Kind for Cards {
         device: &'a Device,
     ) -> BoxFuture<'a, Result<super::Plan, Error>> {
         Box::pin(async move {
-            let host_name = device.value("host_name").or_else(|| device.volatile("host_name"));
+            let host_name = device.volatile("host_name").or_else(|| device.value("host_name"));
             let card = Nic {
+                kind: kind_of(&device.config),
                 name: name_of(device),
                 host_name: host_name.unwrap_or_default().to_owned(),
                 ..Nic::default()
@@ -66,10 +71,15 @@ impl Kind for Cards {
         host: &'a Host,
         device: &'a Device,
         plan: &'a super::Plan,
-        _guest: &'a Arc<dyn Guest>,
+        guest: &'a Arc<dyn Guest>,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for card in &plan.cards {
+                if card.kind == CardKind::Moved {
+                    let namespace = process::namespace(guest.pid(), "net");
+                    let namespace = namespace.map_err(netlink::Error::Namespace).map_err(Error::Card)?;
+                    host.kept.lock().insert(kept_as(device), namespace.into());
+                }
                 let hwaddr = card.hwaddr.map(format_hwaddr).unwrap_or_default();
                 let nic = asked(device, &card.host_name, &hwaddr);
                 host.network.nic_started(nic).await.map_err(Error::Port)?;
@@ -80,11 +90,36 @@ impl Kind for Cards {
 
     fn stopped<'a>(&'a self, host: &'a Host, device: &'a Device) -> BoxFuture<'a, Vec<Error>> {
         Box::pin(async move {
-            let host_name = device.volatile("host_name").unwrap_or_default();
-            let hwaddr = device.volatile("hwaddr").unwrap_or_default();
-            let stopped: Result<(), PortError> =
-                host.network.nic_stopped(asked(device, host_name, hwaddr)).await;
-            stopped.err().map(Error::Port).into_iter().collect()
+            let mut errors = Vec::new();
+            let host_name = device.volatile("host_name").unwrap_or_default().to_owned();
+            let kept = host.kept.lock().remove(&kept_as(device));
+            if let Some(namespace) = kept.filter(|_| !host_name.is_empty()) {
+                // A container that was stopped from inside, or whose card was plugged in: nobody gave it back yet.
+                let (inside, outside) = (name_of(device), host_name.clone());
+                let back = move || take_back(namespace.as_fd(), &inside, &outside).map_err(Error::Card);
+                errors.extend(blocking(back).await.err());
+            }
+            let hwaddr = device.value("hwaddr").or_else(|| device.volatile("hwaddr"));
+            let nic = asked(device, &host_name, hwaddr.unwrap_or_default());
+            errors.extend(host.network.nic_stopped(nic).await.err().map(Error::Port));
+            errors
+        })
+    }
+
+    fn update<'a>(
+        &'a self,
+        host: &'a Host,
+        old: &'a Device,
+        new: &'a Device,
+        _guest: &'a Arc<dyn Guest>,
+    ) -> BoxFuture<'a, Result<Vec<(String, String)>, Error>> {
+        Box::pin(async move {
+            let host_name = old.volatile("host_name").unwrap_or_default();
+            let hwaddr = old.value("hwaddr").or_else(|| old.volatile("hwaddr"));
+            let hwaddr = hwaddr.unwrap_or_default();
+            let pair = (asked(old, host_name, hwaddr), asked(new, host_name, hwaddr));
+            host.network.nic_changed(pair.0, pair.1).await.map_err(Error::Port)?;
+            Ok(Vec::new())
         })
     }
 }
@@ -98,6 +133,10 @@ fn asked<'a>(device: &'a Device, host_name: &'a str, hwaddr: &'a str) -> NicDevi
     }
 }
 
+fn kept_as(device: &Device) -> String {
+    format!("{} {}", device.instance.key, device.name)
+}
+
 /// The card's name inside.
 fn name_of(device: &Device) -> String {
     let all = names(&device.instance).into_iter();
@@ -105,21 +144,34 @@ fn name_of(device: &Device) -> String {
     own.next().map(|(_, inside)| inside).unwrap_or_default()
 }
 
-/// A card that a start makes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// The device's name.
-    pub device: String,
-    /// What the helper is told to make.
-    pub nic: Nic,
-    /// `volatile.*` keys that this start sets.
-    pub volatile: Vec<(String, String)>,
+/// Moves a card of the host back from a container. One that is gone is fine. Blocking, 20 ms.
+pub(crate) fn take_back(namespace: BorrowedFd<'_>, name: &str, host_name: &str) -> Result<(), netlink::Error> {
+    let home = netlink::current_namespace().map_err(netlink::Error::Namespace)?;
+    let mut inside = Socket::open_in(namespace)?;
+    if inside.link(name)?.is_none() {
+        return Ok(());
+    }
+    let down = LinkChange {
+        up: Some(false),
+        ..LinkChange::default()
+    };
+    inside.change_link(name, &down)?;
+    let back = LinkChange {
+        name: Some(host_name),
+        netns: Some(home.as_fd()),
+        ..LinkChange::default()
+    };
+    inside.change_link(name, &back)
 }
 
-impl Plan {
-    /// The MAC address inside, with colons.
-    pub fn hwaddr(&self) -> String {
-        self.nic.hwaddr.map(format_hwaddr).unwrap_or_default()
+/// What a card is made of.
+fn kind_of(config: &DeviceConfig) -> CardKind {
+    match value(config, "nictype") {
+        Some("macvlan") => CardKind::Macvlan,
+        Some("ipvlan") if value(config, "mode") == Some("l2") => CardKind::IpvlanL2,
+        Some("ipvlan") => CardKind::IpvlanL3s,
+        Some("physical" | "sriov") => CardKind::Moved,
+        _ => CardKind::Veth,
     }
 }
 
@@ -130,18 +182,16 @@ impl Plan {
 pub fn check(config: &DeviceConfig) -> Result<(), Error> {
     let bad = |text: String| Err(Error::DeviceValue(text));
     match (value(config, "network"), value(config, "nictype")) {
-        (Some(_), _) | (None, Some("bridged" | "p2p")) => {}
-        (None, Some(other)) => return bad(format!("Unsupported nictype {other:?}")),
+        (None, Some("ovn")) => return bad("Unsupported nictype \"ovn\"".into()),
         (None, None) => return bad("Missing nictype or network".into()),
+        _ => {}
     }
-    for key in ["name", "host_name"] {
-        if let Some(name) = value(config, key)
-            && !(1..16).contains(&name.len())
-        {
-            return bad(format!(
-                "Invalid value for {key}: {name:?} is longer than 15 characters"
-            ));
-        }
+    if let Some(name) = value(config, "name")
+        && !(1..16).contains(&name.len())
+    {
+        return bad(format!(
+            "Invalid value for name: {name:?} is longer than 15 characters"
+        ));
     }
     if let Some(hwaddr) = value(config, "hwaddr")
         && parse_hwaddr(hwaddr).is_none()
@@ -154,6 +204,43 @@ pub fn check(config: &DeviceConfig) -> Result<(), Error> {
         number(config, key)?;
     }
     Ok(())
+}
+
+/// A card's names and address as far as they don't depend on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    host_name: String,
+    hwaddr: Option<[u8; 6]>,
+}
+
+impl Chosen {
+    /// `random` gives the host end its name, and the card its address where it has none; `known` is the address that it
+    /// had before.
+    ///
+    /// # Errors
+    /// [`Error::DeviceValue`].
+    pub fn new(config: &DeviceConfig, known: Option<&str>, random: [u8; 7]) -> Result<Self, Error> {
+        let [a, b, c, d, x, y, z] = random;
+        // A new name each time: the old card may still be on its way out.
+        let made = |prefix: &str| format!("{prefix}{a:02x}{b:02x}{c:02x}{d:02x}");
+        let kind = kind_of(config);
+        let host_name = match (kind, value(config, "host_name")) {
+            (CardKind::Veth, Some(host_name)) => host_name.to_owned(),
+            (CardKind::Veth, None) => made("veth"),
+            (CardKind::Macvlan, _) => made("mac"),
+            (CardKind::IpvlanL2 | CardKind::IpvlanL3s, _) => made("ipvl"),
+            (CardKind::Moved, _) => String::new(),
+        };
+        let known = known.filter(|_| kind != CardKind::Moved);
+        let hwaddr = match value(config, "hwaddr").or(known) {
+            Some(text) => Some(parse_hwaddr(text).ok_or_else(|| {
+                Error::DeviceValue(format!("Invalid value for hwaddr: {text:?} is not a MAC address"))
+            })?),
+            None if matches!(kind, CardKind::Veth | CardKind::Macvlan) => Some([0x00, 0x16, 0x3e, x, y, z]),
+            None => None,
+        };
+        Ok(Self { host_name, hwaddr })
+    }
 }
 
 /// Where the names inside stand: the device's own `name`, else `volatile.DEVICE.name`, else the first free `ethN`.
@@ -179,58 +266,57 @@ pub fn names(instance: &Instance) -> Vec<(String, String)> {
     named.collect()
 }
 
-/// Decides everything about one card. `random` gives the host end its name, and the card its address where it has none.
+/// Decides the rest about one card, and which `volatile.*` keys this start sets.
 ///
 /// # Errors
 /// [`Error::DeviceValue`].
 pub fn plan(
-    instance: &Instance,
-    device: &str,
+    device: &Device,
     name: &str,
-    host: &NicHost,
-    random: [u8; 7],
-) -> Result<Plan, Error> {
-    let empty = DeviceConfig::new();
-    let config = instance.devices.get(device).unwrap_or(&empty);
+    chosen: Chosen,
+    host: NicHost,
+) -> Result<(Nic, Vec<(String, String)>), Error> {
+    let config = &device.config;
+    let kind = kind_of(config);
     let mut volatile = Vec::new();
     let mut remember = |key: &str, value: &str| {
-        if instance.volatile(device, key) != Some(value) {
-            volatile.push((format!("volatile.{device}.{key}"), value.to_owned()));
+        if device.volatile(key) != Some(value) {
+            volatile.push((format!("volatile.{}.{key}", device.name), value.to_owned()));
         }
     };
-    let [a, b, c, d, x, y, z] = random;
-    let host_name = match value(config, "host_name") {
-        Some(host_name) => host_name.to_owned(),
-        // A new name each time: the old card may still be on its way out.
-        None => format!("veth{a:02x}{b:02x}{c:02x}{d:02x}"),
+    let host_name = match (kind, &host.parent) {
+        (CardKind::Moved, Some(parent)) => parent.clone(),
+        _ => chosen.host_name,
     };
     remember("host_name", &host_name);
-    let given = value(config, "hwaddr").or_else(|| instance.volatile(device, "hwaddr"));
-    let hwaddr = match given {
-        Some(text) => parse_hwaddr(text).ok_or_else(|| {
-            Error::DeviceValue(format!("Invalid value for hwaddr: {text:?} is not a MAC address"))
-        })?,
-        None => [0x00, 0x16, 0x3e, x, y, z],
-    };
-    if value(config, "hwaddr").is_none() {
+    if let Some(hwaddr) = chosen.hwaddr.filter(|_| value(config, "hwaddr").is_none()) {
         remember("hwaddr", &format_hwaddr(hwaddr));
     }
     if value(config, "name").is_none() {
         remember("name", name);
     }
-    let nic = Nic {
+    if kind != CardKind::Veth {
+        remember("last_state.created", if host.created { "true" } else { "false" });
+    }
+    if let Some((hwaddr, mtu)) = host.original.filter(|_| kind == CardKind::Moved) {
+        remember("last_state.hwaddr", &hwaddr);
+        remember("last_state.mtu", &mtu.to_string());
+    }
+    let inherited = host.mtu.filter(|_| kind != CardKind::Moved);
+    let card = Nic {
+        kind,
         name: name.to_owned(),
         host_name,
-        hwaddr: Some(hwaddr),
-        mtu: number(config, "mtu")?.or(host.mtu),
+        hwaddr: chosen.hwaddr,
+        mtu: number(config, "mtu")?.or(inherited),
         queue_length: number(config, "queue.tx.length")?,
-        master: host.master.clone(),
+        master: host.master,
+        parent: host.parent.filter(|_| !matches!(kind, CardKind::Veth | CardKind::Moved)),
+        addresses: host.addresses,
+        gateways: host.gateways,
+        defaults: host.defaults,
     };
-    Ok(Plan {
-        device: device.to_owned(),
-        nic,
-        volatile,
-    })
+    Ok((card, volatile))
 }
 
 /// Six hexadecimal pairs with colons.
@@ -260,12 +346,35 @@ mod tests {
             .collect()
     }
 
+    fn with(config: &[(&str, &str)], volatile: &[(&str, &str)]) -> Device {
+        let mut instance = plain("/x".as_ref(), "c1");
+        instance.devices.insert("a".into(), device(config));
+        for (key, value) in volatile {
+            instance.config.insert(format!("volatile.a.{key}"), (*value).to_owned());
+        }
+        Device {
+            instance: Arc::new(instance),
+            name: "a".into(),
+            config: device(config),
+        }
+    }
+
+    fn planned(device: &Device, host: NicHost, random: [u8; 7]) -> (String, Vec<(String, String)>) {
+        let chosen = Chosen::new(&device.config, device.volatile("hwaddr"), random).unwrap();
+        let (card, volatile) = plan(device, &name_of(device), chosen, host).unwrap();
+        let volatile = volatile.into_iter().map(|(k, v)| (k.replace("volatile.a.", ""), v));
+        (card.to_argument(), volatile.collect())
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
     #[test]
     fn names_addresses_and_what_is_remembered() {
         let mut instance = plain("/x".as_ref(), "c1");
-        instance
-            .devices
-            .insert("a".into(), device(&[("type", "nic"), ("nictype", "p2p")]));
+        let p2p = [("type", "nic"), ("nictype", "p2p")];
+        instance.devices.insert("a".into(), device(&p2p));
         instance.devices.insert(
             "b".into(),
             device(&[("type", "nic"), ("nictype", "p2p"), ("name", "eth0")]),
@@ -277,61 +386,77 @@ mod tests {
         let host = NicHost {
             master: Some("br0".into()),
             mtu: Some(1400),
+            ..NicHost::default()
         };
-        let made = plan(&instance, "a", "eth1", &host, [1, 2, 3, 4, 5, 6, 7]).unwrap();
-        assert_eq!(
-            made.nic.to_argument(),
-            "name=eth1,host=veth01020304,hwaddr=00:16:3e:05:06:07,mtu=1400,master=br0"
-        );
-        let keys: Vec<&str> = made.volatile.iter().map(|(key, _)| key.as_str()).collect();
-        assert_eq!(
-            keys,
-            ["volatile.a.host_name", "volatile.a.hwaddr", "volatile.a.name"]
-        );
-        for (key, value) in made.volatile {
-            instance.config.insert(key, value);
-        }
-        let again = plan(&instance, "a", "eth1", &NicHost::default(), [9; 7]).unwrap();
-        assert_eq!(again.hwaddr(), "00:16:3e:05:06:07");
-        assert_eq!(
-            again.volatile,
-            [("volatile.a.host_name".into(), "veth09090909".into())]
-        );
+        let first = planned(&with(&p2p, &[]), host, [1, 2, 3, 4, 5, 6, 7]);
+        let made = "name=eth0,host=veth01020304,hwaddr=00:16:3e:05:06:07,mtu=1400,master=br0";
+        let kept = pairs(&[("host_name", "veth01020304"), ("hwaddr", "00:16:3e:05:06:07"), ("name", "eth0")]);
+        assert_eq!(first, (made.to_owned(), kept));
+        let known = with(&p2p, &[("hwaddr", "00:16:3e:05:06:07"), ("name", "eth0")]);
+        let again = planned(&known, NicHost::default(), [9; 7]);
+        assert_eq!(again.0, "name=eth0,host=veth09090909,hwaddr=00:16:3e:05:06:07");
+        assert_eq!(again.1, pairs(&[("host_name", "veth09090909")]));
     }
 
     #[test]
-    fn what_is_given_wins_and_nonsense_is_refused() {
-        let mut instance = plain("/x".as_ref(), "c1");
+    fn what_is_given_wins() {
         let given = [
             ("type", "nic"),
             ("nictype", "p2p"),
             ("name", "n"),
             ("host_name", "h"),
             ("mtu", "9000"),
+            ("hwaddr", "02:00:00:00:00:01"),
         ];
-        let mut config = device(&given);
-        config.insert("hwaddr".into(), "02:00:00:00:00:01".into());
-        instance.devices.insert("a".into(), config);
-        let made = plan(
-            &instance,
-            "a",
-            "n",
-            &NicHost {
-                mtu: Some(1400),
-                master: None,
-            },
-            [1; 7],
-        )
-        .unwrap();
+        let host = NicHost {
+            mtu: Some(1400),
+            ..NicHost::default()
+        };
+        let (made, _) = planned(&with(&given, &[]), host, [1; 7]);
+        assert_eq!(made, "name=n,host=h,hwaddr=02:00:00:00:00:01,mtu=9000");
+    }
+
+    #[test]
+    fn cards_on_and_of_the_host() {
+        let below = || NicHost {
+            parent: Some("up0".into()),
+            mtu: Some(1400),
+            original: Some(("02:00:00:00:00:09".into(), 1400)),
+            ..NicHost::default()
+        };
+        let macvlan = with(&[("type", "nic"), ("nictype", "macvlan"), ("parent", "up0"), ("name", "m")], &[]);
+        let (made, kept) = planned(&macvlan, below(), [1; 7]);
+        assert_eq!(made, "name=m,host=mac01010101,kind=macvlan,hwaddr=00:16:3e:01:01:01,mtu=1400,parent=up0");
         assert_eq!(
-            made.nic.to_argument(),
-            "name=n,host=h,hwaddr=02:00:00:00:00:01,mtu=9000"
+            kept,
+            pairs(&[
+                ("host_name", "mac01010101"),
+                ("hwaddr", "00:16:3e:01:01:01"),
+                ("last_state.created", "false")
+            ])
         );
+        let physical = with(&[("type", "nic"), ("nictype", "physical"), ("parent", "up0"), ("mtu", "1300")], &[]);
+        let (made, kept) = planned(&physical, below(), [1; 7]);
+        assert_eq!(made, "name=eth0,host=up0,kind=moved,mtu=1300");
+        assert_eq!(
+            kept,
+            pairs(&[
+                ("host_name", "up0"),
+                ("name", "eth0"),
+                ("last_state.created", "false"),
+                ("last_state.hwaddr", "02:00:00:00:00:09"),
+                ("last_state.mtu", "1400")
+            ])
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
         for bad in [
             device(&[("nictype", "p2p"), ("mtu", "x")]),
             device(&[("nictype", "p2p"), ("hwaddr", "zz")]),
             device(&[("nictype", "p2p"), ("name", "0123456789abcdef")]),
-            device(&[("nictype", "sriov")]),
+            device(&[("nictype", "ovn")]),
             device(&[]),
         ] {
             assert!(check(&bad).is_err(), "{bad:?}");

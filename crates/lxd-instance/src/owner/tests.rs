@@ -16,7 +16,7 @@ use crate::instance::{Instance, Key};
 use crate::lifecycle::Phase;
 use crate::limits::Machine;
 use crate::lxd_helper::Helper;
-use crate::ports::{CustomVolume, Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage};
+use crate::ports::{CustomVolume, Network, Forward, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage};
 use crate::{Cause, Error, Event, Instances, Stop};
 
 #[derive(Default)]
@@ -100,6 +100,19 @@ impl Network for Ports {
 
     fn nic_stopped<'a>(&'a self, _: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
         self.call("stopped", ())
+    }
+
+    fn nic_changed<'a>(&'a self, _: NicDevice<'a>, _: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
+        self.call("changed", ())
+    }
+
+    fn forward<'a>(
+        &'a self,
+        _: &'a Instance,
+        _: &'a str,
+        _: Option<&'a Forward>,
+    ) -> BoxFuture<'a, PortResult<()>> {
+        self.call("forward", ())
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use lxd_instance::exec::{Ends, ExecRequest, Streams};
-use lxd_instance::ports::{CustomVolume, Network, NicDevice, NicHost, PortResult, RootVolume, Storage};
+use lxd_instance::ports::{CustomVolume, Network, Forward, NicDevice, NicHost, PortResult, RootVolume, Storage};
 use lxd_instance::{Event, Instance, InstancePaths, InstanceType, Instances, Key, Settings};
 use lxd_sys::command::Command;
 use lxd_sys::netlink::{Kind, NewLink, Socket};
@@ -235,6 +235,7 @@ impl Network for TestPorts {
             Ok(NicHost {
                 master: parent.or(Some(self.bridge.clone())),
                 mtu: Some(1400),
+                ..NicHost::default()
             })
         })
     }
@@ -248,6 +249,19 @@ impl Network for TestPorts {
 
     fn nic_stopped<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
         self.calls.lock().push(format!("stopped {}", nic.device));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn nic_changed<'a>(&'a self, _: NicDevice<'a>, _: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn forward<'a>(
+        &'a self,
+        _: &'a Instance,
+        _: &'a str,
+        _: Option<&'a Forward>,
+    ) -> BoxFuture<'a, PortResult<()>> {
         Box::pin(async { Ok(()) })
     }
 }

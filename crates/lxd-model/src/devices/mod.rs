@@ -1,5 +1,7 @@
 //! Devices of instances and profiles: which keys each type takes, and what makes a set of them valid.
 
+pub mod nic;
+pub mod proxy;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,7 +207,8 @@ fn validate_one(
         .validate(&keys, Wording::Device)
         .map_err(|reason| reason.within(prefix))?;
     match kind.device_type {
-        "nic" => nic(name, device, devices, kind.variant),
+        "nic" => nic::validate(name, device, devices, kind.variant),
+        "proxy" => proxy::validate(device),
         "disk" => disk(name, device, devices),
         "unix-char" | "unix-block" => unix_device(device),
         "unix-hotplug"
@@ -238,33 +241,6 @@ fn selector_of(device_type: &str) -> &'static str {
         "gpu" => "gputype",
         _ => "type",
     }
-}
-
-fn nic(name: &str, device: &Device, devices: &Devices, variant: &str) -> Result<(), Invalid> {
-    let network = property(device, "network");
-    let parent = property(device, "parent");
-    if matches!(variant, "bridged" | "macvlan" | "sriov") && network.is_empty() && parent.is_empty() {
-        return Err(Invalid::new(
-            "Invalid value for device option \"parent\": Required value",
-        ));
-    }
-    if !network.is_empty() {
-        for key in ["nictype", "parent", "mtu", "vlan"] {
-            if device.contains_key(key) && (key != "mtu" || variant != "ovn") {
-                return Err(Invalid::new(format!(
-                    "Cannot use {key:?} property in conjunction with \"network\" property"
-                )));
-            }
-        }
-    }
-    let wanted = property(device, "name");
-    let earlier = |other: &Device| property(other, "type") == "nic" && property(other, "name") == wanted;
-    if !wanted.is_empty() && devices.iter().any(|(other, d)| other != name && earlier(d)) {
-        let text =
-            format!("Invalid value for device option \"name\": Duplicate NIC name detected {wanted:?}");
-        return Err(Invalid::new(text));
-    }
-    Ok(())
 }
 
 fn disk(name: &str, device: &Device, devices: &Devices) -> Result<(), Invalid> {

@@ -165,10 +165,10 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("gvrp", Check::Bool).default("false"),
                 Key::new("hwaddr", MAC),
                 Key::new("ipv4.address", Check::List(&IPV4_HOST)),
-                Key::new("ipv4.gateway", GATEWAY),
+                Key::new("ipv4.gateway", Check::Any),
                 Key::new("ipv4.host_table", Check::Uint32),
                 Key::new("ipv6.address", Check::List(&IPV6_HOST)),
-                Key::new("ipv6.gateway", GATEWAY),
+                Key::new("ipv6.gateway", Check::Any),
                 Key::new("ipv6.host_table", Check::Uint32),
                 Key::new("mode", IPVLAN_MODE).default("l3s"),
                 Key::new("mtu", MTU),
@@ -486,7 +486,7 @@ const BIND: Check = Check::Custom("string", bind);
 /// Which layer an ipvlan card works on.
 const IPVLAN_MODE: Check = Check::Custom("string", ipvlan_mode);
 /// Whether a default route goes through the interface.
-const GATEWAY: Check = Check::OneOf(&["auto", "none"]);
+const GATEWAY: Check = Check::Custom("string", gateway);
 const IPV4_OR_NONE: Check = Check::Custom("string", ipv4_or_none);
 const IPV6_OR_NONE: Check = Check::Custom("string", ipv6_or_none);
 /// An address with or without the length of its prefix.
@@ -567,6 +567,13 @@ fn ipvlan_mode(value: &str) -> Result<(), Reason> {
     match value {
         "l3s" | "l2" => Ok(()),
         _ => Err("Must be one of: l3s, l2".to_owned()),
+    }
+}
+
+fn gateway(value: &str) -> Result<(), Reason> {
+    match value {
+        "auto" | "none" => Ok(()),
+        _ => Err(format!("Invalid gateway: {value}")),
     }
 }
 

@@ -44,8 +44,8 @@ pub struct HostSide {
     pub addresses: Vec<(IpAddr, u8)>,
     /// Where default routes inside go.
     pub gateways: Vec<IpAddr>,
-    /// Whether default routes inside go to the card itself.
-    pub device_routes: Vec<bool>,
+    /// Whether default routes inside go to the card itself, for IPv4 and IPv6.
+    pub defaults: [bool; 2],
 }
 
 impl Card {

@@ -46,7 +46,8 @@ impl Networks {
         let side = match card.nictype.as_str() {
             "bridged" => self.prepare_bridged(card).await?,
             "routed" => routed::prepare(card).await?,
-            "macvlan" | "ipvlan" | "physical" => parent::find(card).await?,
+            "macvlan" | "physical" => parent::find(card).await?,
+            "ipvlan" => ipvlan(card, parent::find(card).await?),
             "sriov" => {
                 let function = parent::free_function(card.parent()).await?;
                 let mut own = card.clone();
@@ -289,6 +290,26 @@ fn connect(socket: &mut Socket, card: &Card) -> Result<()> {
         socket.replace_route(&route).map_err(Error::Interfaces)?;
     }
     Ok(())
+}
+
+/// What a card gets inside that shares the address of a card of the host.
+fn ipvlan(card: &Card, mut side: HostSide) -> HostSide {
+    let is_l2 = card.get("mode") == "l2";
+    for (index, family, whole) in [(0, "ipv4", 32), (1, "ipv6", 128)] {
+        let (addresses, gateway) = (format!("{family}.address"), format!("{family}.gateway"));
+        for text in card.list(&addresses) {
+            let (host, length) = text.split_once('/').unwrap_or((text, ""));
+            if let Ok(address) = host.parse() {
+                let default = if is_l2 && whole == 32 { 24 } else if is_l2 { 64 } else { whole };
+                side.addresses.push((address, length.parse().unwrap_or(default)));
+            }
+        }
+        match card.get(&gateway) {
+            "" | "auto" => side.defaults[index] = !is_l2 && card.list(&addresses).next().is_some(),
+            text => side.gateways.extend(text.parse().ok()),
+        }
+    }
+    side
 }
 
 /// Refuses VLANs on a bridge that can't filter them.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use liblxc::protocol::Nic;
+use liblxc::nic::{Kind, Nic};
 use lxd_sys::cgroup::{Version, Write as CgroupWrite};
 use lxd_sys::userns::IdRange;
 
@@ -236,12 +236,12 @@ fn hooks(out: &mut Lines, input: &Input<'_>) {
     let helper = quote(&input.helper.display().to_string());
     let cards: Vec<&Nic> = input.devices.iter().flat_map(|plan| &plan.cards).collect();
     if !cards.is_empty() {
-        let (_, log, _) = files(input.instance);
-        let mut command = format!("{helper} net {}", quote(&log.display().to_string()));
-        for card in cards {
-            let _ = write!(command, " {}", quote(&card.to_argument()));
-        }
-        out.line("lxc.hook.start-host", &command);
+        out.line("lxc.hook.start-host", &cards_command(input, &helper, "net", &cards));
+    }
+    // The kernel gives only hardware back by itself, and not its name.
+    let own: Vec<&Nic> = cards.into_iter().filter(|card| card.kind == Kind::Moved).collect();
+    if !own.is_empty() {
+        out.line("lxc.hook.stop", &cards_command(input, &helper, "net-back", &own));
     }
     let socket = quote(&input.hook_socket.display().to_string());
     let key = &input.instance.key;
@@ -251,6 +251,15 @@ fn hooks(out: &mut Lines, input: &Input<'_>) {
         quote(&key.name)
     );
     out.line("lxc.hook.post-stop", &command);
+}
+
+fn cards_command(input: &Input<'_>, helper: &str, verb: &str, cards: &[&Nic]) -> String {
+    let (_, log, _) = files(input.instance);
+    let mut command = format!("{helper} {verb} {}", quote(&log.display().to_string()));
+    for card in cards {
+        let _ = write!(command, " {}", quote(&card.to_argument()));
+    }
+    command
 }
 
 fn security(out: &mut Lines, input: &Input<'_>) {

@@ -4,15 +4,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use liblxc::protocol::Nic;
+use liblxc::nic::{Kind, Nic};
 use lxd_sys::cgroup::{DeviceRule, Throttle, Version, Write};
-use lxd_sys::netlink::Socket;
+use lxd_sys::netlink::{self, Socket};
 use lxd_sys::{mount, process};
 
 use super::blocking;
 use super::config::{self, DEVICES};
 use super::guest::Container;
-use crate::devices::{Mount, Plan};
+use crate::devices::{nic, Mount, Plan};
 use crate::drivers::Guest;
 use crate::error::Error;
 use crate::instance::Instance;
@@ -69,8 +69,8 @@ impl Container {
             errors.extend(self.permit(instance, *rule, "deny").await.err());
         }
         if !plan.cards.is_empty() {
-            let cards = plan.cards.clone();
-            errors.extend(blocking(move || delete_cards(&cards)).await.err());
+            let (cards, pid) = (plan.cards.clone(), self.pid());
+            errors.extend(blocking(move || take_cards(&cards, pid)).await.err());
         }
         let open: Vec<Throttle> = plan
             .throttles
@@ -210,16 +210,27 @@ fn hide(place: PathBuf) -> Result<(), Error> {
     }
 }
 
-/// Deletes pairs of cards by their ends on the host; one that is gone is fine.
-fn delete_cards(cards: &[Nic]) -> Result<(), Error> {
+/// Takes cards out of a container: pairs by their ends on the host, the host's own by moving them back. What is gone is fine.
+fn take_cards(cards: &[Nic], pid: i32) -> Result<(), Error> {
     let failed = |source: lxd_sys::netlink::Error| Error::Card(source);
     let mut socket = Socket::open().map_err(failed)?;
     let links = socket.links().map_err(failed)?;
-    for card in cards
-        .iter()
-        .filter(|card| links.iter().any(|link| link.name == card.host_name))
-    {
-        socket.delete_link(&card.host_name).map_err(failed)?;
+    for card in cards {
+        match card.kind {
+            Kind::Veth if links.iter().any(|link| link.name == card.host_name) => {
+                socket.delete_link(&card.host_name).map_err(failed)?;
+            }
+            Kind::Veth => {}
+            Kind::Moved => {
+                let namespace = process::namespace(pid, "net").map_err(netlink::Error::Namespace).map_err(failed)?;
+                nic::take_back(namespace.as_fd(), &card.name, &card.host_name).map_err(failed)?;
+            }
+            Kind::Macvlan | Kind::IpvlanL2 | Kind::IpvlanL3s => {
+                let namespace = process::namespace(pid, "net").map_err(netlink::Error::Namespace).map_err(failed)?;
+                let mut inside = Socket::open_in(namespace.as_fd()).map_err(failed)?;
+                inside.delete_link(&card.name).map_err(failed)?;
+            }
+        }
     }
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use lxd_sys::cgroup::{CpuShare, Limits, MemoryLimit, Swap, Version, Write};
 
 use super::config::{HOST_MOUNTS, Host, Input, render};
 use super::drop_ins;
-use crate::devices::{Mount, Plan, nic};
+use crate::devices::{Device, Mount, Plan, nic};
 use crate::instance::Instance;
 use crate::instance::tests::plain;
 use crate::ports::{NicHost, RootVolume};
@@ -78,10 +79,17 @@ fn an_unprivileged_container_with_a_card() {
     let host_end = NicHost {
         master: Some("lxdbr0".into()),
         mtu: Some(1500),
+        ..NicHost::default()
     };
-    let plan = nic::plan(&instance, "eth0", "eth0", &host_end, [1, 2, 3, 4, 5, 6, 7]).unwrap();
+    let device = Device {
+        config: instance.devices["eth0"].clone(),
+        instance: Arc::new(instance.clone()),
+        name: "eth0".into(),
+    };
+    let chosen = nic::Chosen::new(&device.config, None, [1, 2, 3, 4, 5, 6, 7]).unwrap();
+    let (made, _) = nic::plan(&device, "eth0", chosen, host_end).unwrap();
     let card = Plan {
-        cards: vec![plan.nic],
+        cards: vec![made],
         ..Plan::new("eth0")
     };
     let disk = Plan {
