@@ -31,7 +31,10 @@ impl Kind {
     ];
 
     fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+        Self::NAMES
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("", |(_, name)| name)
     }
 }
 
@@ -121,7 +124,9 @@ impl Nic {
                 "master" => nic.master = Some(value.to_owned()),
                 "parent" => nic.parent = Some(value.to_owned()),
                 "address" => {
-                    let (host, length) = value.split_once('/').ok_or(Malformed("length of a prefix wanted"))?;
+                    let (host, length) = value
+                        .split_once('/')
+                        .ok_or(Malformed("length of a prefix wanted"))?;
                     let length = length.parse().map_err(|_| Malformed("number wanted"))?;
                     nic.addresses.push((address(host)?, length));
                 }

@@ -52,7 +52,11 @@ fn batch(chain: &str, forward: Option<&Forward>) -> Batch {
             batch.delete_chain(&name);
             continue;
         };
-        let rules = if prefix == "pstrt" { hairpins(forward) } else { translations(forward) };
+        let rules = if prefix == "pstrt" {
+            hairpins(forward)
+        } else {
+            translations(forward)
+        };
         let hook = Hook {
             kind: "nat",
             hook,
@@ -74,10 +78,15 @@ fn translations(forward: &Forward) -> Vec<String> {
         format!("{family} daddr {listen} {protocol} dport {ports} dnat {family} to {target}")
     };
     match forward.connect_ports[..] {
-        [target] => ranges(&forward.listen_ports).into_iter().map(|ports| rule(ports, target)).collect(),
+        [target] => ranges(&forward.listen_ports)
+            .into_iter()
+            .map(|ports| rule(ports, target))
+            .collect(),
         _ => {
             let pairs = forward.listen_ports.iter().zip(&forward.connect_ports);
-            pairs.map(|(port, target)| rule(port.to_string(), *target)).collect()
+            pairs
+                .map(|(port, target)| rule(port.to_string(), *target))
+                .collect()
         }
     }
 }
@@ -85,7 +94,8 @@ fn translations(forward: &Forward) -> Vec<String> {
 /// An instance that calls itself by the host's address must get answers from there.
 fn hairpins(forward: &Forward) -> Vec<String> {
     let (family, protocol, own) = (family(forward), forward.protocol, forward.connect);
-    let rule = |ports| format!("{family} saddr {own} {family} daddr {own} {protocol} dport {ports} masquerade");
+    let rule =
+        |ports| format!("{family} saddr {own} {family} daddr {own} {protocol} dport {ports} masquerade");
     ranges(&forward.connect_ports).into_iter().map(rule).collect()
 }
 
@@ -99,7 +109,11 @@ fn ranges(ports: &[u16]) -> Vec<String> {
         }
     }
     let text = |(first, last): (u16, u16)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
     };
     runs.into_iter().map(text).collect()
 }
@@ -118,7 +132,10 @@ mod tests {
         };
         let batch = batch("c1.p", Some(&forward));
         let lines = batch.text().lines();
-        lines.filter_map(|line| line.strip_prefix("add rule inet lxd ")).map(str::to_owned).collect()
+        lines
+            .filter_map(|line| line.strip_prefix("add rule inet lxd "))
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]
@@ -143,6 +160,10 @@ mod tests {
                 "pstrt.c1.p ip6 saddr fd00::50 ip6 daddr fd00::50 tcp dport 80 masquerade",
             ]
         );
-        assert!(batch("c1.p", None).text().contains("delete chain inet lxd out.c1.p"));
+        assert!(
+            batch("c1.p", None)
+                .text()
+                .contains("delete chain inet lxd out.c1.p")
+        );
     }
 }

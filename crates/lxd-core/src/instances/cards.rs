@@ -1,7 +1,7 @@
 //! The network cards of instances, joined with the networks that they are on.
 
-use lxd_db::cluster::networks;
 use lxd_db::cluster::projects::{self, DEFAULT, Feature};
+use lxd_db::cluster::{Tx, networks};
 use lxd_instance::Instance;
 use lxd_instance::ports::{self, NicDevice, NicHost};
 use lxd_model::ErrorKind;
@@ -108,17 +108,34 @@ fn bridge_of(device: &Device) -> Option<&str> {
 
 /// The managed network behind a card: by its `network`, or by the name of its `parent`.
 async fn managed(app: &App, project: &str, device: &Device) -> Result<Option<networks::Network>> {
+    if bridge_of(device).is_none() {
+        return Ok(None);
+    }
+    let mut tx = app.cluster.read().await?;
+    find(app, &mut tx, project, device).await
+}
+
+/// The managed network behind a card, in a transaction.
+pub(super) async fn network_in(
+    app: &App,
+    tx: &mut Tx,
+    project: &str,
+    device: &Device,
+) -> Result<Option<lxd_network::Network>> {
+    Ok(find(app, tx, project, device).await?.as_ref().map(value))
+}
+
+async fn find(app: &App, tx: &mut Tx, project: &str, device: &Device) -> Result<Option<networks::Network>> {
     let Some(bridge) = bridge_of(device) else {
         return Ok(None);
     };
-    let mut tx = app.cluster.read().await?;
     let is_named = !property(device, "network").is_empty();
     let home = if is_named {
-        projects::effective(&mut tx, project, Feature::Networks).await?
+        projects::effective(tx, project, Feature::Networks).await?
     } else {
         DEFAULT.to_owned()
     };
-    match networks::get(&mut tx, &home, bridge, app.cluster.node_id()).await {
+    match networks::get(tx, &home, bridge, app.cluster.node_id()).await {
         Ok(network) => Ok(Some(network)),
         Err(error) if error.kind() == ErrorKind::NotFound && !is_named => Ok(None),
         Err(error) => Err(error.into()),

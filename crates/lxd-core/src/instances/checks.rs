@@ -10,6 +10,7 @@ use lxd_model::devices::{self, Devices, property};
 use lxd_model::instances::InstanceType;
 use lxd_model::{ErrorKind, Invalid};
 
+use super::cards;
 use super::record::Record;
 use crate::app::App;
 use crate::error::{Context as _, Error, Result};
@@ -56,12 +57,107 @@ pub(super) async fn expanded(app: &App, tx: &mut Tx, candidate: Candidate<'_>) -
     let context = devices::Context::Instance(candidate.kind);
     devices::validate(candidate.devices, context, |network| nic_type(&networks, network))
         .map_err(|invalid| invalid.within("Invalid devices: "))?;
+    addresses(app, tx, candidate).await?;
     let (_, root) =
         devices::root_disk(candidate.devices).map_err(|e| e.within("Failed getting root disk: "))?;
     app.pools
         .get(property(root, "pool"))
         .context("Failed loading storage pool")?;
     Ok(())
+}
+
+/// Checks the fixed addresses of cards against the networks that they are on.
+async fn addresses(app: &App, tx: &mut Tx, candidate: Candidate<'_>) -> Result<()> {
+    let fixed = |device: &&devices::Device| {
+        let keys = [
+            "ipv4.address",
+            "ipv6.address",
+            "security.ipv4_filtering",
+            "security.ipv6_filtering",
+        ];
+        keys.iter().any(|key| !property(device, key).is_empty())
+    };
+    for (name, device) in candidate.devices {
+        let Some(_) = Some(device)
+            .filter(fixed)
+            .filter(|device| property(device, "type") == "nic")
+        else {
+            continue;
+        };
+        let judged = match cards::network_in(app, tx, candidate.project, device).await? {
+            Some(network) => lxd_network::nic::validate_addresses(&network, device),
+            None if property(device, "nictype") == "bridged" => devices::nic::validate_unmanaged(device),
+            None => Ok(()),
+        };
+        judged.map_err(|invalid| {
+            invalid.within(&format!(
+                "Invalid devices: Device validation failed for {name:?}: "
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+/// Refuses cards that have a fixed address which another card on their network has.
+///
+/// # Errors
+/// Conflict; `doing` is as with [`names_on_networks`].
+pub(super) async fn addresses_on_networks(
+    tx: &mut Tx,
+    candidate: Candidate<'_>,
+    cards: &Devices,
+    doing: &str,
+) -> Result<()> {
+    const KEYS: [(&str, &str); 3] = [("hwaddr", "MAC"), ("ipv4.address", "IP"), ("ipv6.address", "IP")];
+    let has = |device: &devices::Device, key: &str| !matches!(property(device, key), "" | "none");
+    let wanted: Vec<_> = cards
+        .iter()
+        .filter(|(_, device)| network_of(device).is_some() && KEYS.iter().any(|(key, _)| has(device, key)))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let all = Record::list(tx, Filter::default()).await?;
+    for (card, device) in wanted {
+        for other in all.iter().flat_map(|record| twins(record, candidate, card)) {
+            if network_of(other.1) != network_of(device) {
+                continue;
+            }
+            for (key, shown) in KEYS.iter().filter(|(key, _)| has(device, key)) {
+                let value = property(device, key);
+                let volatile = (*key == "hwaddr").then_some(other.2);
+                if property(other.1, key) == value || volatile == Some(value) {
+                    return Err(Error::conflict(format!(
+                        "Failed {doing} validation for device {card:?}: {shown} address {value:?} already defined on another NIC"
+                    )));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The devices of an instance but the one that is looked at, each with the hardware address that it was given.
+fn twins<'r>(
+    record: &'r Record,
+    candidate: Candidate<'_>,
+    card: &str,
+) -> Vec<(&'r String, &'r devices::Device, &'r str)> {
+    let is_own = record.row.project == candidate.project && record.row.name == candidate.name;
+    let others = record
+        .devices
+        .iter()
+        .filter(|(name, _)| !is_own || name.as_str() != card);
+    let given = |name: &str| {
+        let key = format!("volatile.{name}.hwaddr");
+        record
+            .row
+            .config
+            .get(&key)
+            .map(String::as_str)
+            .unwrap_or_default()
+    };
+    others.map(|(name, device)| (name, device, given(name))).collect()
 }
 
 fn is_managed(device: &devices::Device) -> bool {

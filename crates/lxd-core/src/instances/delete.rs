@@ -12,7 +12,7 @@ use lxd_model::config::{Config, instance::TABLE};
 use lxd_storage::Volume;
 use serde::{Deserialize, Serialize};
 
-use super::ports::forget_cards;
+use super::cards;
 use super::record::Record;
 use super::start::tell;
 use crate::app::{App, blocking};
@@ -218,7 +218,7 @@ impl Delete {
     async fn remove_files(&mut self, task: &Task) -> Result<()> {
         let app = &task.app;
         let instance = self.instance(app);
-        if let Err(error) = forget_cards(app, &instance).await {
+        if let Err(error) = cards::forget(app, &instance, &instance.devices).await {
             tracing::warn!(instance = %instance.key, err = error.text(), "A network remembers a deleted instance");
         }
         let paths = instance.paths;

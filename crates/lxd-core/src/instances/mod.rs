@@ -3,6 +3,7 @@
 mod backup_file;
 pub mod backups;
 pub mod boot;
+mod cards;
 mod checks;
 mod create;
 mod delete;

@@ -4,13 +4,12 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use futures::future::BoxFuture;
 use lxd_db::cluster::projects::{self, Feature};
-use lxd_db::cluster::{ContentType, VolumeType, networks, projects::DEFAULT, storage_volumes};
+use lxd_db::cluster::{ContentType, VolumeType, storage_volumes};
 use lxd_instance::Instance;
 use lxd_instance::ports::{
     CustomVolume, Forward, Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage,
 };
-use lxd_model::ErrorKind;
-use lxd_model::devices::{Device, property, root_disk};
+use lxd_model::devices::{property, root_disk};
 use lxd_storage::{Pool, Volume};
 
 use super::cards;

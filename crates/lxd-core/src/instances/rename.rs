@@ -13,7 +13,7 @@ use lxd_model::names;
 use lxd_storage::Volume;
 use serde::{Deserialize, Serialize};
 
-use super::ports::forget_cards;
+use super::cards;
 use super::record::Record;
 use super::{backup_file, volatile};
 use crate::app::{App, blocking};
@@ -82,7 +82,8 @@ async fn run(
         new: new_name,
     };
     let done = operations::run_in(app, ctx, operation, work).await?;
-    if let Err(error) = forget_cards(app, &record.instance(&app.paths)?).await {
+    let instance = record.instance(&app.paths)?;
+    if let Err(error) = cards::forget(app, &instance, &instance.devices).await {
         tracing::warn!(instance = %key, err = error.text(), "A network remembers an instance's old name");
     }
     let url = super::url(&key.project, &done.new);

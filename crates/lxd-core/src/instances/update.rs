@@ -10,7 +10,7 @@ use lxd_db::cluster::profiles::Profile;
 use lxd_db::cluster::{Tx, projects};
 use lxd_instance::Key;
 use lxd_model::ErrorKind;
-use lxd_model::devices::{property, root_disk};
+use lxd_model::devices::{Devices, property, root_disk};
 use lxd_model::instances::{InstanceType, architecture};
 use lxd_model::profiles::{check_root_disk, validate_list};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::checks::{self, Candidate};
 use super::record::{Record, profiles_of};
 use super::start::tell;
-use super::{backup_file, volatile};
+use super::{backup_file, cards, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -109,6 +109,13 @@ async fn run(
     let known = profiles_of(&mut tx, &key.project).await?;
     let new = plan(app, &mut tx, &record, (put, &known)).await?;
     drop(tx);
+    let gone: Devices = record
+        .devices
+        .iter()
+        .filter(|(name, _)| !new.devices.contains_key(*name))
+        .map(|(name, device)| (name.clone(), device.clone()))
+        .collect();
+    let before = record.instance(&app.paths)?;
     let work = Update {
         project: key.project.clone(),
         name: key.name.clone(),
@@ -120,6 +127,9 @@ async fn run(
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run(app, ctx, work).await?,
     };
+    if let Err(error) = cards::forget(app, &before, &gone).await {
+        tracing::warn!(instance = %key, %error, "A network could not forget a card");
+    }
     tell(app, &Ctx::daemon(&key.project), key, Action::InstanceUpdated);
     Ok(())
 }
@@ -183,6 +193,8 @@ async fn judge(app: &Arc<App>, tx: &mut Tx, old: &Record, new: &Record) -> Resul
     let changes = lxd_model::devices::changes(&old.devices, &new.devices);
     checks::sources(tx, candidate.project, &changes.added).await?;
     checks::names_on_networks(tx, candidate, &changes.added, "add").await?;
+    checks::addresses_on_networks(tx, candidate, &changes.added, "add").await?;
+    checks::addresses_on_networks(tx, candidate, &changes.updated, "add").await?;
     let project = projects::get(tx, &new.row.project).await?;
     checks::project_limits(tx, &project.config, candidate, Some(&new.row.name)).await?;
     let instance = new.instance(&app.paths)?;

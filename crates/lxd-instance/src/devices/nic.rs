@@ -35,7 +35,10 @@ impl Kind for Cards {
                 .map_err(|e| Error::DeviceValue(format!("No random name: {e}")))?;
             let chosen = Chosen::new(&device.config, device.volatile("hwaddr"), random)?;
             let hwaddr = chosen.hwaddr.map(format_hwaddr).unwrap_or_default();
-            let end = host.network.prepare_nic(asked(device, &chosen.host_name, &hwaddr)).await;
+            let end = host
+                .network
+                .prepare_nic(asked(device, &chosen.host_name, &hwaddr))
+                .await;
             let end = end.map_err(Error::Port)?;
             let (card, volatile) = plan(device, &name_of(device), chosen, end)?;
             Ok(super::Plan {
@@ -77,7 +80,9 @@ impl Kind for Cards {
             for card in &plan.cards {
                 if card.kind == CardKind::Moved {
                     let namespace = process::namespace(guest.pid(), "net");
-                    let namespace = namespace.map_err(netlink::Error::Namespace).map_err(Error::Card)?;
+                    let namespace = namespace
+                        .map_err(netlink::Error::Namespace)
+                        .map_err(Error::Card)?;
                     host.kept.lock().insert(kept_as(device), namespace.into());
                 }
                 let hwaddr = card.hwaddr.map(format_hwaddr).unwrap_or_default();
@@ -118,7 +123,10 @@ impl Kind for Cards {
             let hwaddr = old.value("hwaddr").or_else(|| old.volatile("hwaddr"));
             let hwaddr = hwaddr.unwrap_or_default();
             let pair = (asked(old, host_name, hwaddr), asked(new, host_name, hwaddr));
-            host.network.nic_changed(pair.0, pair.1).await.map_err(Error::Port)?;
+            host.network
+                .nic_changed(pair.0, pair.1)
+                .await
+                .map_err(Error::Port)?;
             Ok(Vec::new())
         })
     }
@@ -145,7 +153,11 @@ fn name_of(device: &Device) -> String {
 }
 
 /// Moves a card of the host back from a container. One that is gone is fine. Blocking, 20 ms.
-pub(crate) fn take_back(namespace: BorrowedFd<'_>, name: &str, host_name: &str) -> Result<(), netlink::Error> {
+pub(crate) fn take_back(
+    namespace: BorrowedFd<'_>,
+    name: &str,
+    host_name: &str,
+) -> Result<(), netlink::Error> {
     let home = netlink::current_namespace().map_err(netlink::Error::Namespace)?;
     let mut inside = Socket::open_in(namespace)?;
     if inside.link(name)?.is_none() {
@@ -311,7 +323,9 @@ pub fn plan(
         mtu: number(config, "mtu")?.or(inherited),
         queue_length: number(config, "queue.tx.length")?,
         master: host.master,
-        parent: host.parent.filter(|_| !matches!(kind, CardKind::Veth | CardKind::Moved)),
+        parent: host
+            .parent
+            .filter(|_| !matches!(kind, CardKind::Veth | CardKind::Moved)),
         addresses: host.addresses,
         gateways: host.gateways,
         defaults: host.defaults,
@@ -350,7 +364,9 @@ mod tests {
         let mut instance = plain("/x".as_ref(), "c1");
         instance.devices.insert("a".into(), device(config));
         for (key, value) in volatile {
-            instance.config.insert(format!("volatile.a.{key}"), (*value).to_owned());
+            instance
+                .config
+                .insert(format!("volatile.a.{key}"), (*value).to_owned());
         }
         Device {
             instance: Arc::new(instance),
@@ -362,12 +378,17 @@ mod tests {
     fn planned(device: &Device, host: NicHost, random: [u8; 7]) -> (String, Vec<(String, String)>) {
         let chosen = Chosen::new(&device.config, device.volatile("hwaddr"), random).unwrap();
         let (card, volatile) = plan(device, &name_of(device), chosen, host).unwrap();
-        let volatile = volatile.into_iter().map(|(k, v)| (k.replace("volatile.a.", ""), v));
+        let volatile = volatile
+            .into_iter()
+            .map(|(k, v)| (k.replace("volatile.a.", ""), v));
         (card.to_argument(), volatile.collect())
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -390,7 +411,11 @@ mod tests {
         };
         let first = planned(&with(&p2p, &[]), host, [1, 2, 3, 4, 5, 6, 7]);
         let made = "name=eth0,host=veth01020304,hwaddr=00:16:3e:05:06:07,mtu=1400,master=br0";
-        let kept = pairs(&[("host_name", "veth01020304"), ("hwaddr", "00:16:3e:05:06:07"), ("name", "eth0")]);
+        let kept = pairs(&[
+            ("host_name", "veth01020304"),
+            ("hwaddr", "00:16:3e:05:06:07"),
+            ("name", "eth0"),
+        ]);
         assert_eq!(first, (made.to_owned(), kept));
         let known = with(&p2p, &[("hwaddr", "00:16:3e:05:06:07"), ("name", "eth0")]);
         let again = planned(&known, NicHost::default(), [9; 7]);
@@ -424,9 +449,20 @@ mod tests {
             original: Some(("02:00:00:00:00:09".into(), 1400)),
             ..NicHost::default()
         };
-        let macvlan = with(&[("type", "nic"), ("nictype", "macvlan"), ("parent", "up0"), ("name", "m")], &[]);
+        let macvlan = with(
+            &[
+                ("type", "nic"),
+                ("nictype", "macvlan"),
+                ("parent", "up0"),
+                ("name", "m"),
+            ],
+            &[],
+        );
         let (made, kept) = planned(&macvlan, below(), [1; 7]);
-        assert_eq!(made, "name=m,host=mac01010101,kind=macvlan,hwaddr=00:16:3e:01:01:01,mtu=1400,parent=up0");
+        assert_eq!(
+            made,
+            "name=m,host=mac01010101,kind=macvlan,hwaddr=00:16:3e:01:01:01,mtu=1400,parent=up0"
+        );
         assert_eq!(
             kept,
             pairs(&[
@@ -435,7 +471,15 @@ mod tests {
                 ("last_state.created", "false")
             ])
         );
-        let physical = with(&[("type", "nic"), ("nictype", "physical"), ("parent", "up0"), ("mtu", "1300")], &[]);
+        let physical = with(
+            &[
+                ("type", "nic"),
+                ("nictype", "physical"),
+                ("parent", "up0"),
+                ("mtu", "1300"),
+            ],
+            &[],
+        );
         let (made, kept) = planned(&physical, below(), [1; 7]);
         assert_eq!(made, "name=eth0,host=up0,kind=moved,mtu=1300");
         assert_eq!(

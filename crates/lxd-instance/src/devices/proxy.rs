@@ -48,13 +48,17 @@ impl Kind for Proxy {
         Box::pin(async move {
             if device.is_set("nat") {
                 let forward = forward(device)?;
-                let made = host.network.forward(&device.instance, &device.name, Some(&forward));
+                let made = host
+                    .network
+                    .forward(&device.instance, &device.name, Some(&forward));
                 return made.await.map_err(Error::Port);
             }
             let request = request(device, guest.pid())?;
             let pid = start(host, device, &request).await;
             let pid = pid.map_err(|reason| {
-                Error::DeviceValue(format!("Error occurred when starting proxy device: Error: {reason}"))
+                Error::DeviceValue(format!(
+                    "Error occurred when starting proxy device: Error: {reason}"
+                ))
             })?;
             write_pid(device, pid).await
         })
@@ -84,7 +88,11 @@ fn endpoints(address: Address) -> Vec<Endpoint> {
     match address {
         Address::Path(path) => vec![Endpoint::Unix(path)],
         Address::Abstract(name) => vec![Endpoint::Abstract(name)],
-        Address::Ip { protocol, host, ports } => {
+        Address::Ip {
+            protocol,
+            host,
+            ports,
+        } => {
             let at = |port| match protocol {
                 "udp" => Endpoint::Udp(SocketAddr::new(host, port)),
                 _ => Endpoint::Tcp(SocketAddr::new(host, port)),
@@ -109,11 +117,13 @@ fn request(device: &Device, init: i32) -> Result<Request, Error> {
     if connect.len() != 1 && connect.len() != listen.len() {
         return refuse("Invalid port range");
     }
-    let listen_inside = matches!(
-        device.value("bind"),
-        Some("instance" | "guest" | "container")
-    );
-    let number = |key: &str| device.value(key).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    let listen_inside = matches!(device.value("bind"), Some("instance" | "guest" | "container"));
+    let number = |key: &str| {
+        device
+            .value(key)
+            .and_then(|text| text.parse::<u32>().ok())
+            .unwrap_or(0)
+    };
     let ids = |uid: u32, gid: u32, inside: bool| {
         if inside {
             Ids {
@@ -124,7 +134,9 @@ fn request(device: &Device, init: i32) -> Result<Request, Error> {
             Ids { uid, gid }
         }
     };
-    let mode = device.value("mode").and_then(|text| u32::from_str_radix(text, 8).ok());
+    let mode = device
+        .value("mode")
+        .and_then(|text| u32::from_str_radix(text, 8).ok());
     Ok(Request {
         init,
         listen_inside,
@@ -142,8 +154,16 @@ fn request(device: &Device, init: i32) -> Result<Request, Error> {
 fn forward(device: &Device) -> Result<Forward, Error> {
     let refuse = |text: String| Err(Error::DeviceValue(text));
     let (
-        Address::Ip { protocol, host: listen, ports: listen_ports },
-        Address::Ip { host: wanted, ports: connect_ports, .. },
+        Address::Ip {
+            protocol,
+            host: listen,
+            ports: listen_ports,
+        },
+        Address::Ip {
+            host: wanted,
+            ports: connect_ports,
+            ..
+        },
     ) = addresses(device)?
     else {
         return refuse("NAT needs IP addresses".into());
@@ -151,7 +171,11 @@ fn forward(device: &Device) -> Result<Forward, Error> {
     if connect_ports.len() != 1 && connect_ports.len() != listen_ports.len() {
         return refuse("Mismatch between listen port(s) and target port(s) count".into());
     }
-    let (key, shown) = if listen.is_ipv4() { ("ipv4.address", "IPv4") } else { ("ipv6.address", "IPv6") };
+    let (key, shown) = if listen.is_ipv4() {
+        ("ipv4.address", "IPv4")
+    } else {
+        ("ipv6.address", "IPv6")
+    };
     let mut fixed = of_type(&device.instance, "nic").flat_map(|(_, card)| {
         let listed = value(card, key).unwrap_or_default().split(',');
         listed.filter_map(|text| text.trim().parse().ok())
@@ -161,7 +185,13 @@ fn forward(device: &Device) -> Result<Forward, Error> {
         false => fixed.find(|address| *address == wanted),
     };
     match connect {
-        Some(connect) => Ok(Forward { protocol, listen, connect, listen_ports, connect_ports }),
+        Some(connect) => Ok(Forward {
+            protocol,
+            listen,
+            connect,
+            listen_ports,
+            connect_ports,
+        }),
         None => refuse(format!(
             "Connect IP \"{wanted}\" must be one of the instance's static {shown} addresses"
         )),
@@ -169,18 +199,27 @@ fn forward(device: &Device) -> Result<Forward, Error> {
 }
 
 fn log_of(device: &Device) -> PathBuf {
-    device.instance.paths.logs.join(format!("proxy.{}.log", device.name))
+    device
+        .instance
+        .paths
+        .logs
+        .join(format!("proxy.{}.log", device.name))
 }
 
 /// The file that names the process, for the next daemon, in the reference's form.
 fn pid_file(device: &Device) -> PathBuf {
-    device.instance.paths.devices.join(format!("proxy.{}", encode(&device.name)))
+    device
+        .instance
+        .paths
+        .devices
+        .join(format!("proxy.{}", encode(&device.name)))
 }
 
 /// Starts the process; returns once it listens everywhere. The reason of a failure is its own.
 async fn start(host: &Host, device: &Device, request: &Request) -> Result<i32, String> {
     let text = |error: Error| crate::error::chain(&error);
-    let namespace = |kind| process::namespace(request.init, kind).map_err(|e| format!("opening namespaces: {e}"));
+    let namespace =
+        |kind| process::namespace(request.init, kind).map_err(|e| format!("opening namespaces: {e}"));
     let (net, mnt) = (namespace("net")?, namespace("mnt")?);
     let log = log_of(device).display().to_string();
     let helper = Helper::new(host.helper.clone());
@@ -211,7 +250,9 @@ async fn stop(device: &Device) -> Result<(), Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         read => read.map_err(Error::file("read", &path))?,
     };
-    let pid = text.lines().find_map(|line| line.strip_prefix("pid: ")?.trim().parse().ok());
+    let pid = text
+        .lines()
+        .find_map(|line| line.strip_prefix("pid: ")?.trim().parse().ok());
     if let Some(process) = pid.and_then(|pid| running(device, pid)) {
         let failed = |source| Error::Process {
             action: "end a proxy of",
@@ -223,7 +264,9 @@ async fn stop(device: &Device) -> Result<(), Error> {
             process.kill().map_err(failed)?;
         }
     }
-    tokio::fs::remove_file(&path).await.map_err(Error::file("remove", &path))
+    tokio::fs::remove_file(&path)
+        .await
+        .map_err(Error::file("remove", &path))
 }
 
 /// The process of that number, if it is this device's: ours, or one that the reference has started.
@@ -242,8 +285,17 @@ mod tests {
 
     fn device(config: &[(&str, &str)]) -> Device {
         let mut instance = plain("/x".as_ref(), "c1");
-        let card = [("type", "nic"), ("ipv4.address", "10.1.1.5"), ("ipv6.address", "fd00::5")];
-        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let card = [
+            ("type", "nic"),
+            ("ipv4.address", "10.1.1.5"),
+            ("ipv6.address", "fd00::5"),
+        ];
+        let map = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
+        };
         instance.devices.insert("eth0".into(), map(&card));
         Device {
             instance: Arc::new(instance),
@@ -266,15 +318,39 @@ mod tests {
             9,
         )
         .unwrap();
-        assert_eq!((inside.creator.uid, inside.owner.uid, inside.user.uid), (1_000_000, 1_000_005, 7));
+        assert_eq!(
+            (inside.creator.uid, inside.owner.uid, inside.user.uid),
+            (1_000_000, 1_000_005, 7)
+        );
         assert_eq!(inside.mode, 0o600);
-        let range = request(&device(&[("listen", "tcp:[::]:80-81"), ("connect", "udp:127.0.0.1:90-91")]), 9).unwrap();
-        let shown: Vec<String> = range.listen.iter().chain(&range.connect).map(ToString::to_string).collect();
-        assert_eq!(shown, ["tcp:[::]:80", "tcp:[::]:81", "udp:127.0.0.1:90", "udp:127.0.0.1:91"]);
+        let range = request(
+            &device(&[("listen", "tcp:[::]:80-81"), ("connect", "udp:127.0.0.1:90-91")]),
+            9,
+        )
+        .unwrap();
+        let shown: Vec<String> = range
+            .listen
+            .iter()
+            .chain(&range.connect)
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "tcp:[::]:80",
+                "tcp:[::]:81",
+                "udp:127.0.0.1:90",
+                "udp:127.0.0.1:91"
+            ]
+        );
         assert_eq!(range.user.uid, 1_000_000);
         for (listen, connect, reason) in [
             ("tcp:1.2.3.4:1-3", "tcp:1.2.3.4:1-2", "Invalid port range"),
-            ("udp:1.2.3.4:1", "tcp:1.2.3.4:1", "Proxying from udp to non-udp protocol is not supported"),
+            (
+                "udp:1.2.3.4:1",
+                "tcp:1.2.3.4:1",
+                "Proxying from udp to non-udp protocol is not supported",
+            ),
         ] {
             let refused = request(&device(&[("listen", listen), ("connect", connect)]), 9).unwrap_err();
             assert_eq!(
@@ -288,7 +364,8 @@ mod tests {
     fn rules_lead_to_fixed_addresses_only() {
         let nat = |listen: &str, connect: &str| {
             let made = forward(&device(&[("listen", listen), ("connect", connect)]));
-            made.map(|forward| forward.connect.to_string()).unwrap_or_else(|error| error.to_string())
+            made.map(|forward| forward.connect.to_string())
+                .unwrap_or_else(|error| error.to_string())
         };
         assert_eq!(nat("tcp:1.1.1.1:80", "tcp:0.0.0.0:80"), "10.1.1.5");
         assert_eq!(nat("tcp:[fd01::1]:80", "tcp:[::]:80"), "fd00::5");

@@ -16,7 +16,9 @@ use crate::instance::{Instance, Key};
 use crate::lifecycle::Phase;
 use crate::limits::Machine;
 use crate::lxd_helper::Helper;
-use crate::ports::{CustomVolume, Network, Forward, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage};
+use crate::ports::{
+    CustomVolume, Forward, Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage,
+};
 use crate::{Cause, Error, Event, Instances, Stop};
 
 #[derive(Default)]

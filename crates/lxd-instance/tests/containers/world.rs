@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use lxd_instance::exec::{Ends, ExecRequest, Streams};
-use lxd_instance::ports::{CustomVolume, Network, Forward, NicDevice, NicHost, PortResult, RootVolume, Storage};
+use lxd_instance::ports::{
+    CustomVolume, Forward, Network, NicDevice, NicHost, PortResult, RootVolume, Storage,
+};
 use lxd_instance::{Event, Instance, InstancePaths, InstanceType, Instances, Key, Settings};
 use lxd_sys::command::Command;
 use lxd_sys::netlink::{Kind, NewLink, Socket};

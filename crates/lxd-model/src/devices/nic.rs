@@ -17,10 +17,19 @@ pub(super) fn validate(name: &str, device: &Device, devices: &Devices, variant: 
         ));
     }
     if !network.is_empty() {
-        let managed = ["nictype", "parent", "mtu", "vlan", "maas.subnet.ipv4", "maas.subnet.ipv6"];
+        let managed = [
+            "nictype",
+            "parent",
+            "mtu",
+            "vlan",
+            "maas.subnet.ipv4",
+            "maas.subnet.ipv6",
+        ];
         for key in managed {
             // The reference lets bridges' cards have VLANs of their own.
-            if device.contains_key(key) && !(key == "vlan" && variant == "bridged") && (key != "mtu" || variant != "ovn")
+            if device.contains_key(key)
+                && !(key == "vlan" && variant == "bridged")
+                && (key != "mtu" || variant != "ovn")
             {
                 return Err(Invalid::new(format!(
                     "Cannot use {key:?} property in conjunction with \"network\" property"
@@ -97,9 +106,8 @@ fn routed(name: &str, device: &Device, devices: &Devices) -> Result<(), Invalid>
             "The vlan setting can only be used when combined with a parent interface",
         ));
     }
-    let is_auto = |device: &Device, family: &str| {
-        matches!(property(device, &format!("{family}.gateway")), "" | "auto")
-    };
+    let is_auto =
+        |device: &Device, family: &str| matches!(property(device, &format!("{family}.gateway")), "" | "auto");
     for (other, twin) in devices.iter().filter(|(other, _)| other.as_str() != name) {
         if property(twin, "type") != "nic" || property(twin, "nictype") != "routed" {
             continue;
@@ -120,7 +128,11 @@ fn ipvlan(device: &Device) -> Result<(), Invalid> {
     for (family, shown, ipv4) in [("ipv4", "IPv4", true), ("ipv6", "IPv6", false)] {
         let key = format!("{family}.gateway");
         let gateway = property(device, &key);
-        let refuse = |why: String| Err(Invalid::new(format!("Invalid value for device option {key:?}: {why}")));
+        let refuse = |why: String| {
+            Err(Invalid::new(format!(
+                "Invalid value for device option {key:?}: {why}"
+            )))
+        };
         match gateway {
             "" => {}
             "auto" | "none" if !is_l2 => {}

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{Device, property};
-use crate::config::is_true;
 use crate::Invalid;
+use crate::config::is_true;
 
 /// Where a proxy listens or connects, of all its ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,11 @@ impl Address {
             ports.extend(first..=last);
         }
         let host = host.parse().ok()?;
-        Some(Self::Ip { protocol, host, ports })
+        Some(Self::Ip {
+            protocol,
+            host,
+            ports,
+        })
     }
 
     /// What it speaks, as users write it.
@@ -89,11 +93,19 @@ pub(super) fn validate(device: &Device) -> Result<(), Invalid> {
         return Ok(());
     }
     match (&listen, &connect) {
-        (Address::Ip { protocol, host, .. }, Address::Ip { protocol: other, host: to, .. })
-            if protocol == other =>
-        {
+        (
+            Address::Ip { protocol, host, .. },
+            Address::Ip {
+                protocol: other,
+                host: to,
+                ..
+            },
+        ) if protocol == other => {
             if host.is_unspecified() {
-                let text = format!("Cannot listen on wildcard address {:?} when in nat mode", host.to_string());
+                let text = format!(
+                    "Cannot listen on wildcard address {:?} when in nat mode",
+                    host.to_string()
+                );
                 return refuse(&text);
             }
             if host.is_ipv4() != to.is_ipv4() {
@@ -103,7 +115,9 @@ pub(super) fn validate(device: &Device) -> Result<(), Invalid> {
         }
         _ => {
             let (from, to) = (listen.protocol(), connect.protocol());
-            refuse(&format!("Proxying {from} <-> {to} is not supported when using NAT"))
+            refuse(&format!(
+                "Proxying {from} <-> {to} is not supported when using NAT"
+            ))
         }
     }
 }

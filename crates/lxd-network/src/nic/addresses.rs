@@ -83,11 +83,9 @@ impl Taken {
             .iter()
             .any(|(name, addresses)| *name != self.own && addresses.contains(&address));
         fixed
-            || self
-                .leases
-                .leases
-                .iter()
-                .any(|lease| lease.address == address && lease.hwaddr.as_deref() != Some(self.hwaddr.as_str()))
+            || self.leases.leases.iter().any(|lease| {
+                lease.address == address && lease.hwaddr.as_deref() != Some(self.hwaddr.as_str())
+            })
     }
 
     fn own(&self) -> impl Iterator<Item = IpAddr> {
@@ -123,7 +121,8 @@ impl Taken {
                 let (IpAddr::V4(start), IpAddr::V4(end)) = (range.start, range.end) else {
                     return None;
                 };
-                let mut all = (start.to_bits()..=end.to_bits()).map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)));
+                let mut all =
+                    (start.to_bits()..=end.to_bits()).map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)));
                 all.find(usable)
             })
         };
@@ -187,7 +186,13 @@ mod tests {
             instance: instance.into(),
             hwaddr: hwaddr.into(),
             network: Some(network),
-            ..card("bridged", &[("security.ipv4_filtering", "true"), ("security.ipv6_filtering", "true")])
+            ..card(
+                "bridged",
+                &[
+                    ("security.ipv4_filtering", "true"),
+                    ("security.ipv6_filtering", "true"),
+                ],
+            )
         }
     }
 
@@ -196,7 +201,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         std::fs::create_dir(path.join(DIRECTORY)).unwrap();
-        let (one, two) = (filtered("c1", "00:16:3e:3b:2c:42"), filtered("c2", "00:16:3e:00:00:02"));
+        let (one, two) = (
+            filtered("c1", "00:16:3e:3b:2c:42"),
+            filtered("c2", "00:16:3e:00:00:02"),
+        );
         std::fs::write(
             path.join("dnsmasq.leases"),
             "1700000000 00:16:3e:00:00:09 10.7.7.2 x 01:00\n1700000000 00:16:3e:00:00:02 10.7.7.9 y 01:00\n",
@@ -205,21 +213,36 @@ mod tests {
         let first = fixed(&one, path).await.unwrap();
         assert_eq!(
             first,
-            (Some("10.7.7.3".parse().unwrap()), Some("fd42:7::216:3eff:fe3b:2c42".parse().unwrap()))
+            (
+                Some("10.7.7.3".parse().unwrap()),
+                Some("fd42:7::216:3eff:fe3b:2c42".parse().unwrap())
+            )
         );
         let mut written = entry(&one);
         (written.ipv4, written.ipv6) = first;
         hosts::write(path, &[written], true).await.unwrap();
         assert_eq!(fixed(&one, path).await.unwrap(), first, "what is written stays");
-        assert_eq!(fixed(&two, path).await.unwrap().0, Some("10.7.7.9".parse().unwrap()), "its lease");
+        assert_eq!(
+            fixed(&two, path).await.unwrap().0,
+            Some("10.7.7.9".parse().unwrap()),
+            "its lease"
+        );
         let mut small = two.clone();
         small.hwaddr = "00:16:3e:00:00:03".into();
         if let Some(network) = &mut small.network {
-            network.config.insert("ipv4.dhcp.ranges".into(), "10.7.7.2-10.7.7.3".into());
+            network
+                .config
+                .insert("ipv4.dhcp.ranges".into(), "10.7.7.2-10.7.7.3".into());
         }
         let none = fixed(&small, path).await.unwrap_err();
-        assert_eq!(none.to_string(), "No available IP could not be found on network \"br0\"");
+        assert_eq!(
+            none.to_string(),
+            "No available IP could not be found on network \"br0\""
+        );
         let plain = card("bridged", &[("ipv4.address", "10.7.7.50")]);
-        assert_eq!(fixed(&plain, path).await.unwrap(), (Some("10.7.7.50".parse().unwrap()), None));
+        assert_eq!(
+            fixed(&plain, path).await.unwrap(),
+            (Some("10.7.7.50".parse().unwrap()), None)
+        );
     }
 }

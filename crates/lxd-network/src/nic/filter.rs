@@ -96,7 +96,9 @@ fn rules(mac: Mac, v4: &Allowed, v6: &Allowed, local: bool) -> Vec<String> {
         Allowed::Only(nets) => {
             if local {
                 rules.push("ip6 saddr fe80::/10 ip6 daddr ff02::1:2 udp dport 547 accept".into());
-                rules.push("ip6 saddr fe80::/10 ip6 daddr ff02::2 icmpv6 type nd-router-solicit accept".into());
+                rules.push(
+                    "ip6 saddr fe80::/10 ip6 daddr ff02::2 icmpv6 type nd-router-solicit accept".into(),
+                );
             }
             rules.push("icmpv6 type nd-router-advert drop".into());
             for net in nets {
@@ -133,7 +135,10 @@ fn advertised(net: Subnet) -> String {
     };
     let length = u32::from(net.prefix.max(1));
     let value = address.to_bits() >> (128 - length);
-    format!("@nh,384,{length} 0x{value:0width$x}", width = length.div_ceil(4) as usize)
+    format!(
+        "@nh,384,{length} 0x{value:0width$x}",
+        width = length.div_ceil(4) as usize
+    )
 }
 
 #[cfg(test)]
@@ -182,7 +187,11 @@ fwd.c1.eth0 icmpv6 type nd-neighbor-advert @nh,528,48 != 0x00163e3b2c42 drop
             ("ipv6.routes", "fd99::/64"),
         ];
         let text = lines(&config, Some("10.77.1.50"), Some("fd42:77:1::50"));
-        let incoming: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("in.c1.eth0 ")).skip(3).collect();
+        let incoming: Vec<&str> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("in.c1.eth0 "))
+            .skip(3)
+            .collect();
         assert_eq!(
             incoming,
             [
@@ -204,7 +213,11 @@ fwd.c1.eth0 icmpv6 type nd-neighbor-advert @nh,528,48 != 0x00163e3b2c42 drop
                 "ether type != { arp, ip, ip6 } drop",
             ]
         );
-        let forward: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("fwd.c1.eth0 ")).skip(3).collect();
+        let forward: Vec<&str> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("fwd.c1.eth0 "))
+            .skip(3)
+            .collect();
         assert_eq!(
             forward,
             [

@@ -80,7 +80,8 @@ impl Networks {
             .await?;
         }
         if card.nictype == "routed" {
-            self.card_rules(card, "guard the addresses", routed::guard(card)).await?;
+            self.card_rules(card, "guard the addresses", routed::guard(card))
+                .await?;
         }
         if card.nictype == "bridged" {
             vlans(self.host().runner.as_ref(), card).await?;
@@ -110,7 +111,11 @@ impl Networks {
     pub async fn card_gone(&self, card: &Card, before: Before<'_>) -> Result<()> {
         let mut errors = Vec::new();
         if card.is_filtered() {
-            errors.extend(self.card_rules(card, "remove the filters", filter::remove(card)).await.err());
+            errors.extend(
+                self.card_rules(card, "remove the filters", filter::remove(card))
+                    .await
+                    .err(),
+            );
         }
         match card.nictype.as_str() {
             "bridged" if has_routes(card) => errors.extend(self.routes(card, Vec::new()).await.err()),
@@ -121,10 +126,18 @@ impl Networks {
                     routed::disconnect(&mut socket, &owned)
                 });
                 errors.extend(done.await.err());
-                errors.extend(self.card_rules(card, "remove the guard", routed::unguard(card)).await.err());
+                errors.extend(
+                    self.card_rules(card, "remove the guard", routed::unguard(card))
+                        .await
+                        .err(),
+                );
             }
             "physical" | "sriov" if !before.name.is_empty() => {
-                errors.extend(parent::restore(before.name, before.hwaddr, before.mtu).await.err());
+                errors.extend(
+                    parent::restore(before.name, before.hwaddr, before.mtu)
+                        .await
+                        .err(),
+                );
             }
             _ => {}
         }
@@ -137,7 +150,9 @@ impl Networks {
     async fn prepare_bridged(&self, card: &Card) -> Result<HostSide> {
         let name = card.parent().to_owned();
         let wanted = name.clone();
-        let link = netlink::run(move |socket| socket.link(&wanted)).await.map_err(Error::Interfaces)?;
+        let link = netlink::run(move |socket| socket.link(&wanted))
+            .await
+            .map_err(Error::Interfaces)?;
         let Some(link) = link else {
             return Err(Invalid::new(format!("Parent device {name:?} doesn't exist")).into());
         };
@@ -174,7 +189,8 @@ impl Networks {
             let batch = filter::apply(card, mac, fixed.0, fixed.1);
             self.card_rules(card, "set up the filters", batch).await?;
         } else if !is_new {
-            self.card_rules(card, "remove the filters", filter::remove(card)).await?;
+            self.card_rules(card, "remove the filters", filter::remove(card))
+                .await?;
         }
         Ok(())
     }
@@ -183,7 +199,8 @@ impl Networks {
         let differs = |keys: &[&str]| keys.iter().any(|key| old.get(key) != new.get(key));
         let limits = shaping::Limits::of(new)?;
         if new.nictype == "bridged" && (differs(&FILTERS) || differs(&ADDRESSES)) {
-            self.tell_addresses(new, !(old.is_filtered() || new.is_filtered())).await?;
+            self.tell_addresses(new, !(old.is_filtered() || new.is_filtered()))
+                .await?;
         }
         if differs(&ADDRESSES) {
             self.routes(old, nets(new)).await?;
@@ -234,13 +251,18 @@ impl Networks {
             return Ok(());
         }
         let failed = |why: &str| {
-            let text = format!("Failed to create the veth interface {:?}: {why}", card.get("host_name"));
+            let text = format!(
+                "Failed to create the veth interface {:?}: {why}",
+                card.get("host_name")
+            );
             Error::from(Invalid::new(text))
         };
         if name.len() > 15 || name.contains('/') {
             return Err(failed("Not a name for a network interface"));
         }
-        let link = netlink::run(move |socket| socket.link(&name)).await.map_err(Error::Interfaces)?;
+        let link = netlink::run(move |socket| socket.link(&name))
+            .await
+            .map_err(Error::Interfaces)?;
         // The end of this card's last life may be on its way out.
         match link.filter(|link| link.kind != "veth") {
             Some(_) => Err(failed("File exists")),
@@ -277,7 +299,9 @@ fn connect(socket: &mut Socket, card: &Card) -> Result<()> {
         return routed::connect(socket, card);
     }
     if card.is_on("security.port_isolation") {
-        let path = Path::new("/sys/class/net").join(&card.host_name).join("brport/isolated");
+        let path = Path::new("/sys/class/net")
+            .join(&card.host_name)
+            .join("brport/isolated");
         std::fs::write(&path, "1").map_err(|source| Error::File {
             what: "write",
             path,
@@ -300,13 +324,19 @@ fn ipvlan(card: &Card, mut side: HostSide) -> HostSide {
         for text in card.list(&addresses) {
             let (host, length) = text.split_once('/').unwrap_or((text, ""));
             if let Ok(address) = host.parse() {
-                let default = if is_l2 && whole == 32 { 24 } else if is_l2 { 64 } else { whole };
+                let default = if is_l2 && whole == 32 {
+                    24
+                } else if is_l2 {
+                    64
+                } else {
+                    whole
+                };
                 side.addresses.push((address, length.parse().unwrap_or(default)));
             }
         }
         match card.get(&gateway) {
             "" | "auto" => side.defaults[index] = !is_l2 && card.list(&addresses).next().is_some(),
-            text => side.gateways.extend(text.parse().ok()),
+            text => side.gateways.extend(text.parse::<std::net::IpAddr>().ok()),
         }
     }
     side
@@ -321,8 +351,9 @@ async fn check_vlans(card: &Card) -> Result<()> {
     let bridge = card.parent();
     let path = format!("/sys/class/net/{bridge}/bridge/vlan_filtering");
     if tokio::fs::metadata(&path).await.is_err() {
-        let text =
-            format!("Failed getting bridge VLAN status for {bridge:?}: open {path}: no such file or directory");
+        let text = format!(
+            "Failed getting bridge VLAN status for {bridge:?}: open {path}: no such file or directory"
+        );
         return Err(Invalid::new(text).into());
     }
     // The bridge's other ports stay in its default VLAN.

@@ -80,14 +80,22 @@ pub(super) async fn remove_vlan(card: &Card) -> Result<()> {
         let is_used = socket.links()?.iter().any(|other| {
             other.index != link.index && other.lower == Some(link.index) && other.peer_netns.is_none()
         });
-        if is_used { Ok(()) } else { socket.delete_link(&name).map(drop) }
+        if is_used {
+            Ok(())
+        } else {
+            socket.delete_link(&name).map(drop)
+        }
     });
     removed.await.map_err(Error::Interfaces)
 }
 
 /// Gives a link of the host back the address and the packet size that it had before it was a card.
 pub(super) async fn restore(name: &str, hwaddr: &str, mtu: &str) -> Result<()> {
-    let (name, mac, mtu) = (name.to_owned(), hwaddr.parse::<Mac>().ok(), mtu.parse::<u32>().ok());
+    let (name, mac, mtu) = (
+        name.to_owned(),
+        hwaddr.parse::<Mac>().ok(),
+        mtu.parse::<u32>().ok(),
+    );
     let restored = netlink::run(move |socket| {
         let Some(link) = socket.link(&name)? else {
             return Ok(());
@@ -115,12 +123,17 @@ pub(super) async fn free_function(parent: &str) -> Result<String> {
         let text = format!("Parent device {parent:?} doesn't support SR-IOV");
         return Err(Invalid::new(text).into());
     }
-    let links = netlink::run(netlink::Socket::links).await.map_err(Error::Interfaces)?;
+    let links = netlink::run(netlink::Socket::links)
+        .await
+        .map_err(Error::Interfaces)?;
     let mut index = 0;
     loop {
         let function = device.join(format!("virtfn{index}")).join("net");
         let Ok(mut names) = tokio::fs::read_dir(&function).await else {
-            if tokio::fs::symlink_metadata(device.join(format!("virtfn{index}"))).await.is_ok() {
+            if tokio::fs::symlink_metadata(device.join(format!("virtfn{index}")))
+                .await
+                .is_ok()
+            {
                 index += 1;
                 continue;
             }

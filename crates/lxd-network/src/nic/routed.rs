@@ -27,12 +27,15 @@ const FAMILIES: [(&str, bool); 2] = [("ipv4", true), ("ipv6", false)];
 fn addresses(card: &Card, family: &str) -> Vec<IpAddr> {
     let key = format!("{family}.address");
     let list = card.list(&key);
-    list.filter_map(|text| text.split('/').next()?.parse().ok()).collect()
+    list.filter_map(|text| text.split('/').next()?.parse().ok())
+        .collect()
 }
 
 fn host_address(card: &Card, family: &str, ipv4: bool) -> IpAddr {
     let default = if ipv4 { HOST_IPV4 } else { HOST_IPV6 };
-    card.get(&format!("{family}.host_address")).parse().unwrap_or(default)
+    card.get(&format!("{family}.host_address"))
+        .parse()
+        .unwrap_or(default)
 }
 
 /// Checks that the host can route for a card, and says what the card gets inside.
@@ -51,7 +54,8 @@ pub(super) async fn prepare(card: &Card) -> Result<HostSide> {
     for (family, ipv4) in FAMILIES {
         let all = addresses(card, family);
         let length = if ipv4 { 32 } else { 128 };
-        side.addresses.extend(all.iter().map(|address| (*address, length)));
+        side.addresses
+            .extend(all.iter().map(|address| (*address, length)));
         if !all.is_empty() && matches!(card.get(&format!("{family}.gateway")), "" | "auto") {
             side.gateways.push(host_address(card, family, ipv4));
         }
@@ -112,7 +116,10 @@ async fn probe(parent: &str, addresses: &[IpAddr]) -> Result<()> {
             Ok(ours.next())
         });
         if let Some(neighbour) = seen.await.map_err(Error::Interfaces)? {
-            let text = format!("IP address {:?} is in use on parent device {parent:?}", neighbour.address.to_string());
+            let text = format!(
+                "IP address {:?} is in use on parent device {parent:?}",
+                neighbour.address.to_string()
+            );
             return Err(Invalid::new(text).into());
         }
     }
@@ -166,8 +173,13 @@ pub(super) fn connect(socket: &mut Socket, card: &Card) -> Result<()> {
         for route in &routes {
             socket.replace_route(route).map_err(Error::Interfaces)?;
         }
-        for address in parent.iter().flat_map(|index| all.iter().map(move |a| (*index, *a))) {
-            socket.add_proxy(address.0, address.1).map_err(Error::Interfaces)?;
+        for address in parent
+            .iter()
+            .flat_map(|index| all.iter().map(move |a| (*index, *a)))
+        {
+            socket
+                .add_proxy(address.0, address.1)
+                .map_err(Error::Interfaces)?;
         }
     }
     Ok(())
@@ -183,7 +195,9 @@ pub(super) fn disconnect(socket: &mut Socket, card: &Card) -> Result<()> {
     };
     for (family, _) in FAMILIES {
         for address in addresses(card, family) {
-            socket.delete_proxy(parent.index, address).map_err(Error::Interfaces)?;
+            socket
+                .delete_proxy(parent.index, address)
+                .map_err(Error::Interfaces)?;
         }
     }
     Ok(())

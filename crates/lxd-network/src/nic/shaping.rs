@@ -40,16 +40,23 @@ impl Limits {
         let mut all = Vec::new();
         if let Some(rate) = self.ingress {
             // What comes into the instance goes out of the host's end.
-            all.push(("root tc qdisc", format!("qdisc add dev {link} root handle 1:0 htb default 10")));
+            all.push((
+                "root tc qdisc",
+                format!("qdisc add dev {link} root handle 1:0 htb default 10"),
+            ));
             all.push((
                 "limit tc class",
                 format!("class add dev {link} parent 1:0 classid 1:10 htb rate {rate}bit"),
             ));
-            let filter = format!("filter add dev {link} parent 1:0 protocol all u32 match u32 0 0 flowid 1:1");
+            let filter =
+                format!("filter add dev {link} parent 1:0 protocol all u32 match u32 0 0 flowid 1:1");
             all.push(("tc filter", filter));
         }
         if let Some(rate) = self.egress {
-            all.push(("ingress tc qdisc", format!("qdisc add dev {link} handle ffff:0 ingress")));
+            all.push((
+                "ingress tc qdisc",
+                format!("qdisc add dev {link} handle ffff:0 ingress"),
+            ));
             let filter = format!(
                 "filter add dev {link} parent ffff:0 protocol all u32 match u32 0 0 police rate {rate}bit burst 1024k mtu 64kb drop"
             );
@@ -92,7 +99,11 @@ mod tests {
     #[tokio::test]
     async fn limits_are_tcs_commands() {
         let recorder = lxd_sys::command::Recorder::new();
-        let limits = Limits::of(&card("p2p", &[("limits.ingress", "1Mbit"), ("limits.egress", "2Mbit")])).unwrap();
+        let limits = Limits::of(&card(
+            "p2p",
+            &[("limits.ingress", "1Mbit"), ("limits.egress", "2Mbit")],
+        ))
+        .unwrap();
         apply(&recorder, "veth1", limits).await.unwrap();
         let lines: Vec<String> = recorder.seen().into_iter().map(|seen| seen.line).collect();
         assert_eq!(
@@ -106,7 +117,13 @@ mod tests {
             ]
         );
         let both = Limits::of(&card("p2p", &[("limits.max", "5Mbit")])).unwrap();
-        assert_eq!(both, Limits { ingress: Some(5_000_000), egress: Some(5_000_000) });
+        assert_eq!(
+            both,
+            Limits {
+                ingress: Some(5_000_000),
+                egress: Some(5_000_000)
+            }
+        );
         assert_eq!(Limits::of(&card("p2p", &[])).unwrap(), Limits::default());
         let wrong = Limits::of(&card("p2p", &[("limits.max", "foo")])).unwrap_err();
         assert_eq!(wrong.to_string(), "Invalid value: foo");

@@ -80,9 +80,7 @@ fn proxy(index: u32, address: IpAddr) -> NeighbourMessage {
         IpAddr::V6(a) => (AddressFamily::Inet6, NeighbourAddress::Inet6(a)),
     };
     message.header.family = family;
-    message
-        .attributes
-        .push(NeighbourAttribute::Destination(address));
+    message.attributes.push(NeighbourAttribute::Destination(address));
     message
 }
 

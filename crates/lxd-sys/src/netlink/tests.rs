@@ -211,7 +211,10 @@ fn addresses_and_routes_come_and_go() {
         ..Route::direct("10.7.0.0".parse().unwrap(), 16, index)
     };
     socket.replace_route(&elsewhere).unwrap();
-    assert!(!socket.routes().unwrap().contains(&elsewhere), "not the main table");
+    assert!(
+        !socket.routes().unwrap().contains(&elsewhere),
+        "not the main table"
+    );
     assert!(socket.delete_route(&elsewhere).unwrap() && !socket.delete_route(&elsewhere).unwrap());
     for address in [v4, v6] {
         socket.add_proxy(index, address).unwrap();

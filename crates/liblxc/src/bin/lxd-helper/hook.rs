@@ -38,7 +38,8 @@ fn parse(arguments: &[&str]) -> Result<Vec<Nic>, String> {
 }
 
 fn give_back(arguments: &[&str]) -> Result<(), String> {
-    let path = std::env::var("LXC_NET_NS").map_err(|_| "LXC_NET_NS is not set: not run by liblxc".to_owned())?;
+    let path =
+        std::env::var("LXC_NET_NS").map_err(|_| "LXC_NET_NS is not set: not run by liblxc".to_owned())?;
     let namespace = std::fs::File::open(&path).map_err(|e| format!("opening {path}: {e}"))?;
     link::give_back(&namespace, &parse(arguments)?).map_err(|e| format!("giving network cards back: {e}"))
 }

@@ -139,7 +139,10 @@ pub(crate) fn raise_inside(namespace: &File, nics: &[Nic]) -> io::Result<()> {
         for gateway in &nic.gateways {
             let length = if gateway.is_ipv4() { 32 } else { 128 };
             transact(&netlink, &route(index, (*gateway, length), None))?;
-            transact(&netlink, &route(index, (unspecified(gateway.is_ipv4()), 0), Some(*gateway)))?;
+            transact(
+                &netlink,
+                &route(index, (unspecified(gateway.is_ipv4()), 0), Some(*gateway)),
+            )?;
         }
         for (is_wanted, ipv4) in nic.defaults.into_iter().zip([true, false]) {
             if is_wanted {
@@ -180,10 +183,23 @@ fn address_of(index: u32, address: IpAddr, length: u8) -> Vec<u8> {
 /// The request that makes a route to a network, through a gateway or straight to the card.
 fn route(index: u32, (net, length): (IpAddr, u8), gateway: Option<IpAddr>) -> Vec<u8> {
     let (family, bytes) = family_and_bytes(net);
-    let scope = if gateway.is_none() && net.is_ipv4() { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
+    let scope = if gateway.is_none() && net.is_ipv4() {
+        libc::RT_SCOPE_LINK
+    } else {
+        libc::RT_SCOPE_UNIVERSE
+    };
     let mut message = Message::request(libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_REPLACE);
     // `struct rtmsg`: family, lengths of both prefixes, type of service, table, protocol, scope, type, flags.
-    let header = [family, length, 0, 0, libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, scope, libc::RTN_UNICAST];
+    let header = [
+        family,
+        length,
+        0,
+        0,
+        libc::RT_TABLE_MAIN,
+        libc::RTPROT_BOOT,
+        scope,
+        libc::RTN_UNICAST,
+    ];
     message.0.extend_from_slice(&header);
     message.0.extend_from_slice(&[0; 4]);
     if length > 0 {

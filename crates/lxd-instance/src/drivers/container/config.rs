@@ -236,10 +236,16 @@ fn hooks(out: &mut Lines, input: &Input<'_>) {
     let helper = quote(&input.helper.display().to_string());
     let cards: Vec<&Nic> = input.devices.iter().flat_map(|plan| &plan.cards).collect();
     if !cards.is_empty() {
-        out.line("lxc.hook.start-host", &cards_command(input, &helper, "net", &cards));
+        out.line(
+            "lxc.hook.start-host",
+            &cards_command(input, &helper, "net", &cards),
+        );
     }
     // The kernel gives only hardware back by itself, and not its name.
-    let own: Vec<&Nic> = cards.into_iter().filter(|card| card.kind == Kind::Moved).collect();
+    let own: Vec<&Nic> = cards
+        .into_iter()
+        .filter(|card| card.kind == Kind::Moved)
+        .collect();
     if !own.is_empty() {
         out.line("lxc.hook.stop", &cards_command(input, &helper, "net-back", &own));
     }

@@ -12,7 +12,7 @@ use lxd_sys::{mount, process};
 use super::blocking;
 use super::config::{self, DEVICES};
 use super::guest::Container;
-use crate::devices::{nic, Mount, Plan};
+use crate::devices::{Mount, Plan, nic};
 use crate::drivers::Guest;
 use crate::error::Error;
 use crate::instance::Instance;
@@ -222,11 +222,15 @@ fn take_cards(cards: &[Nic], pid: i32) -> Result<(), Error> {
             }
             Kind::Veth => {}
             Kind::Moved => {
-                let namespace = process::namespace(pid, "net").map_err(netlink::Error::Namespace).map_err(failed)?;
+                let namespace = process::namespace(pid, "net")
+                    .map_err(netlink::Error::Namespace)
+                    .map_err(failed)?;
                 nic::take_back(namespace.as_fd(), &card.name, &card.host_name).map_err(failed)?;
             }
             Kind::Macvlan | Kind::IpvlanL2 | Kind::IpvlanL3s => {
-                let namespace = process::namespace(pid, "net").map_err(netlink::Error::Namespace).map_err(failed)?;
+                let namespace = process::namespace(pid, "net")
+                    .map_err(netlink::Error::Namespace)
+                    .map_err(failed)?;
                 let mut inside = Socket::open_in(namespace.as_fd()).map_err(failed)?;
                 inside.delete_link(&card.name).map_err(failed)?;
             }

@@ -61,7 +61,15 @@ pub(super) struct Conversation {
 
 impl End {
     fn new(link: Link, connecting: bool) -> Self {
-        Self { link, connecting, pending: Vec::new(), ended: false, told: false, dead: false, interest: 0 }
+        Self {
+            link,
+            connecting,
+            pending: Vec::new(),
+            ended: false,
+            told: false,
+            dead: false,
+            interest: 0,
+        }
     }
 
     fn fd(&self) -> Option<RawFd> {
@@ -162,8 +170,16 @@ impl Conversation {
 
     fn read(&mut self, side: usize, buffer: &mut [u8]) -> io::Result<()> {
         let [first, second] = &mut self.ends;
-        let (from, to) = if side == 0 { (first, second) } else { (second, first) };
-        let room = if to.is_stream() { buffer.len() } else { LARGEST_DATAGRAM };
+        let (from, to) = if side == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        let room = if to.is_stream() {
+            buffer.len()
+        } else {
+            LARGEST_DATAGRAM
+        };
         for _ in 0..TURNS {
             if from.ended || !to.pending.is_empty() || to.connecting {
                 return Ok(());
@@ -215,7 +231,11 @@ impl Conversation {
     /// Whether a conversation with datagrams, which have no end of their own, has fallen silent.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         let has_datagrams = self.ends.iter().any(|end| !end.is_stream());
-        let limit = if self.ends.iter().any(|end| end.ended) { LAST_WORDS } else { SILENCE };
+        let limit = if self.ends.iter().any(|end| end.ended) {
+            LAST_WORDS
+        } else {
+            SILENCE
+        };
         has_datagrams && now.duration_since(self.active) > limit
     }
 
@@ -241,5 +261,8 @@ impl Conversation {
 }
 
 fn is_later(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

@@ -74,7 +74,8 @@ impl Engine {
             poll::signals().map_err(failed("watch signals"))?,
         ];
         for end in &ends {
-            poll.change(end.as_raw_fd(), END, 0, READ).map_err(failed("wait for events"))?;
+            poll.change(end.as_raw_fd(), END, 0, READ)
+                .map_err(failed("wait for events"))?;
         }
         let mut engine = Self {
             poll,
@@ -92,11 +93,17 @@ impl Engine {
         };
         let sides = Sides::new(namespaces).map_err(failed("find the namespaces"))?;
         sides
-            .enter(proxy.listen_inside, proxy.listen_inside && has_path(&proxy.listen))
+            .enter(
+                proxy.listen_inside,
+                proxy.listen_inside && has_path(&proxy.listen),
+            )
             .map_err(failed("enter the namespaces"))?;
         let listened = engine.listen(proxy);
         let entered = sides
-            .enter(!proxy.listen_inside, proxy.listen_inside || has_path(&proxy.connect))
+            .enter(
+                !proxy.listen_inside,
+                proxy.listen_inside || has_path(&proxy.connect),
+            )
             .and_then(|()| become_user(proxy.user));
         if let Err(reason) = listened.and(entered.map_err(failed("enter the namespaces"))) {
             engine.remove_files();
@@ -116,7 +123,9 @@ impl Engine {
             let (listener, file) = Listener::open(at, proxy).map_err(failed)?;
             self.files.extend(file);
             let fd = listener.fd().as_raw_fd();
-            self.poll.change(fd, token(index, LISTENER), 0, READ).map_err(failed)?;
+            self.poll
+                .change(fd, token(index, LISTENER), 0, READ)
+                .map_err(failed)?;
             let target = proxy.connect.get(index).or(proxy.connect.first());
             let Some(target) = target.cloned() else { continue };
             let kind = match listener {
@@ -174,7 +183,10 @@ impl Engine {
 
     fn has_datagrams(&self) -> bool {
         let some = self.conversations.len() > self.free.len();
-        some && self.listeners.iter().any(|door| matches!(door.target, Endpoint::Udp(_)))
+        some && self
+            .listeners
+            .iter()
+            .any(|door| matches!(door.target, Endpoint::Udp(_)))
     }
 
     /// Takes whoever has come to a listener.
@@ -201,7 +213,12 @@ impl Engine {
                     self.begin(index, Link::Stream(fd.into()), &header.unwrap_or_default());
                 }
                 Ok((Err(_), ..)) => {}
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+                    ) =>
+                {
                     return self.rest(index, &error);
                 }
                 // Whoever came has gone again.
@@ -284,7 +301,9 @@ impl Engine {
 
     /// Tells the kernel what a conversation waits for.
     fn arm(&mut self, index: usize) {
-        let Some(conversation) = &mut self.conversations[index] else { return };
+        let Some(conversation) = &mut self.conversations[index] else {
+            return;
+        };
         for (fd, side, before, now) in conversation.interests() {
             if let Err(error) = self.poll.change(fd, token(index, side as u64), before, now) {
                 self.say(&format!("Error: Failed to wait for a connection: {error}"));
@@ -310,7 +329,9 @@ impl Engine {
         for index in std::mem::take(&mut self.resting) {
             if let Kind::Streams(listener) = &self.listeners[index].kind {
                 // Whatever is wrong shows when it is listened to again.
-                let _ = self.poll.change(listener.fd().as_raw_fd(), token(index, LISTENER), 0, READ);
+                let _ = self
+                    .poll
+                    .change(listener.fd().as_raw_fd(), token(index, LISTENER), 0, READ);
             }
         }
     }
@@ -344,5 +365,7 @@ fn token(index: usize, kind: u64) -> u64 {
 }
 
 fn has_path(endpoints: &[Endpoint]) -> bool {
-    endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Unix(_)))
+    endpoints
+        .iter()
+        .any(|endpoint| matches!(endpoint, Endpoint::Unix(_)))
 }

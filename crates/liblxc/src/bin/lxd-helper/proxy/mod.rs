@@ -33,7 +33,11 @@ pub(crate) fn serve(log: &str) -> Result<(), String> {
         engine.log_to(log);
         Ok(engine)
     });
-    let told = |reply| socket.send(&reply, &[]).map_err(|e| format!("sending the answer: {e}"));
+    let told = |reply| {
+        socket
+            .send(&reply, &[])
+            .map_err(|e| format!("sending the answer: {e}"))
+    };
     match prepared {
         Ok(mut engine) => {
             let pid = i32::try_from(std::process::id()).unwrap_or_default();
@@ -47,7 +51,12 @@ pub(crate) fn serve(log: &str) -> Result<(), String> {
 
 /// Opens the device's log anew and sends what a panic would say there too.
 fn open_log(path: &str) -> Result<File, String> {
-    let log = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
+    let log = File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
     let log = log.map_err(|e| format!("opening {path}: {e}"))?;
     place::detach(&log).map_err(|e| format!("leaving the daemon's session: {e}"))?;
     Ok(log)

@@ -1,5 +1,8 @@
 //! Where this process stands: its session, its namespaces, its ids, its limits.
-#![allow(unsafe_code, reason = "namespaces, ids and limits of this process, which has one thread")]
+#![allow(
+    unsafe_code,
+    reason = "namespaces, ids and limits of this process, which has one thread"
+)]
 
 use std::fs::File;
 use std::io;
@@ -16,7 +19,10 @@ pub(super) fn detach(log: &File) -> io::Result<()> {
         for target in [1, 2] {
             check(libc::dup2(log.as_raw_fd(), target))?;
         }
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
         check(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit))?;
         limit.rlim_cur = limit.rlim_max;
         check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit))
@@ -35,7 +41,10 @@ impl Sides {
         let own = |kind: &str| File::open(format!("/proc/self/ns/{kind}")).map(OwnedFd::from);
         let inside = <[OwnedFd; 2]>::try_from(inside)
             .map_err(|fds| io::Error::other(format!("{} descriptors came, not 2", fds.len())))?;
-        Ok(Self { host: [own("net")?, own("mnt")?], inside })
+        Ok(Self {
+            host: [own("net")?, own("mnt")?],
+            inside,
+        })
     }
 
     /// Moves to one side; to its files only where paths matter there.
@@ -83,5 +92,9 @@ pub(super) fn become_user(ids: Ids) -> io::Result<()> {
 
 /// Turns the answer of a system call into a result.
 pub(super) fn check(result: libc::c_int) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -30,7 +30,10 @@ impl Poll {
             (_, 0) => libc::EPOLL_CTL_DEL,
             _ => libc::EPOLL_CTL_MOD,
         };
-        let mut event = libc::epoll_event { events: new, u64: token };
+        let mut event = libc::epoll_event {
+            events: new,
+            u64: token,
+        };
         // SAFETY: the event is valid for the call.
         check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, &raw mut event) })
     }
@@ -42,7 +45,10 @@ impl Poll {
         let count =
             unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), BATCH as i32, timeout) };
         match usize::try_from(count) {
-            Ok(count) => Ok(events[..count].iter().map(|event| (event.u64, event.events)).collect()),
+            Ok(count) => Ok(events[..count]
+                .iter()
+                .map(|event| (event.u64, event.events))
+                .collect()),
             Err(_) => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::Interrupted => Ok(Vec::new()),
                 error => Err(error),
@@ -66,8 +72,16 @@ pub(super) fn signals() -> io::Result<OwnedFd> {
         for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
             libc::sigaddset(&raw mut set, signal);
         }
-        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()))?;
-        owned(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))
+        check(libc::sigprocmask(
+            libc::SIG_BLOCK,
+            &raw const set,
+            std::ptr::null_mut(),
+        ))?;
+        owned(libc::signalfd(
+            -1,
+            &raw const set,
+            libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+        ))
     }
 }
 

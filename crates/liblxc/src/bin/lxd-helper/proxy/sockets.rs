@@ -1,5 +1,8 @@
 //! Sockets that listen and sockets that connect, none of which ever waits.
-#![allow(unsafe_code, reason = "connecting without waiting, and the owner of a socket's file")]
+#![allow(
+    unsafe_code,
+    reason = "connecting without waiting, and the owner of a socket's file"
+)]
 
 use std::ffi::CString;
 use std::fs::File;
@@ -130,7 +133,11 @@ pub(super) enum Attempt {
 pub(super) fn connect(to: &Endpoint) -> io::Result<Attempt> {
     match to {
         Endpoint::Tcp(address) => {
-            let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+            let family = if address.is_ipv4() {
+                libc::AF_INET
+            } else {
+                libc::AF_INET6
+            };
             let fd = stream_socket(family)?;
             let (storage, length) = inet(address);
             begin(fd, (&raw const storage).cast(), length)
@@ -154,7 +161,9 @@ fn connect_unix(name: &[u8], offset: usize) -> io::Result<Attempt> {
     // SAFETY: an all-zero address is valid.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    let room = address.sun_path.get_mut(offset..offset + name.len() + (1 - offset));
+    let room = address
+        .sun_path
+        .get_mut(offset..offset + name.len() + (1 - offset));
     let room = room.ok_or_else(|| io::Error::other("the path is too long for a socket"))?;
     for (to, from) in room.iter_mut().zip(name) {
         *to = *from as libc::c_char;
@@ -218,9 +227,19 @@ pub(super) fn outcome(fd: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: both pointers are to locals of the sizes given.
     check(unsafe {
         let value = (&raw mut code).cast();
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, value, &raw mut length)
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ERROR,
+            value,
+            &raw mut length,
+        )
     })?;
-    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(code))
+    }
 }
 
 /// Small packets go out at once, and a peer that is gone is noticed.
@@ -233,7 +252,13 @@ pub(super) fn tune(fd: &impl AsRawFd) {
         // SAFETY: the option is one int. Sockets that have no such option need none.
         unsafe {
             let value = (&raw const on).cast();
-            libc::setsockopt(fd.as_raw_fd(), level, option, value, size_of::<libc::c_int>() as libc::socklen_t)
+            libc::setsockopt(
+                fd.as_raw_fd(),
+                level,
+                option,
+                value,
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
         };
     }
 }
@@ -245,7 +270,13 @@ pub(super) fn header(connection: Option<&TcpStream>) -> String {
     match ends {
         Some((from, to)) => {
             let family = if from.is_ipv4() { 4 } else { 6 };
-            format!("PROXY TCP{family} {} {} {} {}\r\n", from.ip(), to.ip(), from.port(), to.port())
+            format!(
+                "PROXY TCP{family} {} {} {} {}\r\n",
+                from.ip(),
+                to.ip(),
+                from.port(),
+                to.port()
+            )
         }
         None => "PROXY UNKNOWN\r\n".to_owned(),
     }
