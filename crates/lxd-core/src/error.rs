@@ -105,10 +105,7 @@ impl Error {
         let mut text = self.message.clone().unwrap_or_default();
         let mut next: Option<&(dyn StdError + 'static)> = self.source.as_ref().map(|s| &**s as _);
         while let Some(error) = next {
-            let part = match error.downcast_ref::<Self>() {
-                Some(own) => own.message.clone().unwrap_or_default(),
-                None => error.to_string(),
-            };
+            let part = error.to_string();
             if !part.is_empty() {
                 if !text.is_empty() {
                     text.push_str(": ");
@@ -133,7 +130,11 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_ref().map(|source| &**source as _)
+        match (&self.message, &self.source) {
+            (Some(_), source) => source.as_ref().map(|source| &**source as _),
+            // What it shows is that error itself, which must not be told twice.
+            (None, source) => source.as_ref()?.source(),
+        }
     }
 }
 

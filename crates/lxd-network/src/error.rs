@@ -105,14 +105,14 @@ pub enum Error {
         source: command::Error,
     },
     /// tc could not limit a card.
-    #[error("Failed to create {what}: Failed to run: {command}{}", outcome(.source))]
+    #[error("Failed to create {what}: Failed to run: {command}{}", outcome(.failed))]
     Shaping {
         /// What was being made.
         what: &'static str,
         /// The command.
         command: String,
-        /// The program's answer.
-        source: command::Error,
+        /// The program's answer, which is told with the rest.
+        failed: command::Error,
     },
     /// The rules of one card failed.
     #[error("Failed to {what} of card {card:?}")]

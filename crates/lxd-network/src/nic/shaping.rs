@@ -73,10 +73,10 @@ impl Limits {
 pub(super) async fn apply(runner: &dyn Runner, link: &str, limits: Limits) -> Result<()> {
     for (what, command) in limits.commands(link) {
         let run = runner.run(Command::new("tc").args(command.split(' '))).await;
-        run.map_err(|source| Error::Shaping {
+        run.map_err(|failed| Error::Shaping {
             what,
             command: format!("tc {command}"),
-            source,
+            failed,
         })?;
     }
     Ok(())
