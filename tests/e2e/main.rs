@@ -16,6 +16,8 @@ mod clients;
 mod crash;
 mod daemon;
 mod devices;
+mod nics;
 mod output;
+mod proxy;
 mod takeover;
 mod templates;
