@@ -156,7 +156,7 @@ impl Networks {
         let Some(link) = link else {
             return Err(Invalid::new(format!("Parent device {name:?} doesn't exist")).into());
         };
-        if link.kind != "bridge" {
+        if link.bridge.is_none() {
             return Err(Invalid::new(format!("Parent device {name:?} is not a bridge")).into());
         }
         check_vlans(card).await?;

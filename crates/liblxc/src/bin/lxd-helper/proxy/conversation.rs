@@ -256,7 +256,7 @@ impl Conversation {
         let (end, other) = (&self.ends[side], &self.ends[1 - side]);
         let reads = !end.connecting && !end.ended && !other.connecting && other.pending.is_empty();
         let writes = !end.dead && (end.connecting || !end.pending.is_empty());
-        u32::from(reads) * READ | u32::from(writes) * WRITE
+        (u32::from(reads) * READ) | (u32::from(writes) * WRITE)
     }
 }
 
