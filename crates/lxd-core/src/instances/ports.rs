@@ -9,6 +9,7 @@ use lxd_instance::Instance;
 use lxd_instance::ports::{
     CustomVolume, Forward, Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage,
 };
+use lxd_model::ErrorKind;
 use lxd_model::devices::{property, root_disk};
 use lxd_storage::{Pool, Volume};
 
