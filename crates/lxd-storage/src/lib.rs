@@ -9,7 +9,7 @@ mod pool;
 mod volume;
 mod watch;
 
-pub use drivers::{DriverInfo, Mounted, Place, Resources, VolumeSource};
+pub use drivers::{DriverInfo, Mounted, Place, Resources, View, VolumeSource};
 pub use error::StorageError;
 pub use pool::{Access, Cleaned, OnDisk, Pool, Pools};
 pub use volume::{Volume, VolumeType};

@@ -100,6 +100,14 @@ impl Volume {
         }
     }
 
+    /// A snapshot of it; the directory of all of them for the empty name.
+    pub fn with_snapshot(&self, name: &str) -> Self {
+        Self {
+            snapshot: Some(name.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// Where it is in a pool.
     pub fn relative_path(&self) -> PathBuf {
         match (&self.snapshot, self.kind.snapshots_directory()) {

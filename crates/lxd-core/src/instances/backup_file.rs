@@ -8,6 +8,7 @@ use lxd_api::storage_pools::StoragePool;
 use lxd_api::storage_volumes::{StorageVolume, StorageVolumeSnapshot};
 use lxd_db::cluster::instances::snapshots;
 use lxd_db::cluster::{Tx, storage_pools};
+use lxd_instance::Key;
 use lxd_model::yaml;
 use lxd_storage::Volume;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,16 @@ pub(super) async fn write(app: &App, tx: &mut Tx, record: &Record) -> Result<()>
         .write_backup_file(&volume, text.into_bytes())
         .await;
     written.context("Failed writing the backup file")
+}
+
+/// Writes the file of an instance as it is now.
+///
+/// # Errors
+/// As [`write`]; the instance is gone.
+pub(super) async fn refresh(app: &App, key: &Key) -> Result<()> {
+    let mut tx = app.cluster.read().await?;
+    let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    write(app, &mut tx, &record).await
 }
 
 /// What the file of an instance says now.

@@ -16,7 +16,7 @@ use lxd_sys::mount;
 use super::record::Record;
 use super::start::tell;
 use super::update::Followers;
-use super::{backups, follow, start, volatile};
+use super::{backups, follow, snapshots, start, volatile};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -97,7 +97,9 @@ pub(crate) async fn resume(app: &Arc<App>) -> Result<()> {
     clean_pools(app, &records).await;
     follow::spawn(app);
     backups::spawn_expiry(app);
+    snapshots::spawn(app);
     let was_away = is_same_run(app).await;
+    let owed = app.instances.take_owed();
     let (app, records) = (Arc::clone(app), records);
     let stopped = records
         .into_iter()
@@ -109,7 +111,9 @@ pub(crate) async fn resume(app: &Arc<App>) -> Result<()> {
             .config
             .get("volatile.last_state.power")
             .is_some_and(|power| power == "RUNNING");
-        if record.row.ephemeral || (ran && was_away) {
+        if owed.contains(&record.key()) {
+            to_start.push(record);
+        } else if record.row.ephemeral || (ran && was_away) {
             // It ended while nobody looked.
             put_away(&app, &record).await;
         } else if boot::starts(&record.config) {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cards;
 use super::record::Record;
+use super::snapshots::Saved;
 use super::start::tell;
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
@@ -56,6 +57,7 @@ pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<
     let _guard = app.instances.lock(key).await;
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    let snapshots = Saved::all(&mut tx, record.row.id).await?;
     drop(tx);
     if TABLE.is_true(&record.config, "security.protection.delete") {
         return Err(Error::bad_request("Container is protected"));
@@ -63,7 +65,7 @@ pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<
     if app.instances.registry.phase(key).is_running() {
         return Err(Error::bad_request("Instance is running"));
     }
-    let work = Delete::new(&record);
+    let work = Delete::new(&record, snapshots);
     match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run(app, ctx, work).await?,
@@ -93,6 +95,7 @@ struct Row {
     last_used_at: Time,
     expires_at: Time,
     writable: lxd_api::instances::InstancePut,
+    snapshots: Vec<Saved>,
 }
 
 impl Work for Delete {
@@ -109,7 +112,7 @@ impl Work for Delete {
 }
 
 impl Delete {
-    pub(super) fn new(record: &Record) -> Self {
+    pub(super) fn new(record: &Record, snapshots: Vec<Saved>) -> Self {
         let row = &record.row;
         Self {
             project: row.project.clone(),
@@ -122,6 +125,7 @@ impl Delete {
                 last_used_at: Time::from(row.last_used_at),
                 expires_at: Time::from(row.expires_at),
                 writable: record.writable(),
+                snapshots,
             },
             all_devices: record.devices.clone(),
         }
@@ -171,13 +175,17 @@ impl Delete {
         if !has_files || rows::id(&mut tx, &self.project, &self.name).await.is_ok() {
             return Ok(());
         }
-        rows::create(&mut tx, &self.old_row(app)).await?;
+        let id = rows::create(&mut tx, &self.old_row(app)).await?;
         let content = storage_volumes::Content {
             content_type: ContentType::Filesystem,
             description: String::new(),
             config: Config::new(),
         };
-        storage_volumes::create(&mut tx, self.volume_key(), Some(app.cluster.node_id()), &content).await?;
+        let node = Some(app.cluster.node_id());
+        let volume = storage_volumes::create(&mut tx, self.volume_key(), node, &content).await?;
+        for snapshot in &self.row.snapshots {
+            snapshot.insert(&mut tx, id, Some(volume)).await?;
+        }
         Ok(tx.commit().await?)
     }
 

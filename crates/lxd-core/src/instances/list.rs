@@ -279,7 +279,8 @@ pub(super) fn wire_snapshot(record: &Record, snapshot: Snapshot) -> InstanceSnap
         name: snapshot.name,
         profiles: record.row.profiles.clone(),
         stateful: snapshot.stateful,
-        size: 0,
+        // As where the driver does not know.
+        size: -1,
     }
 }
 

@@ -17,6 +17,7 @@ mod record;
 pub mod recover;
 mod rename;
 mod runtime;
+pub mod snapshots;
 mod source;
 mod start;
 mod state;
@@ -45,6 +46,7 @@ pub(crate) fn works(works: &mut Works) {
     delete::works(works);
     recover::works(works);
     rename::works(works);
+    snapshots::works(works);
     start::works(works);
     stop::works(works);
     update::works(works);

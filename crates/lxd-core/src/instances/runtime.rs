@@ -29,6 +29,7 @@ pub struct Runtime {
     pub host_ids: Option<Range>,
     ports: Arc<Ports>,
     locks: Locks,
+    owed: Mutex<Vec<Key>>,
     events: Mutex<Option<UnboundedReceiver<Event>>>,
 }
 
@@ -50,6 +51,7 @@ impl Runtime {
             host_ids: host_ids(Path::new("/etc")),
             ports,
             locks: Locks::default(),
+            owed: Mutex::default(),
             events: Mutex::new(Some(events)),
         }
     }
@@ -62,6 +64,16 @@ impl Runtime {
     /// Waits until nobody else changes the instance, and keeps others out until the guard is dropped.
     pub(super) async fn lock(&self, key: &Key) -> Guard {
         self.locks.lock(key).await
+    }
+
+    /// Lets an instance start when the networks are up: a work that was taken up again has stopped it.
+    pub(super) fn owe_start(&self, key: &Key) {
+        self.owed.lock().push(key.clone());
+    }
+
+    /// The instances that are to start because of [`Self::owe_start`].
+    pub(super) fn take_owed(&self) -> Vec<Key> {
+        std::mem::take(&mut self.owed.lock())
     }
 
     pub(super) fn take_events(&self) -> Option<UnboundedReceiver<Event>> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Candidate};
 use super::record::Record;
-use super::{templates, volatile};
+use super::{snapshots, templates, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -43,6 +43,9 @@ pub(super) async fn run_locked(
     operation: Option<&Operation>,
 ) -> Result<()> {
     let work = prepare(app, key).await?;
+    if let Some(record) = &work.record {
+        snapshots::at_startup(app, record).await?;
+    }
     match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run(app, ctx, work).await?,

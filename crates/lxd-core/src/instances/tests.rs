@@ -49,7 +49,7 @@ pub(super) async fn daemon() -> TestApp {
     app
 }
 
-fn key(name: &str) -> Key {
+pub(super) fn key(name: &str) -> Key {
     Key::new("default", name)
 }
 
@@ -246,7 +246,7 @@ async fn a_delete_is_finished_or_has_not_begun() {
             "{parts:?}"
         );
     };
-    let work = async || Delete::new(&record(&app, "c1").await.unwrap());
+    let work = async || Delete::new(&record(&app, "c1").await.unwrap(), Vec::new());
     under_faults(&app, before, work, after).await;
 }
 

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::checks::{self, Candidate};
 use super::record::{Record, profiles_of};
 use super::start::tell;
-use super::{backup_file, cards, volatile};
+use super::{backup_file, cards, snapshots, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -50,13 +50,16 @@ pub async fn update(
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &key.project, &key.name).await?;
     etag::check(if_match, &record.writable())?;
+    if !put.restore.is_empty() {
+        drop(tx);
+        let wish = snapshots::Wish {
+            snapshot: put.restore,
+            stateful: put.stateful,
+        };
+        return snapshots::restore(app, ctx, name, wish).await;
+    }
     require_profiles(&mut tx, &key.project, &put).await?;
     drop(tx);
-    if !put.restore.is_empty() {
-        return Err(Error::not_implemented(
-            "Restoring snapshots is not supported by this server yet",
-        ));
-    }
     let options = Options::task(Kind::InstanceUpdate).resource("instances", name);
     let (app, owned) = (Arc::clone(app), ctx.clone());
     let operations = Arc::clone(&app.operations);
@@ -318,7 +321,7 @@ fn keep_volatile(new: &mut InstancePut, old: &InstancePut, row: &rows::Instance)
     }
 }
 
-fn content(put: InstancePut, expires_at: jiff::Timestamp) -> Content {
+pub(super) fn content(put: InstancePut, expires_at: jiff::Timestamp) -> Content {
     Content {
         architecture: put.architecture,
         ephemeral: put.ephemeral,

@@ -171,7 +171,7 @@ pub(super) fn of_stop(own: &Config) -> Config {
 }
 
 /// Whether a key tells of the present run alone: `volatile.eth0.host_name`, `volatile.eth0.last_state.created`.
-fn is_of_run(key: &str) -> bool {
+pub(super) fn is_of_run(key: &str) -> bool {
     let Some((_, rest)) = key
         .strip_prefix("volatile.")
         .and_then(|rest| rest.split_once('.'))

@@ -3,6 +3,7 @@
 pub mod architecture;
 pub mod boot;
 pub mod naming;
+pub mod pattern;
 pub mod volatile;
 
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,12 @@
 //! Storage drivers: what a pool's kind must be able to do. No driver's name is compared outside its folder.
 
 use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lxd_model::config::{Config, Table};
+use lxd_sys::path::{CopyOptions, copy_tree, copy_tree_reusing};
 use lxd_sys::userns::IdMap;
 
 use crate::error::StorageError;
@@ -68,7 +70,10 @@ impl Place {
     /// Where an idmapped root is mounted for its container. The volume's own directory (mode 0100, owner 0) can't be entered by the
     /// root of a user namespace, and liblxc resolves the path inside of it.
     pub fn entrance(&self, volume: &Volume) -> PathBuf {
-        self.entrances().join(&volume.name)
+        self.entrances().join(match &volume.snapshot {
+            None => volume.name.clone(),
+            Some(snapshot) => format!("{}@{snapshot}", volume.name),
+        })
     }
 
     /// The directory of all of them: `roots/POOL`.
@@ -112,7 +117,76 @@ pub enum VolumeSource {
     },
     /// Another volume of the same pool.
     Volume(Volume),
+    /// The same for a volume that replaces `base`: files that did not change are shared with it.
+    Changed {
+        /// Whose content it gets.
+        from: Volume,
+        /// What it replaces; about to go.
+        base: Volume,
+    },
+    /// A root file system that is somewhere else, with what belongs to it.
+    Tree {
+        /// Where it is.
+        view: Arc<View>,
+        /// A volume of this pool that is about to go: files that did not change are shared with it.
+        base: Option<Volume>,
+    },
 }
+
+/// The files of a volume, to be read: with ids as on disk, whether its instance runs or not. What it shows of files that change
+/// meanwhile is undefined, so whoever runs in it is better frozen.
+#[derive(Debug)]
+pub struct View {
+    /// Keeps the mount that is seen.
+    held: Option<OwnedFd>,
+    directory: PathBuf,
+    rootfs: PathBuf,
+}
+
+impl View {
+    /// A view of a volume's directory as it is.
+    pub(crate) fn plain(directory: PathBuf) -> Self {
+        let rootfs = directory.join("rootfs");
+        Self {
+            held: None,
+            directory,
+            rootfs,
+        }
+    }
+
+    /// A view whose root is a detached mount, or a directory beneath it.
+    pub(crate) fn mounted(directory: PathBuf, mount: OwnedFd, below: &str) -> Self {
+        let rootfs = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd())).join(below);
+        Self {
+            held: Some(mount),
+            directory,
+            rootfs,
+        }
+    }
+
+    /// The root file system.
+    pub fn rootfs(&self) -> &Path {
+        &self.rootfs
+    }
+
+    /// The volume's directory, with `metadata.yaml`, `templates` and `backup.yaml`. Its `rootfs` is not for reading.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether the root is a mount of its own.
+    pub fn is_mount(&self) -> bool {
+        self.held.is_some()
+    }
+}
+
+impl PartialEq for View {
+    fn eq(&self, other: &Self) -> bool {
+        self.rootfs == other.rootfs
+    }
+}
+
+impl Eq for View {}
 
 /// A root file system that is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +236,9 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// Undoes [`Self::mount_volume`]; not being mounted is fine.
     fn unmount_volume(&self, place: &Place, volume: &Volume) -> Result<(), StorageError>;
+
+    /// The volume's root to be read, whether it is mounted or not.
+    fn view_volume(&self, place: &Place, volume: &Volume) -> Result<View, StorageError>;
 
     /// Whether something is mounted on the volume's root.
     fn is_mounted(&self, place: &Place, volume: &Volume) -> bool;
@@ -219,6 +296,32 @@ fn remove_entrance(place: &Place, volume: &Volume) -> Result<(), StorageError> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io("removing", &entrance, e)),
         _ => Ok(()),
     }
+}
+
+/// Copies a tree, sharing with `base` what is the same there.
+fn copy(from: &Path, to: &Path, base: Option<&Path>, watch: &Watch) -> Result<(), StorageError> {
+    let options = CopyOptions {
+        progress: &mut |bytes| watch.advance(bytes),
+        reflink: true,
+    };
+    match base {
+        None => copy_tree(from, to, options)?,
+        Some(base) => copy_tree_reusing(from, to, base, options)?,
+    };
+    Ok(())
+}
+
+/// Copies what belongs to a root file system: `metadata.yaml` and `templates`.
+fn copy_extras(from: &Path, to: &Path, watch: &Watch) -> Result<(), StorageError> {
+    for name in ["metadata.yaml", "templates"] {
+        let (from, to) = (from.join(name), to.join(name));
+        if from.is_dir() {
+            copy(&from, &to, None, watch)?;
+        } else if from.is_file() {
+            std::fs::copy(&from, &to).map_err(|e| StorageError::io("copying", &from, e))?;
+        }
+    }
+    Ok(())
 }
 
 /// A directory that instances' paths lead through.

@@ -14,6 +14,9 @@ use crate::volume::Volume;
 /// How long a start waits for the daemon's own readers of the root.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Holds off new readers as long as it lives.
+pub(super) type Idle<'a> = parking_lot::MutexGuard<'a, std::collections::HashMap<Volume, usize>>;
+
 /// Access to a volume's root, until it is dropped.
 pub struct Access {
     pool: Arc<Inner>,
@@ -114,10 +117,7 @@ impl Inner {
     }
 
     /// Holds off new readers as long as the result lives.
-    pub(super) fn wait_for_readers(
-        &self,
-        volume: &Volume,
-    ) -> Result<parking_lot::MutexGuard<'_, std::collections::HashMap<Volume, usize>>, StorageError> {
+    pub(super) fn wait_for_readers(&self, volume: &Volume) -> Result<Idle<'_>, StorageError> {
         let mut readers = self.readers.lock();
         let late = self.readers_changed.wait_while_for(
             &mut readers,
@@ -125,10 +125,7 @@ impl Inner {
             PATIENCE,
         );
         if late.timed_out() {
-            return Err(StorageError::VolumeBusy {
-                name: volume.name.clone(),
-                pool: self.place.name.clone(),
-            });
+            return Err(self.busy(volume));
         }
         Ok(readers)
     }

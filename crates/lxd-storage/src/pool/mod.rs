@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::task::spawn_blocking;
 
 use crate::config;
-use crate::drivers::{Driver, DriverInfo, Mounted, Place, Resources, VolumeSource};
+use crate::drivers::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource};
 use crate::error::StorageError;
 use crate::images::ImageFiles;
 use crate::volume::Volume;
@@ -21,6 +21,7 @@ mod access;
 mod backups;
 mod images;
 mod registry;
+mod replace;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -174,7 +175,7 @@ impl Pool {
             .await
     }
 
-    /// Makes a volume as a copy of one in another pool (or in this one). The source's root is mounted for it, unless it is already.
+    /// Makes a volume as a copy of one in another pool (or in this one), whether that is mounted or not.
     pub async fn copy_volume_from(
         &self,
         source: &Pool,
@@ -182,14 +183,64 @@ impl Pool {
         to: &Volume,
         watch: Watch,
     ) -> Result<(), StorageError> {
-        if Arc::ptr_eq(&self.inner, &source.inner) {
-            return self
-                .create_volume(to, VolumeSource::Volume(from.clone()), watch)
-                .await;
-        }
-        let (source, from, to) = (source.clone(), from.clone(), to.clone());
-        self.blocking(move |pool| volumes::copy_between(&source.inner, &from, (pool, &to), &watch))
+        let source = self.source_of(source, from, None).await?;
+        self.create_volume(to, source, watch).await
+    }
+
+    /// Makes an instance's volume, which must not be mounted, equal to another one of this pool or of another, such as a snapshot of
+    /// its own: all of it or nothing. What it was is kept under the token, a file name of the caller's choice, until
+    /// [`Self::put_back`] or [`Self::forget_replaced`]. Files that did not change are shared between both meanwhile, so nobody may
+    /// write into the volume before one of these.
+    pub async fn replace_volume(
+        &self,
+        volume: &Volume,
+        (source, from): (&Pool, &Volume),
+        token: &str,
+        watch: Watch,
+    ) -> Result<(), StorageError> {
+        let source = self.source_of(source, from, Some(volume)).await?;
+        let (volume, token) = (volume.clone(), token.to_owned());
+        self.blocking(move |pool| pool.replace_volume(&volume, &source, &token, &watch))
             .await
+    }
+
+    /// Brings back what [`Self::replace_volume`] has replaced. Nothing kept is fine.
+    pub async fn put_back(&self, volume: &Volume, token: &str) -> Result<(), StorageError> {
+        let (volume, token) = (volume.clone(), token.to_owned());
+        self.blocking(move |pool| pool.put_back(&volume, &token)).await
+    }
+
+    /// Removes what [`Self::replace_volume`] has replaced. Nothing kept is fine.
+    pub async fn forget_replaced(&self, token: &str) -> Result<(), StorageError> {
+        let token = token.to_owned();
+        self.blocking(move |pool| pool.forget_replaced(&token)).await
+    }
+
+    /// The files of a volume as they are on disk, whether it is mounted or not.
+    pub async fn view(&self, volume: &Volume) -> Result<View, StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| {
+            pool.require(&volume)?;
+            pool.driver.view_volume(&pool.place, &volume)
+        })
+        .await
+    }
+
+    async fn source_of(
+        &self,
+        source: &Pool,
+        from: &Volume,
+        base: Option<&Volume>,
+    ) -> Result<VolumeSource, StorageError> {
+        let (from, base) = (from.clone(), base.cloned());
+        if !Arc::ptr_eq(&self.inner, &source.inner) {
+            let view = Arc::new(source.view(&from).await?);
+            return Ok(VolumeSource::Tree { view, base });
+        }
+        self.blocking(move |pool| pool.require(&from).map(|()| from)).await.map(|from| match base {
+            None => VolumeSource::Volume(from),
+            Some(base) => VolumeSource::Changed { from, base },
+        })
     }
 
     /// Renames a volume that is not mounted, with its snapshots and links.
@@ -198,7 +249,7 @@ impl Pool {
         self.blocking(move |pool| pool.rename_volume(&from, &to)).await
     }
 
-    /// Removes a volume: at once for everybody who looks, while its space comes back behind the answer ([`Self::settle`]). Not being
+    /// Removes a volume with its snapshots: at once for everybody who looks, while its space comes back behind the answer ([`Self::settle`]). Not being
     /// there is fine.
     pub async fn delete_volume(&self, volume: &Volume) -> Result<(), StorageError> {
         let volume = volume.clone();

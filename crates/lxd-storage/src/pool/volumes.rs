@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lxd_sys::mount;
-use lxd_sys::path::{CopyOptions, copy_tree, remove_tree};
+use lxd_sys::path::remove_tree;
 
-use super::access::Access;
 use super::{Cleaned, Inner};
 use crate::drivers::{Place, VolumeSource};
 use crate::error::StorageError;
@@ -64,7 +63,7 @@ impl Inner {
         Ok(Staged { path: Some(path) })
     }
 
-    fn staging(&self) -> Result<PathBuf, StorageError> {
+    pub(super) fn staging(&self) -> Result<PathBuf, StorageError> {
         let staging = self.place.staging();
         crate::drivers::make_private(&staging)?;
         Ok(staging)
@@ -88,9 +87,7 @@ impl Inner {
             {
                 return Err(self.not_found(&Volume::image(fingerprint)));
             }
-            VolumeSource::Volume(from) if !self.place.volume(from).is_dir() => {
-                return Err(self.not_found(from));
-            }
+            VolumeSource::Volume(from) => self.require(from)?,
             _ => {}
         }
         if volume.kind == VolumeType::Custom && *source == VolumeSource::Empty {
@@ -100,6 +97,14 @@ impl Inner {
         self.make(volume, |staged| {
             self.driver.fill_volume(&self.place, staged, source, watch)
         })
+    }
+
+    /// Fails if the volume is not there.
+    pub(super) fn require(&self, volume: &Volume) -> Result<(), StorageError> {
+        match self.place.volume(volume).is_dir() {
+            true => Ok(()),
+            false => Err(self.not_found(volume)),
+        }
     }
 
     /// Stages, fills, publishes and links a volume; on failure nothing is left.
@@ -117,6 +122,21 @@ impl Inner {
                 pool: self.place.name.clone(),
             });
         }
+        let staged = self.fill(volume, fill)?;
+        staged.publish(&target)?;
+        if let Err(error) = link(&self.place, volume) {
+            remove_tree(&target)?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// A volume's directory in the making, with all that belongs to it.
+    pub(super) fn fill(
+        &self,
+        volume: &Volume,
+        fill: impl FnOnce(&Path) -> Result<(), StorageError>,
+    ) -> Result<Staged, StorageError> {
         let staged = self.stage()?;
         fill(staged.path())?;
         let mode = match volume.kind {
@@ -138,21 +158,13 @@ impl Inner {
         .map_err(|e| StorageError::io("changing the owner of", staged.path(), e))?;
         fs::set_permissions(staged.path(), fs::Permissions::from_mode(mode))
             .map_err(|e| StorageError::io("changing the mode of", staged.path(), e))?;
-        staged.publish(&target)?;
-        if let Err(error) = link(&self.place, volume) {
-            remove_tree(&target)?;
-            return Err(error);
-        }
-        Ok(())
+        Ok(staged)
     }
 
     pub(super) fn rename_volume(&self, from: &Volume, to: &Volume) -> Result<(), StorageError> {
         let _idle = self.wait_for_readers(from)?;
         if self.driver.is_mounted(&self.place, from) {
-            return Err(StorageError::VolumeBusy {
-                name: from.name.clone(),
-                pool: self.place.name.clone(),
-            });
+            return Err(self.busy(from));
         }
         let (old, new) = (self.place.volume(from), self.place.volume(to));
         if old.symlink_metadata().is_err() {
@@ -183,18 +195,58 @@ impl Inner {
             _ => Ok(()),
         };
         let done = moved
-            .and_then(|()| link(&self.place, to))
-            .and_then(|()| unlink(&self.place, from));
+            .and_then(|()| self.link_all(to))
+            .and_then(|()| self.unlink_all(from));
         if done.is_err() {
             rename_new(&new, &old)?;
-            unlink(&self.place, to)?;
-            link(&self.place, from)?;
+            self.unlink_all(to)?;
+            self.link_all(from)?;
         }
         done
     }
 
-    /// Makes the volume disappear; the result is what is left to remove.
+    /// The links to a volume and to the directory of its snapshots, if it has some.
+    fn link_all(&self, volume: &Volume) -> Result<(), StorageError> {
+        link(&self.place, volume)?;
+        let snapshots = volume.with_snapshot("");
+        match self.place.volume(&snapshots).is_dir() {
+            true if volume.snapshot.is_none() => link(&self.place, &snapshots),
+            _ => Ok(()),
+        }
+    }
+
+    fn unlink_all(&self, volume: &Volume) -> Result<(), StorageError> {
+        unlink(&self.place, volume)?;
+        unlink(&self.place, &volume.with_snapshot(""))
+    }
+
+    /// Makes the volume disappear, and its snapshots with it; the result is what is left to remove.
     pub(super) fn take_away(&self, volume: &Volume) -> Result<Removal, StorageError> {
+        let mut removal = self.take_one_away(volume)?;
+        for snapshot in self.snapshots_of(volume)? {
+            removal.trash.extend(self.take_one_away(&snapshot)?.trash);
+        }
+        Ok(removal)
+    }
+
+    /// The snapshots that are on disk.
+    fn snapshots_of(&self, volume: &Volume) -> Result<Vec<Volume>, StorageError> {
+        if volume.snapshot.is_some() || volume.kind.snapshots_directory().is_none() {
+            return Ok(Vec::new());
+        }
+        let directory = self.place.volume(&volume.with_snapshot(""));
+        let failed = |e| StorageError::io("listing", &directory, e);
+        let entries = match fs::read_dir(&directory) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let names = entries.map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()));
+        let names: Result<Vec<String>, _> = names.collect();
+        let names = names.map_err(failed)?;
+        Ok(names.iter().map(|name| volume.with_snapshot(name)).collect())
+    }
+
+    fn take_one_away(&self, volume: &Volume) -> Result<Removal, StorageError> {
         let _idle = self.wait_for_readers(volume)?;
         let directory = self.place.volume(volume);
         let mut trash = Vec::new();
@@ -328,7 +380,14 @@ impl Inner {
         StorageError::collect(errors).map(|()| cleaned)
     }
 
-    fn not_found(&self, volume: &Volume) -> StorageError {
+    pub(super) fn busy(&self, volume: &Volume) -> StorageError {
+        StorageError::VolumeBusy {
+            name: volume.name.clone(),
+            pool: self.place.name.clone(),
+        }
+    }
+
+    pub(super) fn not_found(&self, volume: &Volume) -> StorageError {
         let (kind, name) = (volume.kind.word(), volume.name.clone());
         StorageError::VolumeNotFound {
             kind,
@@ -336,59 +395,6 @@ impl Inner {
             pool: self.place.name.clone(),
         }
     }
-}
-
-/// Copies a volume of another pool through its mounted root.
-pub(super) fn copy_between(
-    source: &Arc<Inner>,
-    from: &Volume,
-    (pool, to): (&Arc<Inner>, &Volume),
-    watch: &Watch,
-) -> Result<(), StorageError> {
-    let access = Access::begin(source, from)?;
-    if access.is_running() {
-        return Err(StorageError::VolumeBusy {
-            name: from.name.clone(),
-            pool: source.place.name.clone(),
-        });
-    }
-    pool.make(to, |staged| {
-        for name in ["metadata.yaml", "templates"] {
-            let (old, new) = (access.directory().join(name), staged.join(name));
-            if old.is_dir() {
-                copy_tree(
-                    &old,
-                    &new,
-                    CopyOptions {
-                        progress: &mut |_| true,
-                        reflink: true,
-                    },
-                )?;
-            } else if old.is_file() {
-                fs::copy(&old, &new).map_err(|e| StorageError::io("copying", &old, e))?;
-            }
-        }
-        pool.driver
-            .fill_volume(&pool.place, staged, &VolumeSource::Empty, watch)
-    })?;
-    let filled = Access::begin(pool, to).and_then(|target| {
-        let progress = &mut |bytes| watch.advance(bytes);
-        copy_tree(
-            access.rootfs(),
-            target.rootfs(),
-            CopyOptions {
-                progress,
-                reflink: true,
-            },
-        )?;
-        Ok(())
-    });
-    if let Err(error) = filled {
-        let removal = pool.take_away(to)?;
-        pool.remove_behind(removal);
-        return Err(error);
-    }
-    Ok(())
 }
 
 /// The instance's link beneath LXD_DIR.
@@ -428,7 +434,7 @@ fn unlink(place: &Place, volume: &Volume) -> Result<(), StorageError> {
 }
 
 /// Renames a directory to a name that must be free.
-fn rename_new(from: &Path, to: &Path) -> Result<(), StorageError> {
+pub(super) fn rename_new(from: &Path, to: &Path) -> Result<(), StorageError> {
     let flags = rustix::fs::RenameFlags::NOREPLACE;
     rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)
         .map_err(|e| StorageError::io("renaming to", to, e))

@@ -19,7 +19,7 @@ mod tests;
 
 pub use info::{Mount, mounts, mounts_beneath, parse_mountinfo};
 pub use options::{Options, filesystem, propagate, propagation};
-pub use overlay::{Overlay, OverlayMaps};
+pub use overlay::{Overlay, OverlayMaps, overlay_view};
 
 /// A mount call that failed.
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,15 @@ const OPTIONS: [(&str, &str); 5] = [
     ("nfs_export", "off"),
 ];
 
+/// The same for a view without an upper layer.
+const VIEW_OPTIONS: [(&str, &str); 5] = [
+    ("redirect_dir", "follow"),
+    ("index", "off"),
+    ("metacopy", "off"),
+    ("xino", "auto"),
+    ("nfs_export", "off"),
+];
+
 /// The user namespaces whose maps the layers get. Overlay itself can't be idmapped.
 #[derive(Debug, Clone, Copy)]
 pub struct OverlayMaps<'a> {
@@ -173,6 +182,46 @@ impl Overlay<'_> {
     }
 }
 
+/// A read-only view of stacked layers, the topmost first, that nobody else sees: a detached mount, gone when it is closed. `scratch` is an
+/// existing empty directory for kernels that mount on paths only.
+///
+/// Also of layers that another overlay writes to. What it shows of files that change meanwhile is undefined: freeze who writes.
+pub fn overlay_view(source: &str, layers: &[&Path], scratch: &Path) -> Result<OwnedFd, MountError> {
+    let trees = layers
+        .iter()
+        .map(|path| open_tree(path, false))
+        .collect::<Result<Vec<_>, _>>()?;
+    let context = FsContext::open("overlay")?;
+    context.set("source", source)?;
+    for tree in &trees {
+        match context.set_fd("lowerdir+", tree.as_fd()) {
+            Err(MountError::Configure { .. }) => return view_by_path(source, layers, scratch),
+            set => set?,
+        }
+    }
+    for (key, value) in VIEW_OPTIONS {
+        context.set(key, value)?;
+    }
+    context.create()
+}
+
+fn view_by_path(source: &str, layers: &[&Path], scratch: &Path) -> Result<OwnedFd, MountError> {
+    let paths: Vec<std::path::PathBuf> = layers.iter().map(|path| path.to_path_buf()).collect();
+    let mut data = Vec::new();
+    lower_data(&mut data, &paths);
+    for (key, value) in VIEW_OPTIONS {
+        data.extend_from_slice(format!(",{key}={value}").as_bytes());
+    }
+    let data = option_string(data);
+    let flags = MountFlags::RDONLY;
+    rustix::mount::mount(source, scratch, "overlay", flags, Some(data.as_c_str()))
+        .map_err(|e| MountError::call("mounting an overlay on", scratch, e))?;
+    let attached = Attached(scratch);
+    let tree = open_tree(scratch, false);
+    drop(attached);
+    tree
+}
+
 /// A mount that is detached on drop.
 struct Attached<'a>(&'a Path);
 
@@ -196,22 +245,8 @@ fn open_directory(path: &Path) -> Result<OwnedFd, MountError> {
 
 /// The option string of mount(2), with separators in paths escaped as overlayfs wants it.
 fn mount_data(lowers: &[std::path::PathBuf], upper: &Path, work: &Path) -> std::ffi::CString {
-    use std::os::unix::ffi::OsStrExt;
-    let mut data = b"lowerdir=".to_vec();
-    let escape = |data: &mut Vec<u8>, path: &Path, special: &[u8]| {
-        for byte in path.as_os_str().as_bytes() {
-            if special.contains(byte) {
-                data.push(b'\\');
-            }
-            data.push(*byte);
-        }
-    };
-    for (n, lower) in lowers.iter().enumerate() {
-        if n > 0 {
-            data.push(b':');
-        }
-        escape(&mut data, lower, b"\\,:");
-    }
+    let mut data = Vec::new();
+    lower_data(&mut data, lowers);
     data.extend_from_slice(b",upperdir=");
     escape(&mut data, upper, b"\\,");
     data.extend_from_slice(b",workdir=");
@@ -219,6 +254,30 @@ fn mount_data(lowers: &[std::path::PathBuf], upper: &Path, work: &Path) -> std::
     for (key, value) in OPTIONS {
         data.extend_from_slice(format!(",{key}={value}").as_bytes());
     }
+    option_string(data)
+}
+
+fn lower_data(data: &mut Vec<u8>, lowers: &[std::path::PathBuf]) {
+    data.extend_from_slice(b"lowerdir=");
+    for (n, lower) in lowers.iter().enumerate() {
+        if n > 0 {
+            data.push(b':');
+        }
+        escape(data, lower, b"\\,:");
+    }
+}
+
+fn escape(data: &mut Vec<u8>, path: &Path, special: &[u8]) {
+    use std::os::unix::ffi::OsStrExt;
+    for byte in path.as_os_str().as_bytes() {
+        if special.contains(byte) {
+            data.push(b'\\');
+        }
+        data.push(*byte);
+    }
+}
+
+fn option_string(mut data: Vec<u8>) -> std::ffi::CString {
     // Paths from the kernel or from rustix hold no NUL, so nothing is lost here.
     data.retain(|byte| *byte != 0);
     std::ffi::CString::new(data).unwrap_or_default()

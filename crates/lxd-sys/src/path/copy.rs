@@ -1,6 +1,6 @@
 //! Copying trees with everything that a root file system has, sharing blocks where the file system can.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
+use super::reuse;
 use super::{DEPTH_MAX, Entry, PathError, chown_at, entries, open_directory, proc_path};
 
 /// Files up to this size are copied through the buffer, which is quicker than asking for anything cleverer.
@@ -34,6 +35,8 @@ pub struct Copied {
     pub bytes: u64,
     /// Files that share their blocks with the source.
     pub reflinked: u64,
+    /// Files that are those of the base.
+    pub reused: u64,
 }
 
 /// Makes the directory `target` a copy of the directory `source`: owners, modes, times, extended attributes (so ACLs and capabilities too), hard
@@ -41,6 +44,28 @@ pub struct Copied {
 ///
 /// On failure what was made so far stays: copy into a staging directory.
 pub fn copy_tree(source: &Path, target: &Path, options: CopyOptions<'_>) -> Result<Copied, PathError> {
+    copy(source, target, None, options)
+}
+
+/// The same, but a file that the directory `base` has at the same place with the same content, owner, mode, time and attributes is not
+/// copied: the target gets a hard link to it. So `base` must be about to go, and nobody may write to it meanwhile. A `base` that is not
+/// there, or on another file system, is no error.
+pub fn copy_tree_reusing(
+    source: &Path,
+    target: &Path,
+    base: &Path,
+    options: CopyOptions<'_>,
+) -> Result<Copied, PathError> {
+    let base = open_directory(CWD, base).ok();
+    copy(source, target, base.as_ref().map(AsFd::as_fd), options)
+}
+
+fn copy(
+    source: &Path,
+    target: &Path,
+    base: Option<BorrowedFd<'_>>,
+    options: CopyOptions<'_>,
+) -> Result<Copied, PathError> {
     let from = open_directory(CWD, source).map_err(|e| PathError::call("opening", source, e))?;
     match rustix::fs::mkdirat(CWD, target, Mode::from_raw_mode(0o700)) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -52,6 +77,7 @@ pub fn copy_tree(source: &Path, target: &Path, options: CopyOptions<'_>) -> Resu
         top: to.as_fd(),
         device: stat.st_dev,
         links: HashMap::new(),
+        reused: HashSet::new(),
         progress: options.progress,
         reflink: options.reflink,
         range: true,
@@ -66,6 +92,7 @@ pub fn copy_tree(source: &Path, target: &Path, options: CopyOptions<'_>) -> Resu
             source,
             relative: Path::new(""),
             depth: 0,
+            base,
         },
     )?;
     finish(from.as_fd(), to.as_fd(), &stat).map_err(|e| PathError::call("copying", source, e))?;
@@ -88,6 +115,8 @@ struct Place<'a> {
     source: &'a Path,
     relative: &'a Path,
     depth: usize,
+    /// What the base has there, for directories; the directory that it is in, for what is in it.
+    base: Option<BorrowedFd<'a>>,
 }
 
 struct Copy<'a> {
@@ -95,6 +124,8 @@ struct Copy<'a> {
     device: u64,
     /// First copies of files with several names, by inode, relative to the top.
     links: HashMap<u64, PathBuf>,
+    /// Files of the base that have their second name already.
+    reused: HashSet<u64>,
     progress: &'a mut dyn FnMut(u64) -> bool,
     reflink: bool,
     range: bool,
@@ -124,6 +155,7 @@ impl Copy<'_> {
                 source: &source,
                 relative: &relative,
                 depth: place.depth + 1,
+                base: place.base,
             };
             self.entry(from, to, &entry, &below)?;
         }
@@ -155,7 +187,14 @@ impl Copy<'_> {
             let source = open_nofollow(from, name, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
             rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
             let target = open_nofollow(to, name, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
-            self.directory(source.as_fd(), target.as_fd(), place)?;
+            let base = place
+                .base
+                .and_then(|base| open_nofollow(base, name, OFlags::RDONLY | OFlags::DIRECTORY).ok());
+            let below = Place {
+                base: base.as_ref().map(AsFd::as_fd),
+                ..*place
+            };
+            self.directory(source.as_fd(), target.as_fd(), &below)?;
             return finish(source.as_fd(), target.as_fd(), &stat).map_err(failed);
         }
         if stat.st_nlink > 1 {
@@ -165,7 +204,13 @@ impl Copy<'_> {
             self.links.insert(stat.st_ino, place.relative.to_path_buf());
         }
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => self.file(from, to, name, &stat).map_err(failed)?,
+            FileType::RegularFile => {
+                let base = place.base;
+                let is_there = base.is_some_and(|base| self.reuse((base, from, to), name, &stat));
+                if !is_there {
+                    self.file(from, to, name, &stat).map_err(failed)?;
+                }
+            }
             other => copy_node(from, to, name, (&stat, other)).map_err(failed)?,
         }
         // An empty step lets the callback end a copy of many small files.
@@ -187,6 +232,35 @@ impl Copy<'_> {
         let target = rustix::fs::openat(to, name, flags, Mode::from_raw_mode(0o600))?;
         self.content(&source, &target, stat)?;
         finish(source.as_fd(), target.as_fd(), stat)
+    }
+
+    /// Links the base's file if it is the same as the source's. Whatever speaks against it leads to a copy.
+    fn reuse(
+        &mut self,
+        (base, from, to): (BorrowedFd<'_>, BorrowedFd<'_>, BorrowedFd<'_>),
+        name: &CStr,
+        stat: &Stat,
+    ) -> bool {
+        let Ok(old) = rustix::fs::statat(base, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            return false;
+        };
+        if !reuse::looks_same(&old, stat) || self.reused.contains(&old.st_ino) {
+            return false;
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let (Ok(ours), Ok(theirs)) = (
+            open_nofollow(base, name, flags),
+            open_nofollow(from, name, flags),
+        ) else {
+            return false;
+        };
+        let is_same = reuse::is_same(ours.as_fd(), theirs.as_fd(), &mut self.buffer).unwrap_or(false)
+            && rustix::fs::linkat(base, name, to, name, AtFlags::empty()).is_ok();
+        if is_same {
+            self.reused.insert(old.st_ino);
+            self.done.reused += 1;
+        }
+        is_same
     }
 
     fn content(&mut self, source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> rustix::io::Result<()> {

@@ -12,12 +12,13 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Sta
 
 mod copy;
 mod remove;
+mod reuse;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod walk;
 
-pub use copy::{Copied, CopyOptions, copy_directory, copy_tree};
+pub use copy::{Copied, CopyOptions, copy_directory, copy_tree, copy_tree_reusing};
 pub use remove::{remove_contents, remove_tree};
 pub use usage::disk_usage;
 pub use walk::{Node, walk};

@@ -230,3 +230,44 @@ proptest! {
         prop_assert_eq!(outside, vec![OsString::from("root")]);
     }
 }
+
+#[test]
+fn what_did_not_change_is_shared_with_the_base() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(at(&dir, "from/sub")).unwrap();
+    for (name, text) in [("same", "1"), ("other", "2"), ("sub/mode", "3"), ("sub/same", "4"), ("new", "5")] {
+        fs::write(at(&dir, "from").join(name), text).unwrap();
+    }
+    fs::hard_link(at(&dir, "from/same"), at(&dir, "from/again")).unwrap();
+    copy(&at(&dir, "from"), &at(&dir, "base"));
+    // Another content of the same size and time, another mode, a file too many, one too few.
+    let time = fs::metadata(at(&dir, "base/other")).unwrap().modified().unwrap();
+    fs::write(at(&dir, "base/other"), "x").unwrap();
+    fs::File::options()
+        .write(true)
+        .open(at(&dir, "base/other"))
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    fs::set_permissions(at(&dir, "base/sub/mode"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(at(&dir, "base/extra"), "6").unwrap();
+    fs::remove_file(at(&dir, "base/new")).unwrap();
+    let options = CopyOptions {
+        progress: &mut |_| true,
+        reflink: false,
+    };
+    let done = copy_tree_reusing(&at(&dir, "from"), &at(&dir, "to"), &at(&dir, "base"), options).unwrap();
+    assert_eq!(done.reused, 2, "{done:?}");
+    let inode = |name: &str| fs::metadata(at(&dir, name)).unwrap().ino();
+    for name in ["same", "sub/same"] {
+        assert_eq!(inode(&format!("to/{name}")), inode(&format!("base/{name}")), "{name}");
+    }
+    assert_eq!(inode("to/again"), inode("to/same"));
+    for name in ["other", "sub/mode"] {
+        assert_ne!(inode(&format!("to/{name}")), inode(&format!("base/{name}")), "{name}");
+    }
+    assert_eq!(fs::read(at(&dir, "to/other")).unwrap(), b"2");
+    assert_eq!(fs::read(at(&dir, "to/new")).unwrap(), b"5");
+    assert!(!at(&dir, "to/extra").exists());
+    assert_eq!(fs::metadata(at(&dir, "to/sub/mode")).unwrap().mode() & 0o777, 0o644);
+}

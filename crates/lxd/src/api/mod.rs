@@ -10,6 +10,7 @@ mod images;
 mod instance_backups;
 mod instance_logs;
 mod instance_metadata;
+mod instance_snapshots;
 mod instances;
 mod internal;
 mod networks;
@@ -91,6 +92,13 @@ handlers! {
     InstancePatch => instances::patch,
     InstancePost => instances::rename,
     InstancePut => instances::update,
+    InstanceSnapshotDelete => instance_snapshots::delete,
+    InstanceSnapshotGet => instance_snapshots::get,
+    InstanceSnapshotPatch => instance_snapshots::patch,
+    InstanceSnapshotPost => instance_snapshots::rename,
+    InstanceSnapshotPut => instance_snapshots::update,
+    InstanceSnapshotsGet => instance_snapshots::list,
+    InstanceSnapshotsPost => instance_snapshots::create,
     InstanceStateGet => instances::state,
     InstanceStatePut => instances::change,
     InstancesGet => instances::list,

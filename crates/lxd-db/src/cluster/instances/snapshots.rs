@@ -89,6 +89,26 @@ pub async fn list(tx: &mut Tx, instance_ids: &[i64]) -> Result<Vec<Snapshot>> {
     rows.iter().map(|row| record(&row)).collect()
 }
 
+/// The snapshots of a member's instances that have expired: their projects, instances and names.
+///
+/// # Errors
+/// [`Error::Cluster`] when reading fails.
+pub async fn expired(tx: &mut Tx, node_id: i64, now: Timestamp) -> Result<Vec<(String, String, String)>> {
+    let sql = "SELECT p.name, i.name, s.name, s.expiry_date FROM instances_snapshots s
+         JOIN instances i ON i.id = s.instance_id JOIN projects p ON p.id = i.project_id
+         WHERE i.node_id = ? AND s.expiry_date IS NOT NULL ORDER BY s.id";
+    let rows = tx.query(sql, &[node_id.into()]).await?;
+    let mut expired = Vec::new();
+    for row in rows.iter() {
+        let expires = time::get(&row, 3)?;
+        // The reference writes "never" in more ways than one; all are before 1970.
+        if expires > Timestamp::UNIX_EPOCH && expires <= now {
+            expired.push((row.get(0)?, row.get(1)?, row.get(2)?));
+        }
+    }
+    Ok(expired)
+}
+
 /// Makes a snapshot and gives its id.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use lxd_sys::userns::IdMap;
 use parking_lot::Mutex;
 
 use super::id_maps::IdMaps;
-use super::{Driver, DriverInfo, Mounted, Place, Resources, VolumeSource, directory};
+use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, directory};
 use crate::config;
 use crate::error::StorageError;
 use crate::volume::Volume;
@@ -84,6 +84,10 @@ impl Driver for Dir {
 
     fn unmount_volume(&self, place: &Place, volume: &Volume) -> Result<(), StorageError> {
         mounts::unmount(place, volume)
+    }
+
+    fn view_volume(&self, place: &Place, volume: &Volume) -> Result<View, StorageError> {
+        volumes::view(place, volume)
     }
 
     fn is_mounted(&self, place: &Place, volume: &Volume) -> bool {

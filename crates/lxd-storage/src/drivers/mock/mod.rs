@@ -7,7 +7,7 @@ use lxd_model::config::Config;
 use lxd_sys::userns::IdMap;
 use parking_lot::Mutex;
 
-use super::{Driver, DriverInfo, Mounted, Place, Resources, VolumeSource};
+use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource};
 use crate::config;
 use crate::error::StorageError;
 use crate::volume::Volume;
@@ -119,6 +119,11 @@ impl Driver for Mock {
         self.check("unmount_volume")?;
         mounts::unmount(self, volume);
         Ok(())
+    }
+
+    fn view_volume(&self, place: &Place, volume: &Volume) -> Result<View, StorageError> {
+        self.check("view_volume")?;
+        Ok(View::plain(place.volume(volume)))
     }
 
     fn is_mounted(&self, _place: &Place, volume: &Volume) -> bool {

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use lxd_sys::path::{CopyOptions, copy_tree};
-
 use crate::drivers::directory::make_directory;
-use crate::drivers::{Place, VolumeSource};
+use crate::drivers::{Place, VolumeSource, copy, copy_extras};
 use crate::error::StorageError;
 use crate::volume::{Volume, VolumeType};
 use crate::watch::Watch;
@@ -29,18 +27,15 @@ pub(super) fn fill(
     source: &VolumeSource,
     watch: &Watch,
 ) -> Result<(), StorageError> {
-    let from = match source {
+    let (from, base) = match source {
         VolumeSource::Empty => return make_directory(&staged.join("rootfs"), 0o755),
-        VolumeSource::Image { fingerprint } => place.volume(&Volume::image(fingerprint)),
-        VolumeSource::Volume(volume) => place.volume(volume),
+        VolumeSource::Tree { view, .. } => {
+            copy_extras(view.directory(), staged, watch)?;
+            return copy(view.rootfs(), &staged.join("rootfs"), None, watch);
+        }
+        VolumeSource::Image { fingerprint } => (place.volume(&Volume::image(fingerprint)), None),
+        VolumeSource::Volume(volume) => (place.volume(volume), None),
+        VolumeSource::Changed { from, base } => (place.volume(from), Some(place.volume(base))),
     };
-    copy_tree(
-        &from,
-        staged,
-        CopyOptions {
-            progress: &mut |bytes| watch.advance(bytes),
-            reflink: true,
-        },
-    )?;
-    Ok(())
+    copy(&from, staged, base.as_deref(), watch)
 }

@@ -10,7 +10,7 @@ use lxd_model::config::Config;
 use lxd_sys::userns::IdMap;
 
 use super::id_maps::IdMaps;
-use super::{Driver, DriverInfo, Mounted, Place, Resources, VolumeSource, directory};
+use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, directory};
 use crate::config;
 use crate::error::StorageError;
 use crate::volume::Volume;
@@ -91,6 +91,10 @@ impl Driver for Overlay {
 
     fn unmount_volume(&self, place: &Place, volume: &Volume) -> Result<(), StorageError> {
         mounts::unmount(place, volume)
+    }
+
+    fn view_volume(&self, place: &Place, volume: &Volume) -> Result<View, StorageError> {
+        mounts::view(place, volume)
     }
 
     fn is_mounted(&self, place: &Place, volume: &Volume) -> bool {

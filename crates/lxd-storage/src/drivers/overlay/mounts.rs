@@ -8,7 +8,7 @@ use lxd_sys::userns::{self, IdMap};
 
 use super::{Overlay, images};
 use crate::drivers::directory::make_directory;
-use crate::drivers::{Mounted, Place, make_entrance, remove_entrance};
+use crate::drivers::{Mounted, Place, View, make_entrance, remove_entrance};
 use crate::error::StorageError;
 use crate::volume::Volume;
 
@@ -32,22 +32,8 @@ pub(super) fn mount(
     ids: Option<&IdMap>,
 ) -> Result<Mounted, StorageError> {
     let directory = place.volume(volume);
-    let state = directory.join(STATE);
-    if !state.is_dir() {
-        let (kind, name) = (volume.kind.word(), volume.name.clone());
-        return Err(StorageError::VolumeNotFound {
-            kind,
-            name,
-            pool: place.name.clone(),
-        });
-    }
-    let lower = match images::lower_of(&directory) {
-        Some(fingerprint) => images::existing(place, &fingerprint)?.join("rootfs"),
-        None => {
-            make_directory(&state.join(EMPTY), 0o755)?;
-            state.join(EMPTY)
-        }
-    };
+    let state = state(place, volume)?;
+    let lower = lower(place, &directory)?;
     let scratch = state.join(SCRATCH);
     // Whoever was killed in the middle of this left its layer here.
     mount::detach(&scratch)?;
@@ -87,6 +73,41 @@ pub(super) fn mount(
         Err(error) => {
             unmount(place, volume)?;
             Err(error)
+        }
+    }
+}
+
+/// The merged tree, whoever else has mounted it.
+pub(super) fn view(place: &Place, volume: &Volume) -> Result<View, StorageError> {
+    let directory = place.volume(volume);
+    let state = state(place, volume)?;
+    let (upper, lower) = (state.join(UPPER), lower(place, &directory)?);
+    let source = format!("lxd/{}", volume.name);
+    let mount = mount::overlay_view(&source, &[&upper, &lower], &state.join(SCRATCH))?;
+    Ok(View::mounted(directory, mount, "."))
+}
+
+fn state(place: &Place, volume: &Volume) -> Result<PathBuf, StorageError> {
+    let state = place.volume(volume).join(STATE);
+    if state.is_dir() {
+        return Ok(state);
+    }
+    let (kind, name) = (volume.kind.word(), volume.name.clone());
+    Err(StorageError::VolumeNotFound {
+        kind,
+        name,
+        pool: place.name.clone(),
+    })
+}
+
+/// The layer beneath: an image, or nothing.
+fn lower(place: &Place, directory: &Path) -> Result<PathBuf, StorageError> {
+    match images::lower_of(directory) {
+        Some(fingerprint) => Ok(images::existing(place, &fingerprint)?.join("rootfs")),
+        None => {
+            let empty = directory.join(STATE).join(EMPTY);
+            make_directory(&empty, 0o755)?;
+            Ok(empty)
         }
     }
 }

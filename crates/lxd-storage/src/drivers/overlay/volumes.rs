@@ -1,15 +1,14 @@
 //! Content of overlay volumes: an empty layer on an image, or a copy of another's layer.
 
-use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use lxd_sys::path::{CopyOptions, copy_tree, disk_usage, remove_tree};
+use lxd_sys::path::{disk_usage, remove_tree};
 
 use super::images;
 use super::mounts::{LOWER, SCRATCH, STATE, UPPER, WORK};
 use crate::drivers::directory::{Raw, make_directory};
-use crate::drivers::{Place, VolumeSource};
+use crate::drivers::{Place, VolumeSource, copy, copy_extras};
 use crate::error::StorageError;
 use crate::volume::Volume;
 use crate::watch::Watch;
@@ -29,19 +28,35 @@ pub(super) fn fill(
             make_layer(staged)?;
             from_image(place, staged, fingerprint, watch)
         }
-        VolumeSource::Volume(volume) => {
-            // Without what is mounted there: the layer, not the merged tree.
-            let from = Raw::open(&place.volume(volume))?;
-            copy(&from.path(), staged, watch)?;
-            let work = staged.join(STATE).join(WORK);
-            remove_tree(&work)?;
-            make_directory(&work, 0o700)
+        VolumeSource::Volume(volume) => copy_layer(place, staged, (volume, None), watch),
+        VolumeSource::Changed { from, base } => copy_layer(place, staged, (from, Some(base)), watch),
+        VolumeSource::Tree { view, base } => {
+            make_layer(staged)?;
+            copy_extras(view.directory(), staged, watch)?;
+            let upper_of = |volume: &Volume| place.volume(volume).join(STATE).join(UPPER);
+            let base = base.as_ref().map(upper_of);
+            copy(view.rootfs(), &staged.join(STATE).join(UPPER), base.as_deref(), watch)
         }
     }
 }
 
 pub(super) fn usage(place: &Place, volume: &Volume) -> Result<u64, StorageError> {
     Ok(disk_usage(&place.volume(volume).join(STATE).join(UPPER))?)
+}
+
+/// Copies a volume without what is mounted there: the layer, not the merged tree.
+fn copy_layer(
+    place: &Place,
+    staged: &Path,
+    (volume, base): (&Volume, Option<&Volume>),
+    watch: &Watch,
+) -> Result<(), StorageError> {
+    let from = Raw::open(&place.volume(volume))?;
+    let base = base.map(|base| place.volume(base));
+    copy(&from.path(), staged, base.as_deref(), watch)?;
+    let work = staged.join(STATE).join(WORK);
+    remove_tree(&work)?;
+    make_directory(&work, 0o700)
 }
 
 fn make_layer(staged: &Path) -> Result<(), StorageError> {
@@ -57,28 +72,9 @@ fn from_image(place: &Place, staged: &Path, fingerprint: &str, watch: &Watch) ->
     let link = staged.join(STATE).join(LOWER);
     symlink(fingerprint, &link).map_err(|e| StorageError::io("linking", &link, e))?;
     let image = images::existing(place, fingerprint)?;
-    for name in ["metadata.yaml", "templates"] {
-        let (from, to) = (image.join(name), staged.join(name));
-        if from.is_dir() {
-            copy(&from, &to, watch)?;
-        } else if from.is_file() {
-            fs::copy(&from, &to).map_err(|e| StorageError::io("copying", &from, e))?;
-        }
-    }
+    copy_extras(&image, staged, watch)?;
     // Owner, mode and attributes of the merged root are those of the upper layer's: a copy of the root without anything in it.
     let upper = staged.join(STATE).join(UPPER);
     lxd_sys::path::copy_directory(&image.join("rootfs"), &upper)?;
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path, watch: &Watch) -> Result<(), StorageError> {
-    copy_tree(
-        from,
-        to,
-        CopyOptions {
-            progress: &mut |bytes| watch.advance(bytes),
-            reflink: true,
-        },
-    )?;
     Ok(())
 }
