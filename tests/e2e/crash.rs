@@ -212,6 +212,76 @@ fn creating_starting_stopping_copying_and_deleting() {
 }
 
 #[test]
+fn snapshots_copies_and_moves() {
+    for driver in ["dir", "overlay"] {
+        let mut server = server_with_image(driver);
+        server.lxc(&["storage", "create", "second", driver]).ok();
+        let exists = |server: &Server| {
+            delete_all(server);
+            server.lxc(&["init", "bb", "crash"]).ok();
+            server.lxc(&["snapshot", "crash", "s0"]).ok();
+        };
+        let take = json!({"name": "s1"}).to_string();
+        let snapshots = "/1.0/instances/crash/snapshots";
+        die_at_every_step(
+            &mut server,
+            "instance-snapshots.create",
+            &|s| s.api("POST", snapshots, &take),
+            &exists,
+        );
+        let rename = json!({"name": "s2"}).to_string();
+        die_at_every_step(
+            &mut server,
+            "instance-snapshots.rename",
+            &|s| s.api("POST", &format!("{snapshots}/s0"), &rename),
+            &exists,
+        );
+        die_at_every_step(
+            &mut server,
+            "instance-snapshots.delete",
+            &|s| s.api("DELETE", &format!("{snapshots}/s0"), ""),
+            &exists,
+        );
+        let restore = json!({"restore": "s0"}).to_string();
+        die_at_every_step(
+            &mut server,
+            "instances.restore",
+            &|s| s.api("PUT", "/1.0/instances/crash", &restore),
+            &exists,
+        );
+        let copy = |name: &str, refresh: bool| {
+            let source = json!({"type": "copy", "source": "crash", "refresh": refresh});
+            json!({"name": name, "profiles": ["default"], "source": source}).to_string()
+        };
+        die_at_every_step(
+            &mut server,
+            "instances.copy",
+            &|s| s.api("POST", "/1.0/instances", &copy("crash2", false)),
+            &exists,
+        );
+        let copied = |server: &Server| {
+            exists(server);
+            server.lxc(&["copy", "crash", "crash2"]).ok();
+            server.lxc(&["snapshot", "crash2", "extra"]).ok();
+        };
+        die_at_every_step(
+            &mut server,
+            "instances.refresh",
+            &|s| s.api("POST", "/1.0/instances", &copy("crash2", true)),
+            &copied,
+        );
+        let place = json!({"name": "crash", "migration": true, "pool": "second"}).to_string();
+        die_at_every_step(
+            &mut server,
+            "instances.move",
+            &|s| s.api("POST", "/1.0/instances/crash", &place),
+            &exists,
+        );
+        delete_all(&server);
+    }
+}
+
+#[test]
 fn importing_an_image() {
     let mut server = Server::ready(Kind::Ours, "dir");
     let file = image::busybox(server.scratch(), "tar.gz");

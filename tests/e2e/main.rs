@@ -19,5 +19,6 @@ mod devices;
 mod nics;
 mod output;
 mod proxy;
+mod snapshots;
 mod takeover;
 mod templates;

@@ -33,6 +33,8 @@ const VARIABLE: &[(&str, &str)] = &[
     // With mapped mounts there is nothing shifted on disk; the reference shifts where it does not see that it need not.
     (r"(volatile.last_state.idmap: )'\[.*\]'", "${1}MAP"),
     (r#"("volatile.last_state.idmap":)"\[[^]]*\]""#, "${1}MAP"),
+    // Progress, which the reference draws into pipes, too.
+    (r"[^\n]*\r", ""),
     // Bridges of other tests and servers.
     (r"(?m)^.*\blxt[0-9a-f]{6}\b.*\n(?:\+[-+]+\n)?", ""),
     // The reference says this or not, as its timing goes.

@@ -1,13 +1,17 @@
 //! `lxc copy` and `lxc move` of instances on one server.
 
+use std::collections::BTreeMap;
+
 use lxd_api::instance_snapshots::InstanceSnapshot;
-use lxd_api::instances::{Instance, InstanceSource, InstancesPost};
-use lxd_client::path;
+use lxd_api::instances::{Instance, InstancePut, InstanceSource, InstancesPost};
+use lxd_client::{Client, path};
 use serde_json::{Value, json};
 
 use super::launch::device_overrides;
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
+
+type Devices = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What the progress of a copy is called.
 const TRANSFERRING: &str = "Transferring instance: ";
@@ -39,8 +43,43 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
         allow_inconsistent: cx.switch("allow-inconsistent"),
         ..InstanceSource::default()
     };
+    if cx.switch("refresh") && source.name.contains('/') {
+        return Err(Error::message("--refresh can only be used with instances"));
+    }
     let background = client.create_instance(&post).await?;
-    cx.wait(&background, TRANSFERRING).await.map(drop)
+    cx.wait(&background, TRANSFERRING).await?;
+    if cx.switch("refresh") {
+        follow(cx, &client, &post).await?;
+    }
+    Ok(())
+}
+
+/// Gives a refreshed copy the configuration of its source, too; what belongs to the copy alone stays.
+async fn follow(cx: &Context, client: &Client, post: &InstancesPost) -> Result<()> {
+    let (copy, etag) = client.instance(&post.name).await?;
+    let mut put = InstancePut::from(&copy);
+    put.config.retain(|key, _| key.starts_with("volatile."));
+    let own = post.config.iter().filter(|(key, _)| !key.starts_with("volatile."));
+    put.config.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+    put.devices = post.devices.clone();
+    if let Some((name, root)) = root_of(&copy.devices) {
+        // The files are where they were.
+        put.devices.insert(name.clone(), root.clone());
+    }
+    put.profiles = post.profiles.clone().unwrap_or_default();
+    put.description = post.description.clone();
+    if put == InstancePut::from(&copy) {
+        return Ok(());
+    }
+    let background = client.update_instance(&post.name, &put, &etag).await?;
+    cx.wait(&background, "Refreshing instance: ").await.map(drop)
+}
+
+fn root_of(devices: &Devices) -> Option<(&String, &BTreeMap<String, String>)> {
+    devices.iter().find(|(_, device)| {
+        device.get("type").is_some_and(|kind| kind == "disk")
+            && device.get("path").is_some_and(|path| path == "/")
+    })
 }
 
 /// `lxc move` within a server: a new name, another pool, project or cluster member.
@@ -69,6 +108,17 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
             .await?;
         return cx.wait(&background, "").await.map(drop);
     }
+    let changes = ["config", "device", "profile", "no-profiles"];
+    if changes.iter().any(|flag| cx.given(flag)) {
+        if stays {
+            return Err(Error::message(
+                "Can't override configuration or profiles in local rename",
+            ));
+        }
+        copy(cx).await?;
+        let deleted = source.client.delete_instance(&source.name).await?;
+        return cx.wait(&deleted, "").await.map(drop);
+    }
     let mut body = json!({ "name": new });
     if !same {
         body["migration"] = Value::Bool(true);
@@ -83,7 +133,11 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
     }
     let client = source.client.on_target(cx.text("target"));
     let background = client.start(&path(&["instances", &source.name]), &body).await?;
-    cx.wait(&background, TRANSFERRING).await.map(drop)
+    let moved = cx.wait(&background, TRANSFERRING).await;
+    match moved {
+        Err(error) if !same => Err(Error::message(format!("Migration operation failure: {error}"))),
+        moved => moved.map(drop),
+    }
 }
 
 /// Source and target, which must be on one server.

@@ -198,7 +198,7 @@ async fn import(cx: &Context) -> Result<()> {
 }
 
 /// Gives the image the aliases of the command line, taking them from other images.
-async fn give_aliases(cx: &Context, client: &Client, fingerprint: &str) -> Result<()> {
+pub(super) async fn give_aliases(cx: &Context, client: &Client, fingerprint: &str) -> Result<()> {
     for name in cx.list("alias") {
         let at = path(&["images", "aliases", name]);
         if client.get::<ImageAliasesEntry>(&at).await.is_ok() {

@@ -22,6 +22,7 @@ mod network_info;
 mod operation;
 mod profile;
 mod project;
+mod publish;
 mod query;
 mod remote;
 mod rename;
@@ -62,6 +63,7 @@ pub(crate) async fn run(cx: &mut Context, path: &str) -> Result<()> {
         "pause" => state::change(cx, Action::Pause).await,
         "profile" => profile::run(cx, path).await,
         "project" => project::run(cx, path).await,
+        "publish" => publish::publish(cx).await,
         "query" => query::query(cx).await,
         "remote" => remote::run(cx, path).await,
         "rename" => rename::rename(cx).await,

@@ -18,6 +18,8 @@ use lxd_storage::{Pool, Volume, VolumeSource, Watch};
 use serde::{Deserialize, Serialize};
 
 use super::backup_file;
+use super::copy::Copy;
+use super::refresh;
 use super::checks::{self, Candidate};
 use super::record::{Record, profiles_of};
 use super::source::{self, Files, Source};
@@ -36,7 +38,6 @@ const DOING: &str = "Failed creating instance record";
 /// The kinds of works of this file.
 pub(super) fn works(works: &mut Works) {
     works.add::<Create>();
-    works.add::<Copy>();
 }
 
 /// Makes an instance, as an operation.
@@ -58,7 +59,7 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
     let project = project.context("Failed loading project")?;
     let source = source::find(&mut tx, &ctx.project, &post).await?;
     if let Source::Instance(from) = &source
-        && !ctx.may_see_project(&from.row.project)
+        && !ctx.may_see_project(&from.root.project)
     {
         return Err(Error::forbidden("not authorized"));
     }
@@ -67,6 +68,17 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
     }
     names::instance(&post.name)?;
     let options = options(&post, kind);
+    if let Source::Instance(from) = &source
+        && post.source.refresh
+        && rows::id(&mut tx, &ctx.project, &post.name).await.is_ok()
+    {
+        drop(tx);
+        return refresh::refresh(app, ctx, (&post.name, post.source.instance_only), from, options);
+    }
+    let (snapshots, given) = match &source {
+        Source::Instance(from) => (from.snapshots.clone(), post.devices.clone()),
+        _ => (Vec::new(), Devices::new()),
+    };
     let planned = plan(app, &mut tx, (ctx, &project.config), post, (kind, source)).await?;
     drop(tx);
     let (app, ctx) = (Arc::clone(app), ctx.clone());
@@ -75,7 +87,10 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
         let create = planned?;
         let _guard = app.instances.lock(&Key::new(&create.project, &create.name)).await;
         match create.files {
-            Files::Instance { .. } => drop(operations::run_in(&app, &ctx, &operation, Copy(create)).await?),
+            Files::Instance { .. } => {
+                let copy = Copy::new(&app, create, (snapshots, &given));
+                drop(operations::run_in(&app, &ctx, &operation, copy).await?);
+            }
             _ => drop(operations::run_in(&app, &ctx, &operation, create).await?),
         }
         Ok(())
@@ -133,7 +148,7 @@ async fn plan(
     }
     let wanted = match &source {
         Source::Image(Some(image)) => image.content.architecture.clone(),
-        Source::Instance(from) if post.architecture.is_empty() => from.row.architecture.clone(),
+        Source::Instance(from) if post.architecture.is_empty() => from.record.row.architecture.clone(),
         _ if post.architecture.is_empty() => app.facts.architectures.first().cloned().unwrap_or_default(),
         _ => post.architecture.clone(),
     };
@@ -176,10 +191,10 @@ fn inherit(post: &mut InstancesPost, source: &Source) {
             post.config.insert("volatile.base_image".into(), fingerprint);
         }
         Source::Instance(from) => {
-            let mut config = lxd_model::instances::volatile::for_copy(&from.row.config, true);
+            let mut config = lxd_model::instances::volatile::for_copy(&from.record.row.config, true);
             config.append(&mut post.config);
             post.config = config;
-            for (name, device) in &from.row.devices {
+            for (name, device) in &from.record.row.devices {
                 post.devices.entry(name.clone()).or_insert_with(|| device.clone());
             }
         }
@@ -237,9 +252,8 @@ fn assemble(
             fingerprint: image.content.fingerprint,
         }),
         Source::Instance(from) => Files::Instance {
-            pool: from.pool().to_owned(),
-            project: from.row.project,
-            name: from.row.name,
+            root: from.root,
+            snapshot: from.snapshot,
         },
     };
     Ok(Create {
@@ -289,48 +303,8 @@ impl Work for Create {
     }
 }
 
-/// The same with files of another instance.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Copy(pub(super) Create);
-
-impl Work for Copy {
-    const KIND: &'static str = "instances.copy";
-    const ON_CRASH: OnCrash = OnCrash::Undo;
-
-    fn steps() -> &'static [Step<Self>] {
-        steps![Self;
-            "rows": Self::insert => Self::remove;
-            unrecorded "volume": Self::make_volume => Self::remove_volume;
-            unrecorded "announce": Self::announce;
-        ]
-    }
-}
-
-impl Copy {
-    async fn insert(&mut self, task: &Task) -> Result<()> {
-        self.0.insert(task).await
-    }
-
-    async fn remove(&mut self, task: &Task) -> Result<()> {
-        self.0.remove(task).await
-    }
-
-    async fn make_volume(&mut self, task: &Task) -> Result<()> {
-        self.0.make_volume(task).await
-    }
-
-    async fn remove_volume(&mut self, task: &Task) -> Result<()> {
-        self.0.remove_volume(task).await
-    }
-
-    async fn announce(&mut self, task: &Task) -> Result<()> {
-        self.0.announce(task).await
-    }
-}
-
 impl Create {
-    fn volume(&self) -> Volume {
+    pub(super) fn volume(&self) -> Volume {
         Volume::container(&self.project, &self.name)
     }
 
@@ -343,26 +317,30 @@ impl Create {
         }
     }
 
-    /// Both rows, in one transaction.
     async fn insert(&mut self, task: &Task) -> Result<()> {
-        let app = &task.app;
-        let mut tx = app.cluster.begin().await?;
-        let known = profiles_of(&mut tx, &self.project).await?;
+        let mut tx = task.app.cluster.begin().await?;
+        self.insert_into(&mut tx, &task.app).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Makes both rows, and gives their ids: the instance's and the volume's.
+    pub(super) async fn insert_into(&mut self, tx: &mut Tx, app: &App) -> Result<(i64, i64)> {
+        let known = profiles_of(tx, &self.project).await?;
         let own = self.profiles.iter().filter_map(|name| known.get(name));
         let expanded = expand_config(own.map(|profile| &profile.config), &self.config);
         let host = app.instances.host_ids;
-        volatile::choose_map(&mut tx, None, &expanded, &mut self.config, host)
+        volatile::choose_map(tx, None, &expanded, &mut self.config, host)
             .await
             .context(DOING)?;
-        let made = rows::create(&mut tx, &self.row(app)).await;
-        made.context("Add instance info to the database").context(DOING)?;
+        let made = rows::create(tx, &self.row(app)).await;
+        let id = made.context("Add instance info to the database").context(DOING)?;
         let content = storage_volumes::Content {
             content_type: ContentType::Filesystem,
             description: self.description.clone(),
             config: Config::new(),
         };
         let node = Some(app.cluster.node_id());
-        storage_volumes::create(&mut tx, self.volume_key(), node, &content).await?;
+        let volume = storage_volumes::create(tx, self.volume_key(), node, &content).await?;
         let path = app.pools.get(&self.pool)?.volume_path(&self.volume());
         if path.symlink_metadata().is_ok() {
             // Files of nobody may be worth something: they are not ours to replace.
@@ -372,9 +350,9 @@ impl Create {
             )));
         }
         if let Files::Image { fingerprint, .. } = &self.files {
-            images::set_last_used(&mut tx, fingerprint, app.clock.now()).await?;
+            images::set_last_used(tx, fingerprint, app.clock.now()).await?;
         }
-        Ok(tx.commit().await?)
+        Ok((id, volume))
     }
 
     fn row(&self, app: &App) -> NewInstance {
@@ -407,7 +385,7 @@ impl Create {
         (found.config.get("volatile.uuid") == self.config.get("volatile.uuid")).then_some(found.id)
     }
 
-    async fn remove(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn remove(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
         let Some(id) = self.is_ours(&mut tx).await else {
             return Ok(());
@@ -419,7 +397,7 @@ impl Create {
         Ok(tx.commit().await?)
     }
 
-    async fn make_volume(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn make_volume(&mut self, task: &Task) -> Result<()> {
         let pool = task.app.pools.get(&self.pool)?;
         let volume = self.volume();
         let quiet = Watch::new(task.ctx.cancel.clone(), None);
@@ -432,13 +410,12 @@ impl Create {
                 let made = pool.create_volume(&volume, source, quiet).await;
                 made.context("Failed creating instance from image")
             }
-            Files::Instance {
-                project,
-                name,
-                pool: from,
-            } => {
-                let from_pool = task.app.pools.get(from)?;
-                let from = Volume::container(project, name);
+            Files::Instance { root, snapshot } => {
+                let from_pool = task.app.pools.get(&root.pool)?;
+                let from = match snapshot {
+                    Some(snapshot) => root.snapshot(snapshot),
+                    None => root.volume(),
+                };
                 let copied = pool.copy_volume_from(&from_pool, &from, &volume, quiet).await;
                 copied.context("Create instance from copy")
             }
@@ -467,7 +444,7 @@ impl Create {
         Ok(())
     }
 
-    async fn remove_volume(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn remove_volume(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.read().await?;
         if self.is_ours(&mut tx).await.is_none() {
             return Ok(());
@@ -477,7 +454,7 @@ impl Create {
         Ok(pool.delete_volume(&self.volume()).await?)
     }
 
-    async fn announce(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn announce(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.read().await?;
         let record = Record::load(&mut tx, &self.project, &self.name).await?;
         backup_file::write(&task.app, &mut tx, &record).await?;

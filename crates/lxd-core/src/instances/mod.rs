@@ -5,6 +5,9 @@ pub mod backups;
 pub mod boot;
 mod cards;
 mod checks;
+mod copy;
+#[cfg(test)]
+mod copy_tests;
 mod create;
 mod delete;
 mod exec;
@@ -15,6 +18,8 @@ pub mod metadata;
 mod ports;
 mod record;
 pub mod recover;
+mod refresh;
+mod relocate;
 mod rename;
 mod runtime;
 pub mod snapshots;
@@ -42,9 +47,12 @@ use crate::operations::Works;
 /// The kinds of works of this noun.
 pub(crate) fn works(works: &mut Works) {
     backups::works(works);
+    copy::works(works);
     create::works(works);
     delete::works(works);
     recover::works(works);
+    refresh::works(works);
+    relocate::works(works);
     rename::works(works);
     snapshots::works(works);
     start::works(works);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cards;
 use super::record::Record;
-use super::{backup_file, volatile};
+use super::{backup_file, relocate, volatile};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -36,9 +36,13 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstancePost) -
     ctx.require_project()?;
     let mut tx = app.cluster.read().await?;
     rows::id(&mut tx, &ctx.project, name).await?;
-    if post.migration || !post.pool.is_empty() || !post.project.is_empty() {
+    if post.migration && (!post.pool.is_empty() || !post.project.is_empty()) {
+        drop(tx);
+        return relocate::relocate(app, ctx, name, post);
+    }
+    if post.migration {
         return Err(Error::not_implemented(
-            "Moving instances is not supported by this server yet",
+            "Sending instances to other servers is not supported by this server yet",
         ));
     }
     let new_name = if post.name.is_empty() {
@@ -226,7 +230,7 @@ impl Rename {
     }
 }
 
-fn move_folder(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn move_folder(from: &Path, to: &Path) -> Result<()> {
     match std::fs::rename(from, to) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::internal(format!("Failed renaming {}", from.display())).because(error))

@@ -7,6 +7,7 @@ use lxd_model::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
+use super::snapshots::{Root, Saved};
 use crate::error::{Context as _, Error, Result};
 
 /// Where the files of a new instance come from.
@@ -20,11 +21,10 @@ pub(super) enum Files {
         /// Bytes of its files.
         size: i64,
     },
-    /// Another instance of this server.
+    /// Another instance of this server, or one of its snapshots.
     Instance {
-        project: String,
-        name: String,
-        pool: String,
+        root: Root,
+        snapshot: Option<String>,
     },
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Source {
     /// An image; none where the fingerprint leads nowhere, which the operation reports.
     Image(Option<Box<images::Image>>),
     /// An instance.
-    Instance(Box<Record>),
+    Instance(Box<From>),
 }
 
 /// Looks for the source of a request.
@@ -72,6 +72,18 @@ async fn image(tx: &mut Tx, project: &str, source: &InstanceSource) -> Result<So
     }
 }
 
+/// An instance, or one of its snapshots, that is to be copied.
+pub(super) struct From {
+    /// What it is; of a snapshot what it was.
+    pub(super) record: Record,
+    /// Where the files of the instance are, the snapshots' among them.
+    pub(super) root: Root,
+    /// The snapshot that is meant and not the instance itself.
+    pub(super) snapshot: Option<String>,
+    /// The snapshots that come along, oldest first.
+    pub(super) snapshots: Vec<Saved>,
+}
+
 async fn instance(tx: &mut Tx, project: &str, source: &InstanceSource) -> Result<Source> {
     if source.source.is_empty() {
         return Err(Error::bad_request("Must specify a source instance"));
@@ -80,18 +92,31 @@ async fn instance(tx: &mut Tx, project: &str, source: &InstanceSource) -> Result
         "" => project,
         other => other,
     };
-    if source.source.contains('/') {
-        return Err(Error::not_implemented(
-            "Copies of snapshots are not supported by this server yet",
-        ));
+    let (name, snapshot) = match source.source.split_once('/') {
+        Some((name, snapshot)) => (name, Some(snapshot)),
+        None => (source.source.as_str(), None),
+    };
+    let record = Record::load(tx, from, name).await;
+    let mut record =
+        record.with_context(|| format!("Failed to fetch instance {name:?} in project {from:?}"))?;
+    let root = Root::of(&record);
+    let mut snapshots = Vec::new();
+    if let Some(snapshot) = snapshot {
+        let row = lxd_db::cluster::instances::snapshots::get(tx, record.row.id, snapshot).await;
+        let row = row.with_context(|| {
+            format!("Failed to fetch snapshot {snapshot:?} of instance {name:?} in project {from:?}")
+        })?;
+        record.row.config = row.config;
+        record.row.devices = row.devices;
+        record = Record::expand(record.row, record.profiles);
+    } else if !source.instance_only && !source.container_only {
+        snapshots = Saved::all(tx, record.row.id).await?;
     }
-    if source.refresh {
-        return Err(Error::not_implemented(
-            "Refreshing copies is not supported by this server yet",
-        ));
-    }
-    let record = Record::load(tx, from, &source.source).await;
-    let record = record
-        .with_context(|| format!("Failed to fetch instance {:?} in project {from:?}", source.source))?;
-    Ok(Source::Instance(Box::new(record)))
+    let snapshot = snapshot.map(str::to_owned);
+    Ok(Source::Instance(Box::new(From {
+        record,
+        root,
+        snapshot,
+        snapshots,
+    })))
 }

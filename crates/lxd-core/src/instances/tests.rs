@@ -14,7 +14,8 @@ use lxd_model::config::Config;
 use lxd_model::instances::InstanceType;
 use serde_json::json;
 
-use super::create::{Copy, Create};
+use super::copy::Copy;
+use super::create::Create;
 use super::delete::Delete;
 use super::record::Record;
 use super::rename::Rename;
@@ -53,7 +54,7 @@ pub(super) fn key(name: &str) -> Key {
     Key::new("default", name)
 }
 
-fn work(name: &str, files: Files) -> Create {
+pub(super) fn work(name: &str, files: Files) -> Create {
     let uuid = super::volatile::new_uuid();
     Create {
         project: "default".into(),
@@ -125,10 +126,14 @@ async fn a_copy_is_made_whole_or_not_at_all() {
     let app = daemon().await;
     make(&app, "c1").await;
     let files = || Files::Instance {
-        project: "default".into(),
-        name: "c1".into(),
-        pool: "p1".into(),
+        root: super::snapshots::Root {
+            project: "default".into(),
+            name: "c1".into(),
+            pool: "p1".into(),
+        },
+        snapshot: None,
     };
+    let copy = || Copy::new(&app, work("c2", files()), (Vec::new(), &BTreeMap::new()));
     let is_clean = async || {
         assert_eq!(parts(&app, "c1").await, [true; 5]);
         assert_eq!(parts(&app, "c2").await, [false; 5]);
@@ -137,7 +142,7 @@ async fn a_copy_is_made_whole_or_not_at_all() {
         assert_eq!(parts(&app, "c2").await, [true; 5]);
         delete::run(&app, &root(), &key("c2"), None).await.unwrap();
     };
-    testing::check_with(&app, &root(), || Copy(work("c2", files())), remove, is_clean).await;
+    testing::check_with(&app, &root(), copy, remove, is_clean).await;
 }
 
 #[tokio::test]

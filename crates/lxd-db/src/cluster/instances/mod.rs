@@ -284,6 +284,19 @@ pub async fn rename(tx: &mut Tx, id: i64, new_name: &str) -> Result<()> {
     tx.execute(sql, &[new_name.into(), id.into()]).await.map(|_| ())
 }
 
+/// Moves an instance to another project; its profiles are still those of the old one.
+///
+/// # Errors
+/// [`Error::NotFound`] for the project, [`Error::Taken`].
+pub async fn set_project(tx: &mut Tx, id: i64, project: &str) -> Result<()> {
+    let project_id = projects::id(tx, project).await?;
+    let sql = "UPDATE instances SET project_id = ? WHERE id = ?";
+    let moved = tx.execute(sql, &[project_id.into(), id.into()]).await;
+    moved
+        .map_err(|error| error.taken(Noun::Instance, project))
+        .map(|_| ())
+}
+
 /// Moves an instance to another member.
 ///
 /// # Errors

@@ -144,6 +144,14 @@ pub async fn update(tx: &mut Tx, id: i64, description: &str, expires_at: Timesta
         .map(|_| ())
 }
 
+/// Replaces the devices that a snapshot remembers: their pool may be another one now.
+///
+/// # Errors
+/// [`Error::Cluster`] when writing fails.
+pub async fn set_devices(tx: &mut Tx, id: i64, devices: &Devices) -> Result<()> {
+    DEVICES.replace(tx, id, devices).await
+}
+
 /// Renames a snapshot.
 ///
 /// # Errors

@@ -201,6 +201,19 @@ pub async fn set_pool(tx: &mut Tx, id: i64, pool: &str) -> Result<()> {
         .map(|_| ())
 }
 
+/// Moves a volume to another project.
+///
+/// # Errors
+/// [`Error::NotFound`] for the project, [`Error::Taken`].
+pub async fn set_project(tx: &mut Tx, id: i64, project: &str) -> Result<()> {
+    let project_id = projects::id(tx, project).await?;
+    let sql = "UPDATE storage_volumes SET project_id = ? WHERE id = ?";
+    let moved = tx.execute(sql, &[project_id.into(), id.into()]).await;
+    moved
+        .map_err(|error| error.taken(Noun::StorageVolume, project))
+        .map(|_| ())
+}
+
 /// Deletes a volume with its snapshots' and backups' rows.
 ///
 /// # Errors

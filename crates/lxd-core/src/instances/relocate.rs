@@ -1,0 +1,346 @@
+//! Moving instances of this server: to another pool, another project, with another name.
+
+use std::sync::Arc;
+
+use lxd_api::instances::{InstancePost, InstancePut};
+use lxd_db::cluster::instances as rows;
+use lxd_db::cluster::instances::snapshots as snapshot_rows;
+use lxd_db::cluster::storage_volumes;
+use lxd_db::cluster::{Tx, projects};
+use lxd_instance::Key;
+use lxd_model::devices::{Devices, root_disk};
+use lxd_model::instances::InstanceType;
+use lxd_storage::Watch;
+use serde::{Deserialize, Serialize};
+
+use super::checks::{self, Candidate};
+use super::copy::copy_snapshots;
+use super::ports::forget_cards;
+use super::record::{Record, profiles_of};
+use super::rename::move_folder;
+use super::snapshots::{Root, Saved};
+use super::{backup_file, update, volatile};
+use crate::app::{App, blocking};
+use crate::ctx::Ctx;
+use crate::error::{Context as _, Error, Result};
+use crate::events::{Action, Lifecycle};
+use crate::operations::{self, Kind, OnCrash, Operation, Options, Step, Task, Work, Works};
+use crate::steps;
+
+/// The kinds of works of this file.
+pub(super) fn works(works: &mut Works) {
+    works.add::<Move>();
+}
+
+/// Moves an instance that does not run, as an operation.
+///
+/// # Errors
+/// The caller may not see the other project. What is wrong with the place the operation reports.
+pub(super) fn relocate(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstancePost) -> Result<Operation> {
+    if !post.project.is_empty() {
+        ctx.in_project(post.project.clone()).require_project()?;
+    }
+    let options = Options::task(Kind::InstanceMigrate)
+        .resource_url("instances", crate::urls::plain(&["instances", name]));
+    let (app, owned, key) = (Arc::clone(app), ctx.clone(), Key::new(&ctx.project, name));
+    let operations = Arc::clone(&app.operations);
+    operations.spawn(ctx, options, move |operation| async move {
+        run(&app, &owned, (&key, &post), &operation).await
+    })
+}
+
+async fn run(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    (key, post): (&Key, &InstancePost),
+    operation: &Operation,
+) -> Result<()> {
+    let or = |new: &str, old: &str| if new.is_empty() { old.to_owned() } else { new.to_owned() };
+    let goal = Key::new(or(&post.project, &key.project), or(&post.name, &key.name));
+    let _guard = app.instances.lock(key).await;
+    let _other = match goal == *key {
+        true => None,
+        false => Some(app.instances.lock(&goal).await),
+    };
+    if app.instances.registry.phase(key).is_running() {
+        return Err(Error::bad_request(
+            "Unable to perform container live migration. CRIU isn't installed",
+        ));
+    }
+    let mut tx = app.cluster.read().await?;
+    let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    let work = plan(app, &mut tx, &record, (&goal, post)).await;
+    let work = work.context("Failed creating instance record")?;
+    drop(tx);
+    if work.from == work.to {
+        return Ok(());
+    }
+    operations::run_in(app, ctx, operation, work).await?;
+    if goal != *key {
+        if let Err(error) = forget_cards(app, &record.instance(&app.paths)?).await {
+            tracing::warn!(instance = %key, err = error.text(), "A network remembers an instance's old name");
+        }
+        let url = super::url(&goal.project, &goal.name);
+        let event = Lifecycle::new(Action::InstanceRenamed, url).with("old_name", key.name.as_str());
+        app.events.lifecycle(&goal.project, &event);
+    }
+    Ok(())
+}
+
+/// The instance as it will be, after checking that it may be so.
+async fn plan(
+    app: &Arc<App>,
+    tx: &mut Tx,
+    record: &Record,
+    (goal, post): (&Key, &InstancePost),
+) -> Result<Move> {
+    lxd_model::names::instance(&goal.name)?;
+    let project = projects::get(tx, &goal.project).await?;
+    let from = Root::of(record);
+    let mut new = record.writable();
+    let pool = if post.pool.is_empty() { &from.pool } else { &post.pool };
+    if *pool != from.pool {
+        set_pool(&mut new.devices, &record.devices, pool);
+    }
+    volatile::new_cloud_init_id(&mut new.config);
+    let known = profiles_of(tx, &goal.project).await?;
+    if let Some(missing) = new.profiles.iter().find(|name| !known.contains_key(*name)) {
+        return Err(Error::not_found(format!("Profile not found: {missing}")));
+    }
+    let mut row = record.row.clone();
+    row.devices.clone_from(&new.devices);
+    let after = Record::new(row, &known);
+    let candidate = Candidate {
+        project: &goal.project,
+        name: &goal.name,
+        kind: InstanceType::from_id(record.row.kind.code())?,
+        config: &after.config,
+        devices: &after.devices,
+    };
+    let expanded = checks::expanded(app, tx, candidate).await;
+    expanded.context("Failed initialising instance")?;
+    let to = Root {
+        project: goal.project.clone(),
+        name: goal.name.clone(),
+        pool: after.pool().to_owned(),
+    };
+    let is_elsewhere = (&to.project, &to.name) != (&from.project, &from.name);
+    if to.project != from.project {
+        checks::project_limits(tx, &project.config, candidate, None).await?;
+    }
+    if is_elsewhere && rows::id(tx, &to.project, &to.name).await.is_ok() {
+        let text = "Add instance info to the database: This \"instances\" entry already exists";
+        return Err(Error::conflict(text));
+    }
+    let path = app.pools.get(&to.pool)?.volume_path(&to.volume());
+    if to != from && path.symlink_metadata().is_ok() {
+        // Files of nobody may be worth something: they are not ours to replace.
+        let text = format!("{} exists although no instance has it", path.display());
+        return Err(Error::internal(text));
+    }
+    let mut snapshots = Saved::all(tx, record.row.id).await?;
+    let dropped = match post.instance_only || post.container_only {
+        true => std::mem::take(&mut snapshots),
+        false => Vec::new(),
+    };
+    let root = root_disk(&new.devices).ok().map(|(name, disk)| (name.to_owned(), disk.clone()));
+    Ok(Move {
+        id: record.row.id,
+        is_new_pool: to.pool != from.pool,
+        from,
+        to,
+        old: record.writable(),
+        new,
+        root: root.map(|(name, disk)| Devices::from([(name, disk)])).unwrap_or_default(),
+        snapshots,
+        dropped,
+    })
+}
+
+/// Gives an instance a root disk of its own in another pool.
+fn set_pool(own: &mut Devices, expanded: &Devices, pool: &str) {
+    let Ok((name, root)) = root_disk(expanded) else { return };
+    let mut root = root.clone();
+    root.insert("pool".into(), pool.to_owned());
+    own.insert(name.to_owned(), root);
+}
+
+/// A move: the files to their new place, the rows, and then the old files go. After a crash it goes on.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Move {
+    id: i64,
+    from: Root,
+    to: Root,
+    is_new_pool: bool,
+    old: InstancePut,
+    new: InstancePut,
+    /// The root disk that snapshots get, too, if the instance gets one.
+    root: Devices,
+    snapshots: Vec<Saved>,
+    /// Snapshots that don't come along.
+    dropped: Vec<Saved>,
+}
+
+impl Work for Move {
+    const KIND: &'static str = "instances.move";
+    const ON_CRASH: OnCrash = OnCrash::Finish;
+
+    fn steps() -> &'static [Step<Self>] {
+        steps![Self;
+            "volume": Self::place => Self::take_back;
+            "rows": Self::store => Self::store_old;
+            unrecorded "logs": Self::move_logs => Self::move_logs_back;
+            unrecorded "backup": Self::write_backup;
+            "old": Self::remove_old;
+        ]
+    }
+}
+
+impl Move {
+    #[cfg(test)]
+    pub(super) async fn of(app: &Arc<App>, record: &Record, post: InstancePost) -> Result<Self> {
+        let mut tx = app.cluster.read().await?;
+        let goal = Key::new(&post.project, &post.name);
+        plan(app, &mut tx, record, (&goal, &post)).await
+    }
+
+    /// Whether the rows say that the instance is at its new place.
+    async fn is_moved(&self, task: &Task) -> Result<bool> {
+        let mut tx = task.app.cluster.read().await?;
+        Ok(self.to.volume_id(&mut tx).await.is_some()
+            && rows::id(&mut tx, &self.to.project, &self.to.name).await.ok() == Some(self.id))
+    }
+
+    /// Copies to another pool, renames in the same one.
+    async fn place(&mut self, task: &Task) -> Result<()> {
+        let (from, to) = (self.from.volume(), self.to.volume());
+        let pool = task.app.pools.get(&self.to.pool)?;
+        let is_there = pool.volume_path(&to).symlink_metadata().is_ok();
+        if !self.is_new_pool {
+            return match is_there {
+                true => Ok(()),
+                false => Ok(pool.rename_volume(&from, &to).await?),
+            };
+        }
+        let from_pool = task.app.pools.get(&self.from.pool)?;
+        if !is_there {
+            let watch = Watch::new(task.ctx.cancel.clone(), None);
+            let copied = pool.copy_volume_from(&from_pool, &from, &to, watch).await;
+            copied.context("Create instance from copy")?;
+        }
+        copy_snapshots(task, &self.from, &self.to, &self.snapshots).await
+    }
+
+    async fn take_back(&mut self, task: &Task) -> Result<()> {
+        let (from, to) = (self.from.volume(), self.to.volume());
+        let pool = task.app.pools.get(&self.to.pool)?;
+        let has_files = |pool: &lxd_storage::Pool, volume| pool.volume_path(volume).symlink_metadata().is_ok();
+        if !self.is_new_pool {
+            if has_files(&pool, &to) && !has_files(&pool, &from) {
+                pool.rename_volume(&to, &from).await?;
+            }
+            return Ok(());
+        }
+        let from_pool = task.app.pools.get(&self.from.pool)?;
+        if has_files(&from_pool, &from) && !self.is_moved(task).await? {
+            pool.delete_volume(&to).await?;
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self, task: &Task) -> Result<()> {
+        let devices = self.root.clone();
+        self.write(task, (&self.from, &self.to), &self.new, Some(&devices)).await
+    }
+
+    async fn store_old(&mut self, task: &Task) -> Result<()> {
+        self.write(task, (&self.to, &self.from), &self.old, None).await
+    }
+
+    async fn write(
+        &self,
+        task: &Task,
+        (from, to): (&Root, &Root),
+        put: &InstancePut,
+        root: Option<&Devices>,
+    ) -> Result<()> {
+        let mut tx = task.app.cluster.begin().await?;
+        let Some(volume) = from.volume_id(&mut tx).await else {
+            return Ok(());
+        };
+        if rows::id(&mut tx, &from.project, &from.name).await.ok() != Some(self.id) {
+            return Ok(());
+        }
+        let expires_at = rows::get_by_id(&mut tx, self.id).await?.expires_at;
+        if from.name != to.name {
+            rows::rename(&mut tx, self.id, &to.name).await?;
+            storage_volumes::rename(&mut tx, volume, &to.name).await?;
+        }
+        if from.project != to.project {
+            rows::set_project(&mut tx, self.id, &to.project).await?;
+            storage_volumes::set_project(&mut tx, volume, &to.project).await?;
+        }
+        if from.pool != to.pool {
+            storage_volumes::set_pool(&mut tx, volume, &to.pool).await?;
+        }
+        rows::update(&mut tx, self.id, &update::content(put.clone(), expires_at)).await?;
+        for snapshot in &self.snapshots {
+            let row = snapshot_rows::get(&mut tx, self.id, &snapshot.name).await?;
+            let mut devices = snapshot.devices.clone();
+            devices.extend(root.cloned().unwrap_or_default());
+            snapshot_rows::set_devices(&mut tx, row.id, &devices).await?;
+        }
+        for snapshot in &self.dropped {
+            match root {
+                Some(_) => drop(snapshot.remove(&mut tx, self.id, Some(volume)).await?),
+                None => snapshot.insert(&mut tx, self.id, Some(volume)).await?,
+            }
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn move_logs(&mut self, task: &Task) -> Result<()> {
+        self.rename_logs(task, (&self.from, &self.to)).await
+    }
+
+    async fn move_logs_back(&mut self, task: &Task) -> Result<()> {
+        self.rename_logs(task, (&self.to, &self.from)).await
+    }
+
+    async fn rename_logs(&self, task: &Task, (from, to): (&Root, &Root)) -> Result<()> {
+        let of = |root: &Root| task.app.paths.instance_logs(&root.project, &root.name);
+        let (old, new) = (of(from), of(to));
+        if old == new || !old.exists() {
+            return Ok(());
+        }
+        blocking(move || {
+            // What an earlier instance of that name has left.
+            let _ = std::fs::remove_dir_all(&new);
+            move_folder(&old, &new)
+        })
+        .await
+    }
+
+    async fn write_backup(&mut self, task: &Task) -> Result<()> {
+        backup_file::refresh(&task.app, &self.to.key()).await
+    }
+
+    /// From here on there is no way back, so that nothing here fails the move.
+    async fn remove_old(&mut self, task: &Task) -> Result<()> {
+        let removed = async {
+            if self.is_new_pool {
+                let pool = task.app.pools.get(&self.from.pool)?;
+                return Ok::<(), Error>(pool.delete_volume(&self.from.volume()).await?);
+            }
+            let pool = task.app.pools.get(&self.to.pool)?;
+            for snapshot in &self.dropped {
+                pool.delete_volume(&self.to.snapshot(&snapshot.name)).await?;
+            }
+            Ok(())
+        };
+        if let Err(error) = removed.await {
+            tracing::error!(instance = %self.to.key(), err = error.text(), "Failed removing the files of a moved instance");
+        }
+        Ok(())
+    }
+}
