@@ -244,6 +244,7 @@ impl Move {
         let from_pool = task.app.pools.get(&self.from.pool)?;
         if has_files(&from_pool, &from) && !self.is_moved(task).await? {
             pool.delete_volume(&to).await?;
+            from_pool.link_volume(&from).await?;
         }
         Ok(())
     }

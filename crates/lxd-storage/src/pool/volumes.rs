@@ -206,7 +206,7 @@ impl Inner {
     }
 
     /// The links to a volume and to the directory of its snapshots, if it has some.
-    fn link_all(&self, volume: &Volume) -> Result<(), StorageError> {
+    pub(super) fn link_all(&self, volume: &Volume) -> Result<(), StorageError> {
         link(&self.place, volume)?;
         let snapshots = volume.with_snapshot("");
         match self.place.volume(&snapshots).is_dir() {
@@ -418,15 +418,15 @@ pub(super) fn link(place: &Place, volume: &Volume) -> Result<(), StorageError> {
     symlink(&target, &link).map_err(|e| StorageError::io("linking", &link, e))
 }
 
-/// Removes the link, unless it leads to something that is still there.
+/// Removes the link, unless it leads to something that is still there, or into another pool.
 fn unlink(place: &Place, volume: &Volume) -> Result<(), StorageError> {
     let Some((link, target)) = volume.link() else {
         return Ok(());
     };
-    if place.root().join(target).symlink_metadata().is_ok() {
+    let (link, target) = (place.lxd_dir.join(link), place.root().join(target));
+    if target.symlink_metadata().is_ok() || fs::read_link(&link).is_ok_and(|found| found != target) {
         return Ok(());
     }
-    let link = place.lxd_dir.join(link);
     match fs::remove_file(&link) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io("removing", &link, e)),
         _ => Ok(()),

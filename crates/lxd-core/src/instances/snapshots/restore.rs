@@ -143,10 +143,10 @@ impl Restore {
     }
 
     async fn start_again(&mut self, task: &Task) -> Result<()> {
-        if self.is_settled {
-            return Ok(());
+        if let Err(error) = self.start(task).await {
+            tracing::error!(instance = %self.root.key(), err = error.text(), "Failed starting again after a restore");
         }
-        self.start(task).await
+        Ok(())
     }
 
     /// Starts it if it ran. A daemon that takes this up has no networks yet, and does it later.
