@@ -116,7 +116,10 @@ fn a_running_container_goes_back_and_on() {
         server.lxc(&["snapshot", "c1", "s0"]).ok();
         write(&server, "c1", "two");
         server.lxc(&["restore", "c1", "s0"]).ok();
-        assert_eq!(server.lxc(&["list", "c1", "-f", "csv", "-c", "s"]).ok(), "RUNNING\n");
+        assert_eq!(
+            server.lxc(&["list", "c1", "-f", "csv", "-c", "s"]).ok(),
+            "RUNNING\n"
+        );
         assert_eq!(read(&server, "c1"), "one\n", "{driver}");
         write(&server, "c1", "three");
         server.lxc(&["copy", "c1", "c2"]).ok();
@@ -139,7 +142,9 @@ fn a_running_container_goes_back_and_on() {
         assert_eq!(read(&server, "c2"), "four\n");
         server.lxc(&["restore", "c2", "s0"]).ok();
         assert_eq!(read(&server, "c2"), "one\n");
-        server.lxc(&["publish", "c1/s1", "--alias", "made", "user=me"]).ok();
+        server
+            .lxc(&["publish", "c1/s1", "--alias", "made", "user=me"])
+            .ok();
         server.lxc(&["launch", "made", "c3"]).ok();
         assert_eq!(read(&server, "c3"), "four\n");
         let refused = server.lxc(&["publish", "c1"]).failed();
@@ -163,8 +168,12 @@ fn schedules_and_expiry_run_by_themselves() {
         .lxc(&["launch", "bb", "c1", "-c", "snapshots.schedule=@startup"])
         .ok();
     assert_eq!(server.lxc(&["list", "-f", "csv", "-c", "S"]).ok(), "1\n");
-    server.lxc(&["config", "set", "c1", "snapshots.schedule", "* * * * *"]).ok();
-    server.lxc(&["config", "set", "c1", "snapshots.expiry", "1S"]).ok();
+    server
+        .lxc(&["config", "set", "c1", "snapshots.schedule", "* * * * *"])
+        .ok();
+    server
+        .lxc(&["config", "set", "c1", "snapshots.expiry", "1S"])
+        .ok();
     let count = || server.lxc(&["list", "-f", "csv", "-c", "S"]).ok();
     let mut was_two = false;
     for _ in 0..3 {

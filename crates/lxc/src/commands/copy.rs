@@ -59,8 +59,12 @@ async fn follow(cx: &Context, client: &Client, post: &InstancesPost) -> Result<(
     let (copy, etag) = client.instance(&post.name).await?;
     let mut put = InstancePut::from(&copy);
     put.config.retain(|key, _| key.starts_with("volatile."));
-    let own = post.config.iter().filter(|(key, _)| !key.starts_with("volatile."));
-    put.config.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+    let own = post
+        .config
+        .iter()
+        .filter(|(key, _)| !key.starts_with("volatile."));
+    put.config
+        .extend(own.map(|(key, value)| (key.clone(), value.clone())));
     put.devices = post.devices.clone();
     if let Some((name, root)) = root_of(&copy.devices) {
         // The files are where they were.

@@ -110,7 +110,9 @@ async fn stop(cx: &Context, source: &Resource) -> Result<Option<Instance>> {
         let changed = source.client.update_instance(&source.name, &put, &etag).await?;
         cx.wait(&changed, "").await?;
     }
-    change(cx, source, "stop").await.map_err(|_| Error::message("Stopping instance failed!"))?;
+    change(cx, source, "stop")
+        .await
+        .map_err(|_| Error::message("Stopping instance failed!"))?;
     Ok(Some(instance))
 }
 

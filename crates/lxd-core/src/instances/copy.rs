@@ -87,7 +87,9 @@ impl Copy {
             Files::Instance { root, snapshot: None } => Frozen::for_copy(app, root),
             _ => Frozen::none(),
         };
-        let place = root_disk(given).ok().map(|(name, root)| (name.to_owned(), root.clone()));
+        let place = root_disk(given)
+            .ok()
+            .map(|(name, root)| (name.to_owned(), root.clone()));
         let mut snapshots = snapshots;
         for snapshot in &mut snapshots {
             as_copied(snapshot);

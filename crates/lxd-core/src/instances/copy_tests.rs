@@ -30,7 +30,9 @@ async fn take(app: &Arc<App>, instance: &str, name: &str) {
 
 async fn saved(app: &App, project: &str, instance: &str) -> Vec<Saved> {
     let mut tx = app.cluster.read().await.unwrap();
-    let record = super::record::Record::load(&mut tx, project, instance).await.unwrap();
+    let record = super::record::Record::load(&mut tx, project, instance)
+        .await
+        .unwrap();
     Saved::all(&mut tx, record.row.id).await.unwrap()
 }
 
@@ -87,12 +89,21 @@ async fn copies_bring_their_snapshots() {
     start::run(&app, &root(), &key("c1"), None).await.unwrap();
     create(&app, copy_of("c1", "c2")).await.unwrap();
     assert_eq!(app.instances.registry.phase(&key("c1")), Phase::Running);
-    assert_eq!((read(&app, "c2").as_str(), names(&app, "c2").await), ("now", vec!["s0".into(), "s1".into()]));
-    let (old, new) = (saved(&app, "default", "c1").await, saved(&app, "default", "c2").await);
+    assert_eq!(
+        (read(&app, "c2").as_str(), names(&app, "c2").await),
+        ("now", vec!["s0".into(), "s1".into()])
+    );
+    let (old, new) = (
+        saved(&app, "default", "c1").await,
+        saved(&app, "default", "c2").await,
+    );
     assert_eq!(old[0].created_at, new[0].created_at);
     assert_ne!(old[0].config["volatile.uuid"], new[0].config["volatile.uuid"]);
     create(&app, copy_of("c1/s0", "c3")).await.unwrap();
-    assert_eq!((read(&app, "c3").as_str(), names(&app, "c3").await.len()), ("s0", 0));
+    assert_eq!(
+        (read(&app, "c3").as_str(), names(&app, "c3").await.len()),
+        ("s0", 0)
+    );
     let mut only = copy_of("c1", "c4");
     only.source.instance_only = true;
     create(&app, only).await.unwrap();
@@ -110,8 +121,12 @@ async fn copies_bring_their_snapshots() {
 async fn a_refreshed_copy_is_the_source_again() {
     let app = source().await;
     create(&app, copy_of("c1", "c2")).await.unwrap();
-    snapshots::remove(&app, &root(), &key("c1"), "s0", None).await.unwrap();
-    snapshots::remove(&app, &root(), &key("c1"), "s1", None).await.unwrap();
+    snapshots::remove(&app, &root(), &key("c1"), "s0", None)
+        .await
+        .unwrap();
+    snapshots::remove(&app, &root(), &key("c1"), "s1", None)
+        .await
+        .unwrap();
     write(&app, "c1", "newer");
     for name in ["s1", "s2"] {
         take(&app, "c1", name).await;
@@ -119,12 +134,25 @@ async fn a_refreshed_copy_is_the_source_again() {
     let mut post = copy_of("c1", "c2");
     post.source.refresh = true;
     create(&app, post.clone()).await.unwrap();
-    assert_eq!((read(&app, "c2").as_str(), names(&app, "c2").await), ("newer", vec!["s1".into(), "s2".into()]));
-    let file = app.paths.storage_pool("p1").join("containers-snapshots/c2/s1/rootfs/f");
-    assert_eq!(std::fs::read_to_string(file).unwrap(), "newer", "another snapshot of the same name");
+    assert_eq!(
+        (read(&app, "c2").as_str(), names(&app, "c2").await),
+        ("newer", vec!["s1".into(), "s2".into()])
+    );
+    let file = app
+        .paths
+        .storage_pool("p1")
+        .join("containers-snapshots/c2/s1/rootfs/f");
+    assert_eq!(
+        std::fs::read_to_string(file).unwrap(),
+        "newer",
+        "another snapshot of the same name"
+    );
     start::run(&app, &root(), &key("c2"), None).await.unwrap();
     let text = create(&app, post).await.unwrap_err().text();
-    assert_eq!(text, "Failed getting exclusive access to instance: Instance is running");
+    assert_eq!(
+        text,
+        "Failed getting exclusive access to instance: Instance is running"
+    );
 }
 
 #[tokio::test]
@@ -135,7 +163,9 @@ async fn a_refresh_is_whole_or_undone_or_finished() {
         if names(&app, "c2").await != ["s0", "s1"] {
             delete::run(&app, &root(), &key("c2"), None).await.unwrap();
             for name in names(&app, "c1").await {
-                snapshots::remove(&app, &root(), &key("c1"), &name, None).await.unwrap();
+                snapshots::remove(&app, &root(), &key("c1"), &name, None)
+                    .await
+                    .unwrap();
             }
             write(&app, "c1", "old");
             take(&app, "c1", "s0").await;
@@ -145,14 +175,21 @@ async fn a_refresh_is_whole_or_undone_or_finished() {
         write(&app, "c2", "old");
         write(&app, "c1", "new");
         if names(&app, "c1").await == ["s0", "s1"] {
-            snapshots::remove(&app, &root(), &key("c1"), "s0", None).await.unwrap();
-            snapshots::remove(&app, &root(), &key("c1"), "s1", None).await.unwrap();
+            snapshots::remove(&app, &root(), &key("c1"), "s0", None)
+                .await
+                .unwrap();
+            snapshots::remove(&app, &root(), &key("c1"), "s1", None)
+                .await
+                .unwrap();
             take(&app, "c1", "s1").await;
             take(&app, "c1", "s2").await;
         }
     };
     let work = async || {
-        let (from, to) = (record(&app, "c1").await.unwrap(), record(&app, "c2").await.unwrap());
+        let (from, to) = (
+            record(&app, "c1").await.unwrap(),
+            record(&app, "c2").await.unwrap(),
+        );
         let source = Source {
             root: Root::of(&from),
             snapshot: None,
@@ -197,7 +234,10 @@ fn to(project: &str, name: &str, pool: &str) -> InstancePost {
 fn places(app: &App, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     for pool in ["p1", "p2"] {
-        for place in [format!("containers/{name}"), format!("containers-snapshots/{name}/s0")] {
+        for place in [
+            format!("containers/{name}"),
+            format!("containers-snapshots/{name}/s0"),
+        ] {
             if app.paths.storage_pool(pool).join(&place).exists() {
                 found.push(format!("{pool}/{place}"));
             }
@@ -230,7 +270,10 @@ async fn a_move_is_whole_or_undone_or_finished() {
         assert_eq!(places(&app, "c1"), wanted);
         assert_eq!(read(&app, "c1"), "now");
         let snapshots = saved(&app, "default", "c1").await;
-        let its_pool = snapshots[0].devices.get("root").map_or("p1", |root| root["pool"].as_str());
+        let its_pool = snapshots[0]
+            .devices
+            .get("root")
+            .map_or("p1", |root| root["pool"].as_str());
         assert_eq!((snapshots.len(), its_pool), (2, pool.as_str()));
         let full = super::get_full(&app, &root(), "c1", None).await.unwrap().value;
         assert_eq!(full.snapshots.unwrap().len(), 2);
@@ -252,7 +295,9 @@ async fn names_and_projects_change_without_a_copy() {
         std::fs::metadata(path).unwrap().ino()
     };
     let old = inode(app.paths.container("default", "c1").join("rootfs/f"));
-    let moved = super::rename(&app, &root(), "c1", to("pp", "c2", "")).await.unwrap();
+    let moved = super::rename(&app, &root(), "c1", to("pp", "c2", ""))
+        .await
+        .unwrap();
     moved.outcome().await.unwrap();
     assert!(record(&app, "c1").await.is_err());
     assert_eq!(inode(app.paths.container("pp", "c2").join("rootfs/f")), old);
@@ -291,8 +336,14 @@ async fn a_copy_with_snapshots_is_whole_or_not_there() {
         assert_eq!(places(&app, "c2"), Vec::<String>::new());
     };
     let remove = async || {
-        assert_eq!(places(&app, "c2"), ["p2/containers/c2", "p2/containers-snapshots/c2/s0"]);
-        assert_eq!(saved(&app, "default", "c2").await[0].devices["root"]["pool"], "p2");
+        assert_eq!(
+            places(&app, "c2"),
+            ["p2/containers/c2", "p2/containers-snapshots/c2/s0"]
+        );
+        assert_eq!(
+            saved(&app, "default", "c2").await[0].devices["root"]["pool"],
+            "p2"
+        );
         delete::run(&app, &root(), &key("c2"), None).await.unwrap();
     };
     testing::check_with(&app, &root(), work, remove, is_clean).await;

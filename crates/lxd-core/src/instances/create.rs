@@ -18,10 +18,10 @@ use lxd_storage::{Pool, Volume, VolumeSource, Watch};
 use serde::{Deserialize, Serialize};
 
 use super::backup_file;
-use super::copy::Copy;
-use super::refresh;
 use super::checks::{self, Candidate};
+use super::copy::Copy;
 use super::record::{Record, profiles_of};
+use super::refresh;
 use super::source::{self, Files, Source};
 use super::volatile;
 use crate::app::App;

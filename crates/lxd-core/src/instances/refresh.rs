@@ -109,7 +109,11 @@ impl Refresh {
         if let Some(wanted) = source.snapshots {
             let is_same = |a: &Saved, b: &Saved| a.name == b.name && a.created_at == b.created_at;
             let lacks = |all: &[Saved], one: &Saved| !all.iter().any(|other| is_same(other, one));
-            added = wanted.iter().filter(|one| lacks(&present, one)).cloned().collect();
+            added = wanted
+                .iter()
+                .filter(|one| lacks(&present, one))
+                .cloned()
+                .collect();
             extra = present.into_iter().filter(|one| lacks(&wanted, one)).collect();
             added.iter_mut().for_each(as_copied);
         }
@@ -168,7 +172,8 @@ impl Refresh {
         for (new, token) in self.replaced() {
             let (from, to) = (self.from.snapshot(&new.name), self.to.snapshot(&new.name));
             let watch = Watch::new(task.ctx.cancel.clone(), None);
-            pool.replace_volume(&to, (&from_pool, &from), &token, watch).await?;
+            pool.replace_volume(&to, (&from_pool, &from), &token, watch)
+                .await?;
         }
         copy_snapshots(task, &self.from, &self.to, &self.added).await
     }
@@ -197,7 +202,9 @@ impl Refresh {
     fn replaced(&self) -> Vec<(&Saved, String)> {
         let is_taken = |new: &Saved| self.extra.iter().any(|old| old.name == new.name);
         let taken = self.added.iter().filter(|new| is_taken(new));
-        taken.map(|new| (new, format!("{}-{}", self.token, new.name))).collect()
+        taken
+            .map(|new| (new, format!("{}-{}", self.token, new.name)))
+            .collect()
     }
 
     async fn freeze(&mut self, task: &Task) -> Result<()> {

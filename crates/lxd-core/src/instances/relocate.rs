@@ -55,7 +55,13 @@ async fn run(
     (key, post): (&Key, &InstancePost),
     operation: &Operation,
 ) -> Result<()> {
-    let or = |new: &str, old: &str| if new.is_empty() { old.to_owned() } else { new.to_owned() };
+    let or = |new: &str, old: &str| {
+        if new.is_empty() {
+            old.to_owned()
+        } else {
+            new.to_owned()
+        }
+    };
     let goal = Key::new(or(&post.project, &key.project), or(&post.name, &key.name));
     let _guard = app.instances.lock(key).await;
     let _other = match goal == *key {
@@ -98,7 +104,11 @@ async fn plan(
     let project = projects::get(tx, &goal.project).await?;
     let from = Root::of(record);
     let mut new = record.writable();
-    let pool = if post.pool.is_empty() { &from.pool } else { &post.pool };
+    let pool = if post.pool.is_empty() {
+        &from.pool
+    } else {
+        &post.pool
+    };
     if *pool != from.pool {
         set_pool(&mut new.devices, &record.devices, pool);
     }
@@ -143,7 +153,9 @@ async fn plan(
         true => std::mem::take(&mut snapshots),
         false => Vec::new(),
     };
-    let root = root_disk(&new.devices).ok().map(|(name, disk)| (name.to_owned(), disk.clone()));
+    let root = root_disk(&new.devices)
+        .ok()
+        .map(|(name, disk)| (name.to_owned(), disk.clone()));
     Ok(Move {
         id: record.row.id,
         is_new_pool: to.pool != from.pool,
@@ -151,15 +163,20 @@ async fn plan(
         to,
         old: record.writable(),
         new,
-        root: root.map(|(name, disk)| Devices::from([(name, disk)])).unwrap_or_default(),
+        root: root
+            .map(|(name, disk)| Devices::from([(name, disk)]))
+            .unwrap_or_default(),
         snapshots,
         dropped,
+        is_settled: false,
     })
 }
 
 /// Gives an instance a root disk of its own in another pool.
 fn set_pool(own: &mut Devices, expanded: &Devices, pool: &str) {
-    let Ok((name, root)) = root_disk(expanded) else { return };
+    let Ok((name, root)) = root_disk(expanded) else {
+        return;
+    };
     let mut root = root.clone();
     root.insert("pool".into(), pool.to_owned());
     own.insert(name.to_owned(), root);
@@ -179,6 +196,8 @@ pub(super) struct Move {
     snapshots: Vec<Saved>,
     /// Snapshots that don't come along.
     dropped: Vec<Saved>,
+    /// Whether the old files go already, so that nothing is undone any more.
+    is_settled: bool,
 }
 
 impl Work for Move {
@@ -232,9 +251,13 @@ impl Move {
     }
 
     async fn take_back(&mut self, task: &Task) -> Result<()> {
+        if self.is_settled {
+            return Ok(());
+        }
         let (from, to) = (self.from.volume(), self.to.volume());
         let pool = task.app.pools.get(&self.to.pool)?;
-        let has_files = |pool: &lxd_storage::Pool, volume| pool.volume_path(volume).symlink_metadata().is_ok();
+        let has_files =
+            |pool: &lxd_storage::Pool, volume| pool.volume_path(volume).symlink_metadata().is_ok();
         if !self.is_new_pool {
             if has_files(&pool, &to) && !has_files(&pool, &from) {
                 pool.rename_volume(&to, &from).await?;
@@ -251,10 +274,14 @@ impl Move {
 
     async fn store(&mut self, task: &Task) -> Result<()> {
         let devices = self.root.clone();
-        self.write(task, (&self.from, &self.to), &self.new, Some(&devices)).await
+        self.write(task, (&self.from, &self.to), &self.new, Some(&devices))
+            .await
     }
 
     async fn store_old(&mut self, task: &Task) -> Result<()> {
+        if self.is_settled {
+            return Ok(());
+        }
         self.write(task, (&self.to, &self.from), &self.old, None).await
     }
 
@@ -305,6 +332,9 @@ impl Move {
     }
 
     async fn move_logs_back(&mut self, task: &Task) -> Result<()> {
+        if self.is_settled {
+            return Ok(());
+        }
         self.rename_logs(task, (&self.to, &self.from)).await
     }
 
@@ -328,6 +358,7 @@ impl Move {
 
     /// From here on there is no way back, so that nothing here fails the move.
     async fn remove_old(&mut self, task: &Task) -> Result<()> {
+        self.is_settled = true;
         let removed = async {
             if self.is_new_pool {
                 let pool = task.app.pools.get(&self.from.pool)?;

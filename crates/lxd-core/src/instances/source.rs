@@ -22,10 +22,7 @@ pub(super) enum Files {
         size: i64,
     },
     /// Another instance of this server, or one of its snapshots.
-    Instance {
-        root: Root,
-        snapshot: Option<String>,
-    },
+    Instance { root: Root, snapshot: Option<String> },
 }
 
 /// What was found.

@@ -67,7 +67,8 @@ fn spread(id: i64, form: &str) -> String {
     // A multiplier without a factor in common with 60 or 24 gives neighbours different minutes.
     let mixed = id.unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     let (minute, hour) = (mixed % 60, mixed / 60 % 24);
-    form.replace('M', &minute.to_string()).replace('H', &hour.to_string())
+    form.replace('M', &minute.to_string())
+        .replace('H', &hour.to_string())
 }
 
 /// As cron reads it: where both days are given, one of them is enough.
@@ -87,7 +88,11 @@ fn matches(fields: &[&str], now: DateTime) -> bool {
     let is_either = fields.iter().skip(2).step_by(2).all(|text| !is_open(text));
     match is_hit.as_slice() {
         [minute, hour, day, month, weekday] => {
-            let is_day = if is_either { *day || *weekday } else { *day && *weekday };
+            let is_day = if is_either {
+                *day || *weekday
+            } else {
+                *day && *weekday
+            };
             *minute && *hour && *month && is_day
         }
         _ => false,

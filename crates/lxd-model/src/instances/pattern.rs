@@ -67,7 +67,9 @@ fn filter(value: &Value, (name, argument): (&str, &str), now: &ZonedDateTime) ->
         ("upper", _) => Ok(text().to_uppercase()),
         ("lower", _) => Ok(text().to_lowercase()),
         ("cut", _) => Ok(text().replace(argument, "")),
-        ("default", _) => Ok(Some(text()).filter(|text| !text.is_empty()).unwrap_or_else(|| argument.to_owned())),
+        ("default", _) => Ok(Some(text())
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| argument.to_owned())),
         _ => Err(broken(&format!("Filter '{name}' does not exist."))),
     }
 }
@@ -172,7 +174,11 @@ fn fraction(layout: &str, now: &ZonedDateTime) -> Option<(usize, String)> {
         '9' => shown.trim_end_matches('0'),
         _ => shown,
     };
-    let text = if shown.is_empty() { String::new() } else { format!(".{shown}") };
+    let text = if shown.is_empty() {
+        String::new()
+    } else {
+        format!(".{shown}")
+    };
     Some((1 + count, text))
 }
 
@@ -189,10 +195,19 @@ mod tests {
     fn patterns() {
         for (pattern, text) in [
             ("snap%d", "snap%d"),
-            ("{{ creation_date|date:'2006-01-02_15-04-05' }}", "2026-11-06_07-08-09"),
+            (
+                "{{ creation_date|date:'2006-01-02_15-04-05' }}",
+                "2026-11-06_07-08-09",
+            ),
             ("a-{{creation_date|date:\"20060102\"}}-%d", "a-20261106-%d"),
-            ("{{ creation_date|date:'Jan 2 06 3PM Monday'|lower }}", "nov 6 26 7am friday"),
-            ("{{ creation_date|date:'_2 .000 .999 Z07:00 -0700' }}", " 6 .012 .012 Z +0000"),
+            (
+                "{{ creation_date|date:'Jan 2 06 3PM Monday'|lower }}",
+                "nov 6 26 7am friday",
+            ),
+            (
+                "{{ creation_date|date:'_2 .000 .999 Z07:00 -0700' }}",
+                " 6 .012 .012 Z +0000",
+            ),
             ("{{ creation_date }}", "2026-11-06 07:08:09.012 +0000 UTC"),
             ("x{{ nothing }}y{# comment #}z", "xyz"),
             ("{{ nothing|default:'d' }}{{ 'A|B'|lower }}", "da|b"),

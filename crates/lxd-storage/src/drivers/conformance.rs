@@ -294,34 +294,50 @@ async fn snapshots_stay_as_they_were(driver: Arc<dyn Driver>) {
     let take = async |name: &str| {
         let snapshot = c1.with_snapshot(name);
         let source = VolumeSource::Volume(c1.clone());
-        pool.create_volume(&snapshot, source, Watch::none()).await.unwrap();
+        pool.create_volume(&snapshot, source, Watch::none())
+            .await
+            .unwrap();
         snapshot
     };
     // What runs looks as it does on disk, too.
-    pool.mount_instance(&c1, Some(IdMap::shifted(1_000_000, 65536))).await.unwrap();
+    pool.mount_instance(&c1, Some(IdMap::shifted(1_000_000, 65536)))
+        .await
+        .unwrap();
     let s0 = take("s0").await;
     pool.unmount_instance(&c1).await.unwrap();
     write("two").await;
     let s1 = take("s1").await;
     let snapshots = world.at("storage-pools/p1/containers-snapshots/c1");
     assert_eq!(names(&snapshots), ["s0", "s1"]);
-    assert_eq!(fs::metadata(world.at("snapshots/c1/s0")).unwrap().mode() & 0o7777, 0o100);
+    assert_eq!(
+        fs::metadata(world.at("snapshots/c1/s0")).unwrap().mode() & 0o7777,
+        0o100
+    );
     assert_eq!(read(&pool, &s0, "etc/own").await.as_deref(), Some("one"));
     assert_eq!(read(&pool, &s1, "etc/own").await.as_deref(), Some("two"));
     assert!(!pool.is_mounted(&s0).await.unwrap());
 
-    pool.replace_volume(&c1, (&pool, &s0), "t", Watch::none()).await.unwrap();
+    pool.replace_volume(&c1, (&pool, &s0), "t", Watch::none())
+        .await
+        .unwrap();
     assert_eq!(read(&pool, &c1, "etc/own").await.as_deref(), Some("one"));
-    pool.replace_volume(&c1, (&pool, &s0), "t", Watch::none()).await.unwrap();
+    pool.replace_volume(&c1, (&pool, &s0), "t", Watch::none())
+        .await
+        .unwrap();
     pool.put_back(&c1, "t").await.unwrap();
     pool.put_back(&c1, "t").await.unwrap();
     assert_eq!(read(&pool, &c1, "etc/own").await.as_deref(), Some("two"));
-    pool.replace_volume(&c1, (&pool, &s0), "t", Watch::none()).await.unwrap();
+    pool.replace_volume(&c1, (&pool, &s0), "t", Watch::none())
+        .await
+        .unwrap();
     pool.forget_replaced("t").await.unwrap();
     pool.put_back(&c1, "t").await.unwrap();
     write("three").await;
     assert_eq!(read(&pool, &s0, "etc/own").await.as_deref(), Some("one"));
-    assert_eq!(fs::metadata(world.at("containers/c1")).unwrap().mode() & 0o7777, 0o100);
+    assert_eq!(
+        fs::metadata(world.at("containers/c1")).unwrap().mode() & 0o7777,
+        0o100
+    );
     pool.mount_instance(&c1, None).await.unwrap();
     let busy = pool.replace_volume(&c1, (&pool, &s0), "t", Watch::none()).await;
     if pool.is_mounted(&c1).await.unwrap() {
@@ -355,7 +371,9 @@ async fn views_show_what_is_on_disk(driver: Arc<dyn Driver>) {
     fs::remove_file(pool.access(&c1).await.unwrap().rootfs().join("etc/inittab")).unwrap();
     for runs in [false, true] {
         if runs {
-            pool.mount_instance(&c1, Some(IdMap::shifted(1_000_000, 65536))).await.unwrap();
+            pool.mount_instance(&c1, Some(IdMap::shifted(1_000_000, 65536)))
+                .await
+                .unwrap();
         }
         let view = pool.view(&c1).await.unwrap();
         let hostname = view.rootfs().join("etc/hostname");
@@ -364,14 +382,20 @@ async fn views_show_what_is_on_disk(driver: Arc<dyn Driver>) {
         assert!(!view.rootfs().join("etc/inittab").exists());
         assert!(view.directory().join("metadata.yaml").is_file());
         let c2 = Volume::container("default", if runs { "c3" } else { "c2" });
-        let source = VolumeSource::Tree { view: Arc::new(view), base: Some(c1.clone()) };
+        let source = VolumeSource::Tree {
+            view: Arc::new(view),
+            base: Some(c1.clone()),
+        };
         pool.create_volume(&c2, source, Watch::none()).await.unwrap();
         assert_eq!(read(&pool, &c2, "etc/hostname").await.as_deref(), Some("image\n"));
         assert_eq!(read(&pool, &c2, "etc/inittab").await, None);
     }
     pool.unmount_instance(&c1).await.unwrap();
     let missing = pool.view(&Volume::container("default", "none")).await;
-    assert_eq!(missing.map(drop).unwrap_err().kind(), lxd_model::ErrorKind::NotFound);
+    assert_eq!(
+        missing.map(drop).unwrap_err().kind(),
+        lxd_model::ErrorKind::NotFound
+    );
 }
 
 async fn volumes_are_renamed_and_removed(driver: Arc<dyn Driver>) {

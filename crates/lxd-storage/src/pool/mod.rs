@@ -237,10 +237,12 @@ impl Pool {
             let view = Arc::new(source.view(&from).await?);
             return Ok(VolumeSource::Tree { view, base });
         }
-        self.blocking(move |pool| pool.require(&from).map(|()| from)).await.map(|from| match base {
-            None => VolumeSource::Volume(from),
-            Some(base) => VolumeSource::Changed { from, base },
-        })
+        self.blocking(move |pool| pool.require(&from).map(|()| from))
+            .await
+            .map(|from| match base {
+                None => VolumeSource::Volume(from),
+                Some(base) => VolumeSource::Changed { from, base },
+            })
     }
 
     /// Renames a volume that is not mounted, with its snapshots and links.

@@ -418,13 +418,13 @@ pub(super) fn link(place: &Place, volume: &Volume) -> Result<(), StorageError> {
     symlink(&target, &link).map_err(|e| StorageError::io("linking", &link, e))
 }
 
-/// Removes the link, unless it leads to something that is still there, or into another pool.
+/// Removes the link, unless it leads to something that is still there, here or in another pool.
 fn unlink(place: &Place, volume: &Volume) -> Result<(), StorageError> {
     let Some((link, target)) = volume.link() else {
         return Ok(());
     };
     let (link, target) = (place.lxd_dir.join(link), place.root().join(target));
-    if target.symlink_metadata().is_ok() || fs::read_link(&link).is_ok_and(|found| found != target) {
+    if target.symlink_metadata().is_ok() || link.exists() {
         return Ok(());
     }
     match fs::remove_file(&link) {

@@ -248,10 +248,8 @@ impl Copy<'_> {
             return false;
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let (Ok(ours), Ok(theirs)) = (
-            open_nofollow(base, name, flags),
-            open_nofollow(from, name, flags),
-        ) else {
+        let (Ok(ours), Ok(theirs)) = (open_nofollow(base, name, flags), open_nofollow(from, name, flags))
+        else {
             return false;
         };
         let is_same = reuse::is_same(ours.as_fd(), theirs.as_fd(), &mut self.buffer).unwrap_or(false)

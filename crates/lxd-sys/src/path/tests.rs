@@ -235,7 +235,13 @@ proptest! {
 fn what_did_not_change_is_shared_with_the_base() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(at(&dir, "from/sub")).unwrap();
-    for (name, text) in [("same", "1"), ("other", "2"), ("sub/mode", "3"), ("sub/same", "4"), ("new", "5")] {
+    for (name, text) in [
+        ("same", "1"),
+        ("other", "2"),
+        ("sub/mode", "3"),
+        ("sub/same", "4"),
+        ("new", "5"),
+    ] {
         fs::write(at(&dir, "from").join(name), text).unwrap();
     }
     fs::hard_link(at(&dir, "from/same"), at(&dir, "from/again")).unwrap();
@@ -260,14 +266,25 @@ fn what_did_not_change_is_shared_with_the_base() {
     assert_eq!(done.reused, 2, "{done:?}");
     let inode = |name: &str| fs::metadata(at(&dir, name)).unwrap().ino();
     for name in ["same", "sub/same"] {
-        assert_eq!(inode(&format!("to/{name}")), inode(&format!("base/{name}")), "{name}");
+        assert_eq!(
+            inode(&format!("to/{name}")),
+            inode(&format!("base/{name}")),
+            "{name}"
+        );
     }
     assert_eq!(inode("to/again"), inode("to/same"));
     for name in ["other", "sub/mode"] {
-        assert_ne!(inode(&format!("to/{name}")), inode(&format!("base/{name}")), "{name}");
+        assert_ne!(
+            inode(&format!("to/{name}")),
+            inode(&format!("base/{name}")),
+            "{name}"
+        );
     }
     assert_eq!(fs::read(at(&dir, "to/other")).unwrap(), b"2");
     assert_eq!(fs::read(at(&dir, "to/new")).unwrap(), b"5");
     assert!(!at(&dir, "to/extra").exists());
-    assert_eq!(fs::metadata(at(&dir, "to/sub/mode")).unwrap().mode() & 0o777, 0o644);
+    assert_eq!(
+        fs::metadata(at(&dir, "to/sub/mode")).unwrap().mode() & 0o777,
+        0o644
+    );
 }

@@ -84,7 +84,11 @@ pub async fn create(
 /// The pattern is broken.
 pub(in crate::instances) fn next_name(app: &App, config: &Config, existing: &[Saved]) -> Result<String> {
     let configured = config.get("snapshots.pattern").map_or("", String::as_str);
-    let wanted = if configured.is_empty() { "snap%d" } else { configured };
+    let wanted = if configured.is_empty() {
+        "snap%d"
+    } else {
+        configured
+    };
     let now = app.clock.now().to_zoned_datetime(jiff::tz::TimeZone::system());
     let rendered = pattern::render(wanted, &now)?;
     if rendered.matches("%d").count() > 1 {
@@ -153,7 +157,12 @@ pub(in crate::instances) async fn run_locked(
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run(app, ctx, work).await?,
     };
-    tell(app, (&key.project, &key.name), &done.new.name, Action::InstanceSnapshotCreated);
+    tell(
+        app,
+        (&key.project, &key.name),
+        &done.new.name,
+        Action::InstanceSnapshotCreated,
+    );
     Ok(())
 }
 
@@ -273,7 +282,9 @@ impl Create {
         let pool = task.app.pools.get(&self.root.pool)?;
         let (snapshot, source) = (self.root.snapshot(&self.new.name), self.root.volume());
         let watch = Watch::new(task.ctx.cancel.clone(), None);
-        let made = pool.create_volume(&snapshot, VolumeSource::Volume(source), watch).await;
+        let made = pool
+            .create_volume(&snapshot, VolumeSource::Volume(source), watch)
+            .await;
         made.context("Create instance snapshot")
     }
 

@@ -54,7 +54,12 @@ pub(in crate::instances) async fn run(
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run(app, ctx, work).await?,
     };
-    tell(app, (&key.project, &key.name), name, Action::InstanceSnapshotDeleted);
+    tell(
+        app,
+        (&key.project, &key.name),
+        name,
+        Action::InstanceSnapshotDeleted,
+    );
     Ok(())
 }
 

@@ -19,11 +19,11 @@ use lxd_db::cluster::storage_volumes::snapshots as volume_snapshots;
 use serde_json::Value;
 
 pub use create::create;
+pub(super) use create::{New, expiry, next_name, run_locked as take_locked};
 pub use delete::delete;
+pub(super) use delete::run as remove;
 pub use rename::rename;
 pub use restore::Wish;
-pub(super) use create::{New, expiry, next_name, run_locked as take_locked};
-pub(super) use delete::run as remove;
 pub(super) use restore::restore;
 pub(super) use rows::{Root, Saved};
 pub(super) use schedule::{at_startup, spawn};
@@ -101,7 +101,12 @@ pub async fn update(
         tx.commit().await?;
         super::backup_file::refresh(&app, &record.key()).await?;
         let key = record.key();
-        tell(&app, (&key.project, &key.name), &row.name, Action::InstanceSnapshotUpdated);
+        tell(
+            &app,
+            (&key.project, &key.name),
+            &row.name,
+            Action::InstanceSnapshotUpdated,
+        );
         Ok(())
     })
 }
@@ -128,7 +133,10 @@ async fn find(app: &Arc<App>, ctx: &Ctx, instance: &str, name: &str) -> Result<(
     let record = Record::load(&mut tx, &ctx.project, instance).await?;
     let row = snapshots::get(&mut tx, record.row.id, name).await;
     let row = row.with_context(|| {
-        format!("Failed to fetch snapshot {name:?} of instance {instance:?} in project {:?}", ctx.project)
+        format!(
+            "Failed to fetch snapshot {name:?} of instance {instance:?} in project {:?}",
+            ctx.project
+        )
     })?;
     Ok((record, row))
 }

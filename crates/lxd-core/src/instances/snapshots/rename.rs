@@ -75,7 +75,8 @@ async fn run(
     };
     let done = operations::run_in(app, ctx, operation, work).await?;
     let url = super::url(&key.project, &key.name, &done.new);
-    let event = Lifecycle::new(Action::InstanceSnapshotRenamed, url).with("old_name", format!("{}/{}", key.name, done.old));
+    let event = Lifecycle::new(Action::InstanceSnapshotRenamed, url)
+        .with("old_name", format!("{}/{}", key.name, done.old));
     app.events.lifecycle(&key.project, &event);
     Ok(())
 }

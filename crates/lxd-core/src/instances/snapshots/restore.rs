@@ -66,7 +66,9 @@ async fn run(
         snapshot.map_err(|_| Error::not_found(format!("Snapshot {}/{name} does not exist", key.name)))?;
     drop(tx);
     if stateful && !snapshot.stateful {
-        return Err(Error::bad_request("Stateful snapshot restore requested by snapshot is stateless"));
+        return Err(Error::bad_request(
+            "Stateful snapshot restore requested by snapshot is stateless",
+        ));
     }
     if stateful {
         return Err(Error::not_implemented(
@@ -77,7 +79,8 @@ async fn run(
     let is_running = work.is_running;
     operations::run_in(app, ctx, operation, work).await?;
     let url = crate::instances::url(&key.project, &key.name);
-    let event = Lifecycle::new(Action::InstanceRestored, url).with("snapshot", format!("{}/{name}", key.name));
+    let event =
+        Lifecycle::new(Action::InstanceRestored, url).with("snapshot", format!("{}/{name}", key.name));
     app.events.lifecycle(&key.project, &event);
     if is_running {
         tell(app, &Ctx::daemon(&key.project), key, Action::InstanceStarted);
@@ -107,7 +110,7 @@ impl Work for Restore {
     fn steps() -> &'static [Step<Self>] {
         steps![Self;
             "stop": Self::stop => Self::start_again;
-            "row": Self::store => Self::store_old;
+            "config": Self::store => Self::store_old;
             unrecorded "volume": Self::replace => Self::put_back;
             unrecorded "backup": Self::write_backup => Self::write_backup;
             "settle": Self::settle;
@@ -218,7 +221,8 @@ impl Restore {
 /// The configuration of the snapshot, with what is true of the present: whether the instance runs, and what its run has left.
 fn restored(snapshot: &Config, present: &Config) -> Config {
     let mut config = snapshot.clone();
-    let is_present = |key: &str| key == "volatile.last_state.power" || crate::instances::volatile::is_of_run(key);
+    let is_present =
+        |key: &str| key == "volatile.last_state.power" || crate::instances::volatile::is_of_run(key);
     config.retain(|key, _| !is_present(key));
     let present = present.iter().filter(|(key, _)| is_present(key));
     config.extend(present.map(|(key, value)| (key.clone(), value.clone())));

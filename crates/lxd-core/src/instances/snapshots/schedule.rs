@@ -19,7 +19,9 @@ pub(in crate::instances) fn spawn(app: &Arc<App>) {
     let (app, shutdown) = (Arc::downgrade(app), app.shutdown.clone());
     tokio::spawn(async move {
         loop {
-            let Some(now) = app.upgrade().map(|app| app.clock.now()) else { return };
+            let Some(now) = app.upgrade().map(|app| app.clock.now()) else {
+                return;
+            };
             let second = now.as_second().rem_euclid(60).unsigned_abs();
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(60 - second)) => {}

@@ -76,7 +76,9 @@ async fn set_config(app: &Arc<App>, pairs: &[(&str, &str)]) {
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect();
     let mut tx = app.cluster.begin().await.unwrap();
-    instance_rows::change_config(&mut tx, record.row.id, &changes).await.unwrap();
+    instance_rows::change_config(&mut tx, record.row.id, &changes)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -95,7 +97,14 @@ async fn a_snapshot_is_taken_whole_or_not_at_all() {
         assert_eq!(app.instances.registry.phase(&key("c1")), Phase::Running);
         remove(&app, "s0").await;
     };
-    testing::check_with(&app, &root(), || Create::new(&app, &own, new("s0")), undo, is_clean).await;
+    testing::check_with(
+        &app,
+        &root(),
+        || Create::new(&app, &own, new("s0")),
+        undo,
+        is_clean,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -175,7 +184,13 @@ async fn a_restore_is_whole_or_undone_or_finished() {
     };
     let after = async |crashed: bool| {
         let text = std::fs::read_to_string(root_file(&app)).unwrap();
-        let note = record(&app, "c1").await.unwrap().row.config.get("user.note").cloned();
+        let note = record(&app, "c1")
+            .await
+            .unwrap()
+            .row
+            .config
+            .get("user.note")
+            .cloned();
         let is_restored = text == "old" && note.is_none();
         let is_as_before = text == "new" && note.as_deref() == Some("new");
         assert!(is_restored || (is_as_before && !crashed), "{text} {note:?}");
@@ -186,7 +201,9 @@ async fn a_restore_is_whole_or_undone_or_finished() {
         let is_owed = app.instances.take_owed().contains(&key("c1"));
         assert!(phase == Phase::Running || is_owed, "{phase:?}");
         if phase == Phase::Running {
-            stop::run(&app, &root(), &key("c1"), stop::how(true, 0), None).await.unwrap();
+            stop::run(&app, &root(), &key("c1"), stop::how(true, 0), None)
+                .await
+                .unwrap();
         }
     };
     crate::instances::tests::under_faults(&app, before, work, after).await;
@@ -201,10 +218,20 @@ async fn snapshots_go_with_their_instance_and_come_back_with_it() {
         restore: "c1/s0".into(),
         ..InstancePut::default()
     };
-    let restored = crate::instances::update(&app, &root(), "c1", put, None).await.unwrap();
+    let restored = crate::instances::update(&app, &root(), "c1", put, None)
+        .await
+        .unwrap();
     restored.outcome().await.unwrap();
-    let full = crate::instances::get_full(&app, &root(), "c1", None).await.unwrap();
-    let names: Vec<String> = full.value.snapshots.unwrap().into_iter().map(|one| one.name).collect();
+    let full = crate::instances::get_full(&app, &root(), "c1", None)
+        .await
+        .unwrap();
+    let names: Vec<String> = full
+        .value
+        .snapshots
+        .unwrap()
+        .into_iter()
+        .map(|one| one.name)
+        .collect();
     assert_eq!(names, ["s0"]);
     delete::run(&app, &root(), &key("c1"), None).await.unwrap();
     let folder = app.paths.storage_pool("p1").join("containers-snapshots");
@@ -228,7 +255,10 @@ async fn names_and_expiry_come_from_the_configuration() {
     };
     create(never).await.unwrap();
     let all = super::list(&app, &root(), "c1").await.unwrap();
-    let shown: Vec<_> = all.iter().map(|one| (one.name.as_str(), one.expires_at.is_never())).collect();
+    let shown: Vec<_> = all
+        .iter()
+        .map(|one| (one.name.as_str(), one.expires_at.is_never()))
+        .collect();
     assert_eq!(shown, [("snap0", true), ("x", false), ("x-0", true)]);
     for (name, text) in [
         ("a/b", "Invalid snapshot name: Cannot contain \"/\""),
@@ -275,7 +305,9 @@ async fn schedules_take_and_time_takes_away() {
     let put = lxd_api::instance_snapshots::InstanceSnapshotPut {
         expires_at: Time::from_unix(1_700_000_000),
     };
-    let updated = super::update(&app, &root(), ("c1", "snap1"), put, None).await.unwrap();
+    let updated = super::update(&app, &root(), ("c1", "snap1"), put, None)
+        .await
+        .unwrap();
     updated.outcome().await.unwrap();
     schedule::prune(&app).await.unwrap();
     assert_eq!(names().await, ["snap0", "snap2"]);

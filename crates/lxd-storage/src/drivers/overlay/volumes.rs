@@ -35,7 +35,12 @@ pub(super) fn fill(
             copy_extras(view.directory(), staged, watch)?;
             let upper_of = |volume: &Volume| place.volume(volume).join(STATE).join(UPPER);
             let base = base.as_ref().map(upper_of);
-            copy(view.rootfs(), &staged.join(STATE).join(UPPER), base.as_deref(), watch)
+            copy(
+                view.rootfs(),
+                &staged.join(STATE).join(UPPER),
+                base.as_deref(),
+                watch,
+            )
         }
     }
 }
