@@ -85,8 +85,10 @@ fn described(cx: &Context, source: &Resource, words: &[String]) -> Result<Images
 async fn make(cx: &Context, source: &Resource, post: &ImagesPost) -> Result<String> {
     let background = source.client.start(&path(&["images"]), post).await?;
     let ended = cx.wait(&background, "Publishing instance: ").await?;
-    let metadata = ended.and_then(|operation| operation.metadata);
-    let fingerprint = metadata.and_then(|all| Some(all.get("fingerprint")?.as_str()?.to_owned()));
+    let fingerprint = ended.and_then(|operation| {
+        let found = operation.metadata.get("fingerprint")?;
+        Some(found.as_str()?.to_owned())
+    });
     fingerprint.ok_or_else(|| Error::message("The server did not say which image it made"))
 }
 
