@@ -35,7 +35,11 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
     post.source = InstanceSource {
         r#type: "copy".into(),
         source: source.name.clone(),
-        project: source.client.project().into(),
+        project: match source.client.project() {
+            // Not that of the target, which may be another one.
+            "" => "default".into(),
+            project => project.into(),
+        },
         instance_only: cx.switch("instance-only"),
         container_only: cx.switch("instance-only"),
         refresh: cx.switch("refresh"),
@@ -88,15 +92,17 @@ fn root_of(devices: &Devices) -> Option<(&String, &BTreeMap<String, String>)> {
 
 /// `lxc move` within a server: a new name, another pool, project or cluster member.
 pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
+    let places = ["storage", "target-project", "target"];
+    if cx.arguments().len() < 2 && places.iter().all(|flag| cx.text(flag).is_empty()) {
+        return Err(Error::Count);
+    }
     let (source, target) = ends(cx)?;
     let new = if target.name.is_empty() {
         &source.name
     } else {
         &target.name
     };
-    let stays = [cx.text("storage"), cx.text("target-project"), cx.text("target")]
-        .iter()
-        .all(|flag| flag.is_empty());
+    let stays = places.iter().all(|flag| cx.text(flag).is_empty());
     let same = stays
         && !["config", "device", "profile", "no-profiles", "instance-only"]
             .iter()

@@ -204,7 +204,7 @@ lxc list -c ns,user.comment:comment
             switch("fast", "Show only what is quick to find out (same as --columns=nsacPt)"),
             FORMAT,
         ]),
-    Command::new("move", "[<remote>:]<instance>[/<snapshot>] [<remote>:][<instance>[/<snapshot>]]", 2, 2, "Move or rename an instance, on one server or from one to another")
+    Command::new("move", "[<remote>:]<instance>[/<snapshot>] [<remote>:][<instance>[/<snapshot>]]", 1, 2, "Move or rename an instance, on one server or from one to another")
         .aliases(&["mv"])
         .details(r"With --mode you choose who connects to whom:
  - pull: the target fetches from the source, which must listen on the network (default)

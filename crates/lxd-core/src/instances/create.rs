@@ -105,10 +105,16 @@ fn options(post: &InstancesPost, kind: InstanceType) -> Options {
         }
     };
     let options = noun(Options::task(Kind::InstanceCreate), &post.name);
-    if post.source.r#type == "copy" {
-        noun(options, &post.source.source)
-    } else {
-        options
+    if post.source.r#type != "copy" {
+        return options;
+    }
+    // Of a snapshot the slash stays one.
+    let parts: Vec<&str> = post.source.source.split('/').collect();
+    let url = |noun| crate::urls::plain(&[&[noun], parts.as_slice()].concat());
+    let options = options.resource_url("instances", url("instances"));
+    match kind {
+        InstanceType::Container => options.resource_url("containers", url("containers")),
+        InstanceType::VirtualMachine => options,
     }
 }
 

@@ -5,7 +5,7 @@ mod custom;
 mod tests;
 mod works;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use lxd_api::storage_volumes::{
@@ -33,7 +33,12 @@ pub type Path<'a> = [&'a str; 3];
 
 /// The URL of a volume.
 pub fn url(volume: &StorageVolume, pool: &str) -> String {
-    let parts = ["storage-pools", pool, "volumes", &volume.r#type, &volume.name];
+    let (name, snapshot) = match volume.name.split_once('/') {
+        Some((name, snapshot)) => (name, Some(snapshot)),
+        None => (volume.name.as_str(), None),
+    };
+    let mut parts = vec!["storage-pools", pool, "volumes", &volume.r#type, name];
+    parts.extend(snapshot.into_iter().flat_map(|snapshot| ["snapshots", snapshot]));
     crate::urls::object(&volume.project, &parts)
 }
 
@@ -62,15 +67,50 @@ pub async fn list(
         project: None,
     };
     let mut volumes = Vec::new();
-    for row in rows::list(&mut tx, filter).await? {
+    let all = rows::list(&mut tx, filter).await?;
+    let mut snapshots = snapshots_of(&mut tx, &all).await?;
+    for row in all {
         let is_wanted = ctx.may_see_project(&row.project)
             && (all_projects || row.project == holder(&homes, &ctx.project, row.kind));
         if is_wanted {
             let users = users(&mut tx, ctx, &row).await?;
+            let own = snapshots.remove(&row.id).unwrap_or_default();
+            let own: Vec<StorageVolume> = own.into_iter().map(|one| snapshot_wire(&row, one)).collect();
             volumes.push(wire(row, users));
+            volumes.extend(own);
         }
     }
     Ok(volumes)
+}
+
+/// The snapshots of volumes, by the ids of these.
+async fn snapshots_of(tx: &mut Tx, volumes: &[Row]) -> Result<HashMap<i64, Vec<rows::snapshots::Snapshot>>> {
+    let ids: Vec<i64> = volumes.iter().map(|row| row.id).collect();
+    let mut found: HashMap<i64, Vec<rows::snapshots::Snapshot>> = HashMap::new();
+    for snapshot in rows::snapshots::list(tx, &ids).await? {
+        found.entry(snapshot.volume_id).or_default().push(snapshot);
+    }
+    Ok(found)
+}
+
+/// A snapshot in a list of volumes.
+fn snapshot_wire(row: &Row, snapshot: rows::snapshots::Snapshot) -> StorageVolume {
+    let used_by = match row.kind {
+        VolumeType::Container | VolumeType::VirtualMachine => {
+            vec![crate::urls::object(
+                &row.project,
+                &["instances", &row.name, "snapshots", &snapshot.name],
+            )]
+        }
+        VolumeType::Custom | VolumeType::Image => Vec::new(),
+    };
+    let named = Row {
+        name: format!("{}/{}", row.name, snapshot.name),
+        description: snapshot.description,
+        config: snapshot.config,
+        ..row.clone()
+    };
+    wire(named, used_by)
 }
 
 /// One volume.
