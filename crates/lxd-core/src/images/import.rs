@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use lxd_api::images::{ImagesPost, ImagesPostSource};
-use lxd_db::cluster::instances;
+use lxd_api::images::ImagesPost;
 
+use super::publish;
 use super::receive::Upload;
 use super::works::{Import, ImportRequest};
 use super::writable_project;
@@ -51,9 +51,14 @@ pub async fn holder(app: &Arc<App>, ctx: &Ctx) -> Result<String> {
 /// operation.
 pub async fn import_from(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Result<Operation> {
     holder(app, ctx).await?;
-    let source = post.source.unwrap_or_default();
+    let source = post.source.clone().unwrap_or_default();
     let reason = match source.r#type.as_str() {
-        "container" | "instance" | "virtual-machine" | "snapshot" => of_instance(app, ctx, &source).await?,
+        "container" | "instance" | "virtual-machine" | "snapshot" if source.name.is_empty() => {
+            Error::bad_request("No source provided")
+        }
+        "container" | "instance" | "virtual-machine" | "snapshot" => {
+            return publish::publish(app, ctx, post).await;
+        }
         "image" if source.alias.is_empty() && source.fingerprint.is_empty() => {
             Error::bad_request("must specify one of alias or fingerprint for init from image")
         }
@@ -65,18 +70,6 @@ pub async fn import_from(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Result<
         _ => return Err(Error::refused("Invalid images JSON")),
     };
     fail(app, ctx, reason)
-}
-
-async fn of_instance(app: &App, ctx: &Ctx, source: &ImagesPostSource) -> Result<Error> {
-    if source.name.is_empty() {
-        return Ok(Error::bad_request("No source provided"));
-    }
-    let instance = source.name.split('/').next().unwrap_or_default();
-    let mut tx = app.cluster.read().await?;
-    instances::get(&mut tx, &ctx.project, instance).await?;
-    Ok(Error::not_implemented(
-        "Making images of instances is not implemented by this server yet",
-    ))
 }
 
 /// An operation that has failed.

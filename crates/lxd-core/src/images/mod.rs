@@ -4,6 +4,7 @@ pub mod aliases;
 mod export;
 mod import;
 mod locks;
+mod publish;
 mod receive;
 mod resolve;
 #[cfg(test)]

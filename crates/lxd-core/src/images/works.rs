@@ -36,6 +36,20 @@ pub struct ImportRequest {
     pub properties: BTreeMap<String, String>,
     /// The fingerprint that it should have; empty when the client does not say.
     pub fingerprint: String,
+    /// For an image that this server has made: what goes before what the image says of itself.
+    #[serde(default)]
+    pub stated: Option<Stated>,
+}
+
+/// What is said of an image that this server has made of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stated {
+    /// When it was made.
+    pub created_at: Time,
+    /// When it expires.
+    pub expires_at: Time,
+    /// The profiles for its instances; the default one if there are none.
+    pub profiles: Vec<String>,
 }
 
 /// An image that has arrived and becomes one of the project's: looked into, its files named, its row made.
@@ -125,7 +139,10 @@ async fn inspect(work: &mut Import, task: &Task) -> Result<()> {
     let mut tx = task.app.cluster.read().await?;
     let holders = rows::projects_of(&mut tx, &work.fingerprint).await?;
     if holders.contains(&work.project) {
-        return Err(Error::conflict("Image with same fingerprint already exists"));
+        return Err(Error::conflict(match &work.request.stated {
+            None => "Image with same fingerprint already exists".to_owned(),
+            Some(_) => format!("The image already exists: {}", work.fingerprint),
+        }));
     }
     work.facts = Some(facts);
     Ok(())
@@ -135,11 +152,12 @@ fn facts(contents: Contents, is_disk: bool, request: &ImportRequest) -> Result<F
     let metadata = parse_metadata(&contents.metadata)?;
     let mut properties = metadata.properties;
     properties.extend(request.properties.clone());
+    let stated = request.stated.as_ref();
     Ok(Facts {
         virtual_machine: contents.virtual_machine || is_disk,
         architecture: metadata.architecture,
-        created_at: Time::from_unix(metadata.creation_date),
-        expires_at: Time::from_unix(metadata.expiry_date),
+        created_at: stated.map_or(Time::from_unix(metadata.creation_date), |it| it.created_at),
+        expires_at: stated.map_or(Time::from_unix(metadata.expiry_date), |it| it.expires_at),
         properties,
     })
 }
@@ -181,7 +199,10 @@ async fn insert(work: &mut Import, task: &Task) -> Result<()> {
         cached: false,
         auto_update: false,
         properties: facts.properties.clone(),
-        profiles: DEFAULT_PROFILES.map(str::to_owned).to_vec(),
+        profiles: match &work.request.stated {
+            Some(stated) if !stated.profiles.is_empty() => stated.profiles.clone(),
+            _ => DEFAULT_PROFILES.map(str::to_owned).to_vec(),
+        },
         source: None,
     };
     let mut tx = cluster.begin().await?;

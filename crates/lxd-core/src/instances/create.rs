@@ -475,7 +475,7 @@ impl Create {
 }
 
 /// Turns running totals into the steps that progress counts.
-pub(super) fn steps_of(progress: Progress) -> lxd_storage::Progress {
+pub(crate) fn steps_of(progress: Progress) -> lxd_storage::Progress {
     let seen = AtomicU64::new(0);
     Arc::new(move |done| {
         let before = seen.fetch_max(done, Ordering::Relaxed);

@@ -16,6 +16,7 @@ mod list;
 pub mod logs;
 pub mod metadata;
 mod ports;
+pub(crate) mod publish;
 mod record;
 pub mod recover;
 mod refresh;
@@ -34,6 +35,7 @@ mod update;
 mod volatile;
 
 pub use create::create;
+pub(crate) use create::steps_of;
 pub use delete::delete;
 pub use exec::exec;
 pub use list::{Wanted, get, get_full, list, list_full, names, state};

@@ -85,6 +85,21 @@ impl Upload {
             .map_err(|e| ImageError::file("writing", &path, e))
     }
 
+    /// The file itself, for who writes without [`Self::write`].
+    pub fn writer(&self) -> Result<File, ImageError> {
+        let file = self.file.as_file().try_clone();
+        file.map_err(|e| ImageError::file("opening", self.file.path(), e))
+    }
+
+    /// Ends a file that was written through [`Self::writer`].
+    pub fn seal(self) -> Result<(Received, Fingerprint), ImageError> {
+        let fingerprint = self.fingerprint.file(self.file.path())?;
+        let size = self.file.as_file().metadata();
+        let size = size.map_err(|e| ImageError::file("examining", self.file.path(), e))?.len();
+        let file = self.file.into_temp_path();
+        Ok((Received { file, size }, fingerprint))
+    }
+
     /// Ends the file; the fingerprint goes on to the next one.
     pub fn finish(self) -> (Received, Fingerprint) {
         (
