@@ -267,7 +267,8 @@ impl Move {
         let from_pool = task.app.pools.get(&self.from.pool)?;
         if has_files(&from_pool, &from) && !self.is_moved(task).await? {
             pool.delete_volume(&to).await?;
-            from_pool.link_volume(&from).await?;
+            let has_snapshots = !self.snapshots.is_empty() || !self.dropped.is_empty();
+            from_pool.link_volume(&from, has_snapshots).await?;
         }
         Ok(())
     }

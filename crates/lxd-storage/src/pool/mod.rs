@@ -251,12 +251,6 @@ impl Pool {
         self.blocking(move |pool| pool.rename_volume(&from, &to)).await
     }
 
-    /// Lets the links beneath LXD_DIR lead to the volume and its snapshots in this pool, after a copy of it elsewhere was given up.
-    pub async fn link_volume(&self, volume: &Volume) -> Result<(), StorageError> {
-        let volume = volume.clone();
-        self.blocking(move |pool| pool.link_all(&volume)).await
-    }
-
     /// Removes a volume with its snapshots: at once for everybody who looks, while its space comes back behind the answer ([`Self::settle`]). Not being
     /// there is fine.
     pub async fn delete_volume(&self, volume: &Volume) -> Result<(), StorageError> {

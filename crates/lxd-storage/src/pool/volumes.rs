@@ -206,7 +206,7 @@ impl Inner {
     }
 
     /// The links to a volume and to the directory of its snapshots, if it has some.
-    pub(super) fn link_all(&self, volume: &Volume) -> Result<(), StorageError> {
+    fn link_all(&self, volume: &Volume) -> Result<(), StorageError> {
         link(&self.place, volume)?;
         let snapshots = volume.with_snapshot("");
         match self.place.volume(&snapshots).is_dir() {
