@@ -37,25 +37,29 @@ pub(super) async fn publish(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Resu
     let compressor = Compressor::parse(if algorithm.is_empty() { "gzip" } else { &algorithm })?;
     let (app, owned) = (Arc::clone(app), ctx.clone());
     let operations = Arc::clone(&app.operations);
-    operations.spawn(ctx, Options::task(Kind::ImageDownload), move |operation| async move {
-        let is_snapshot = from.r#type == "snapshot";
-        let published = source::open(&app, &owned, &from.name, is_snapshot).await?;
-        let upload = pack(&app, &operation, &published, (&post, compressor)).await?;
-        drop(published);
-        let fingerprint = upload.fingerprint.clone();
-        let work = Import::new(project, upload, request(&app, &post));
-        operations::run_in(&app, &owned, &operation, work).await?;
-        for alias in post.aliases {
-            let alias = ImageAliasesPost {
-                name: alias.name,
-                description: alias.description,
-                target: fingerprint.clone(),
-                ..ImageAliasesPost::default()
-            };
-            aliases::create(&app, &owned, alias).await?;
-        }
-        Ok(())
-    })
+    operations.spawn(
+        ctx,
+        Options::task(Kind::ImageDownload),
+        move |operation| async move {
+            let is_snapshot = from.r#type == "snapshot";
+            let published = source::open(&app, &owned, &from.name, is_snapshot).await?;
+            let upload = pack(&app, &operation, &published, (&post, compressor)).await?;
+            drop(published);
+            let fingerprint = upload.fingerprint.clone();
+            let work = Import::new(project, upload, request(&app, &post));
+            operations::run_in(&app, &owned, &operation, work).await?;
+            for alias in post.aliases {
+                let alias = ImageAliasesPost {
+                    name: alias.name,
+                    description: alias.description,
+                    target: fingerprint.clone(),
+                    ..ImageAliasesPost::default()
+                };
+                aliases::create(&app, &owned, alias).await?;
+            }
+            Ok(())
+        },
+    )
 }
 
 fn request(app: &App, post: &ImagesPost) -> ImportRequest {

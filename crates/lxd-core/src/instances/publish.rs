@@ -45,12 +45,7 @@ pub(crate) async fn find(app: &App, ctx: &Ctx, name: &str) -> Result<()> {
 ///
 /// # Errors
 /// It is gone, or runs; a snapshot was asked for and none is named.
-pub(crate) async fn open(
-    app: &Arc<App>,
-    ctx: &Ctx,
-    name: &str,
-    must_be_snapshot: bool,
-) -> Result<Published> {
+pub(crate) async fn open(app: &Arc<App>, ctx: &Ctx, name: &str, must_be_snapshot: bool) -> Result<Published> {
     let (instance, snapshot) = split(name);
     if must_be_snapshot && snapshot.is_none() {
         return Err(Error::bad_request("Not a snapshot"));

@@ -95,7 +95,9 @@ impl Upload {
     pub fn seal(self) -> Result<(Received, Fingerprint), ImageError> {
         let fingerprint = self.fingerprint.file(self.file.path())?;
         let size = self.file.as_file().metadata();
-        let size = size.map_err(|e| ImageError::file("examining", self.file.path(), e))?.len();
+        let size = size
+            .map_err(|e| ImageError::file("examining", self.file.path(), e))?
+            .len();
         let file = self.file.into_temp_path();
         Ok((Received { file, size }, fingerprint))
     }
