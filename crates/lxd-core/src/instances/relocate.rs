@@ -15,11 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Candidate};
 use super::copy::copy_snapshots;
-use super::ports::forget_cards;
 use super::record::{Record, profiles_of};
 use super::rename::move_folder;
 use super::snapshots::{Root, Saved};
-use super::{backup_file, update, volatile};
+use super::{backup_file, cards, update, volatile};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -83,7 +82,8 @@ async fn run(
     }
     operations::run_in(app, ctx, operation, work).await?;
     if goal != *key {
-        if let Err(error) = forget_cards(app, &record.instance(&app.paths)?).await {
+        let old = record.instance(&app.paths)?;
+        if let Err(error) = cards::forget(app, &old, &old.devices).await {
             tracing::warn!(instance = %key, err = error.text(), "A network remembers an instance's old name");
         }
         let url = super::url(&goal.project, &goal.name);
