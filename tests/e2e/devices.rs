@@ -203,6 +203,74 @@ fn a_change_of_several_devices_is_all_or_nothing() {
     assert!(mounts(&server).is_empty());
 }
 
+/// The files of a controller of version 1 with limits on block devices, as one text; none where version 2 limits.
+fn throttles(server: &Server) -> Option<String> {
+    let (_, state) = server.api("GET", "/1.0/instances/c1/state", "");
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", state["metadata"]["pid"])).unwrap();
+    let group = groups.lines().find_map(|line| line.split_once(":blkio:"))?.1;
+    let group = group.split("/init").next().unwrap();
+    let read = |file: &str| {
+        let path = format!("/sys/fs/cgroup/blkio{group}/blkio.throttle.{file}_device");
+        std::fs::read_to_string(path).ok()
+    };
+    let texts: Option<Vec<String>> = ["read_bps", "write_bps", "write_iops"]
+        .into_iter()
+        .map(read)
+        .collect();
+    Some(texts?.join("|").replace('\n', ""))
+}
+
+#[test]
+fn a_block_devices_file_system_is_shown_and_limited() {
+    let folder = tempfile::Builder::new()
+        .prefix("lxtdev")
+        .tempdir_in("/tmp")
+        .unwrap();
+    let server = ready(Kind::Ours, folder.path());
+    let file = folder.path().join("disk.img");
+    std::fs::File::create(&file).unwrap().set_len(16 << 20).unwrap();
+    sh("mkfs.ext4", &["-q", file.to_str().unwrap()]).ok();
+    let disk = sh("losetup", &["-f", "--show", file.to_str().unwrap()]).ok();
+    let disk = disk.trim();
+    let source = format!("source={disk}");
+    let numbers = sh("lsblk", &["-dno", "MAJ:MIN", disk]).ok();
+    let numbers = numbers.trim();
+    let words = [
+        "config",
+        "device",
+        "add",
+        "c1",
+        "blk",
+        "disk",
+        &source,
+        "path=/mnt/blk",
+    ];
+    let more = [
+        "raw.mount.options=noatime,commit=30",
+        "limits.read=10MB",
+        "limits.write=7iops",
+    ];
+    server.lxc(&[&words[..], &more[..]].concat()).ok();
+    assert!(shell(&server, "grep /mnt/blk /proc/self/mountinfo").contains("noatime"));
+    let limits = |wanted: &str| {
+        if let Some(found) = throttles(&server) {
+            assert_eq!(found, wanted.replace('D', numbers));
+        }
+    };
+    limits("D 10000000||D 7");
+    server
+        .lxc(&["config", "device", "set", "c1", "blk", "limits.max=1MiB"])
+        .ok();
+    limits("D 1048576|D 1048576|");
+    server.lxc(&["restart", "-f", "c1"]).ok();
+    limits("D 1048576|D 1048576|");
+    server.lxc(&["config", "device", "remove", "c1", "blk"]).ok();
+    limits("||");
+    // Busy if anything of it were still mounted somewhere.
+    sh("losetup", &["-d", disk]).ok();
+    assert_eq!(sh("losetup", &["-j", file.to_str().unwrap()]).ok(), "");
+}
+
 #[test]
 fn a_mount_of_the_host_reaches_inside_only_where_it_was_asked_for() {
     let folder = tempfile::Builder::new()

@@ -176,6 +176,31 @@ async fn devices_come_and_go_while_it_runs_all_or_none() {
 }
 
 #[tokio::test]
+async fn what_was_on_its_way_when_a_daemon_died_is_taken_back() {
+    let world = World::new().await;
+    let mut instance = world.instance("t").await;
+    let folder = source(&world, "folder");
+    let disk = device(&[("type", "disk"), ("source", &folder), ("path", "/mnt/d")]);
+    instance.devices.insert("d".into(), disk);
+    let (instances, _events) = world.daemon();
+    instances.start(instance.clone()).await.unwrap();
+    drop(instances);
+    world.nobody_listens().await;
+    let on_its_way = instance.paths.shmounts.join("lxdmount_1_1");
+    std::fs::create_dir(&on_its_way).unwrap();
+    for place in [on_its_way.clone(), instance.paths.devices.join("disk.d.mnt-d")] {
+        mount::bind(Path::new(&folder), &place, mount::BindOptions::default()).unwrap();
+    }
+    assert_eq!(mounts_of(&instance), 2);
+    let (instances, _events) = world.daemon();
+    instances.adopt(std::slice::from_ref(&instance)).await.unwrap();
+    assert_eq!(mounts_of(&instance), 0);
+    assert!(!on_its_way.exists() && Path::new(&folder).join("f").exists());
+    assert_eq!(inside(&instances, &instance.key, "cat /mnt/d/f").await, "folder");
+    instances.stop(&instance.key, Stop::kill()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_privileged_one_may_use_what_it_is_given_and_no_more() {
     let world = World::new().await;
     let (instances, _events) = world.daemon();

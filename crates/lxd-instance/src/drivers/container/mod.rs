@@ -22,7 +22,7 @@ use super::{Adopted, Driver, Guest, Prepared};
 use crate::devices::Plan;
 use crate::error::Error;
 use crate::hooks::Hooks;
-use crate::instance::Instance;
+use crate::instance::{Instance, InstancePaths};
 use crate::limits::{self, Machine};
 use crate::lxd_helper::{Helper, SearchPath};
 use crate::ports::RootVolume;
@@ -199,7 +199,14 @@ impl Driver for ContainerDriver {
             )
         });
         let (wanted, shared) = (wanted.collect(), self.shared.clone());
-        Box::pin(async move { blocking(move || Ok(adopt::find(&shared, &wanted))).await })
+        let paths: Vec<InstancePaths> = instances.iter().map(|instance| instance.paths.clone()).collect();
+        Box::pin(async move {
+            blocking(move || {
+                plug::clear_transit(&paths);
+                Ok(adopt::find(&shared, &wanted))
+            })
+            .await
+        })
     }
 
     fn clean<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Vec<Error>> {

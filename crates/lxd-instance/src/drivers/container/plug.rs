@@ -1,7 +1,7 @@
 //! Devices that come to a running container and go again: mounts, device nodes, network cards, block limits.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use liblxc::nic::{Kind, Nic};
@@ -15,7 +15,7 @@ use super::guest::Container;
 use crate::devices::{Mount, Plan, nic};
 use crate::drivers::Guest;
 use crate::error::Error;
-use crate::instance::Instance;
+use crate::instance::{Instance, InstancePaths};
 
 /// Makes the names of mounts on their way in differ from each other.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -53,9 +53,7 @@ impl Container {
         if !plan.throttles.is_empty() {
             self.limit(&plan.throttles).await?;
         }
-        for event in &plan.uevents {
-            self.tell(instance, event).await?;
-        }
+        self.announce(instance, plan).await;
         Ok(())
     }
 
@@ -80,9 +78,7 @@ impl Container {
         if !open.is_empty() {
             errors.extend(self.limit(&open).await.err());
         }
-        for event in &plan.uevents {
-            errors.extend(self.tell(instance, event).await.err());
-        }
+        self.announce(instance, plan).await;
         errors
     }
 
@@ -155,6 +151,15 @@ impl Container {
         self.shared.helper.inside(&words, namespaces).await
     }
 
+    /// Tells processes inside what comes or goes. A kernel that lets nobody do so (before Linux 4.18) leaves them to look.
+    async fn announce(&self, instance: &Instance, plan: &Plan) {
+        for event in &plan.uevents {
+            if let Err(error) = self.tell(instance, event).await {
+                tracing::debug!(instance = %self.key, device = plan.device, %error, "Nobody inside is told of a device");
+            }
+        }
+    }
+
     /// Tells processes inside of an event of the kernel.
     async fn tell(&self, instance: &Instance, event: &[String]) -> Result<(), Error> {
         let (spaces, namespaces) = self.namespaces(instance, "net")?;
@@ -178,6 +183,34 @@ impl Container {
             return Err(Error::Gone(self.key.clone()));
         }
         Ok((if kinds.len() == 2 { "us" } else { "s" }, opened))
+    }
+}
+
+/// Takes away the mounts of disks that were on their way into an instance when a daemon died. Guests have copies of those
+/// that have arrived.
+pub(super) fn clear_transit(paths: &[InstancePaths]) {
+    let is_transit = |target: &Path| {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let is_in = |paths: &InstancePaths| {
+            let parent = target.parent();
+            parent == Some(&paths.shmounts) || parent == Some(&paths.devices) && name.starts_with("disk.")
+        };
+        paths.iter().any(is_in)
+    };
+    for mount in mount::mounts().unwrap_or_default().into_iter().rev() {
+        if !is_transit(&mount.target) {
+            continue;
+        }
+        let is_shared = paths
+            .iter()
+            .any(|paths| mount.target.parent() == Some(&paths.shmounts));
+        let cleared = match is_shared {
+            true => hide(mount.target),
+            false => mount::detach(&mount.target).map_err(Error::Mount),
+        };
+        if let Err(error) = cleared {
+            tracing::warn!(%error, "A mount that was on its way into an instance stays");
+        }
     }
 }
 
