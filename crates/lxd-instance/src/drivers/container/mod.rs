@@ -283,11 +283,9 @@ fn clean(instance: &Instance, cgroups: &Cgroups) -> Vec<Error> {
     let name = instance.key.prefixed();
     for part in ["payload", "monitor"] {
         let group = cgroups.group(&format!("/lxc.{part}.{name}"));
-        let left = if group.exists() {
-            group.remove()
-        } else {
-            Vec::new()
-        };
+        // Nothing of this instance runs here: a group with processes is one of the same name of another server's.
+        let is_ours = group.exists() && group.processes().is_ok_and(|all| all.is_empty());
+        let left = if is_ours { group.remove() } else { Vec::new() };
         errors.extend(left.into_iter().map(|source| Error::Cgroup {
             action: "remove the control groups of",
             key: instance.key.clone(),
