@@ -277,7 +277,7 @@ fn broken_and_hostile_archives_leave_nothing() {
         std::fs::create_dir(outside).unwrap();
         replace(copy, "architecture: x86_64", "architecture: pdp11");
     });
-    assert!(error.contains("architecture"), "{error}");
+    assert!(error.contains("pdp11"), "{error}");
     let error = attempt("a key that is none", &|copy| {
         replace(copy, "image.os: BusyBox", "bogus: BusyBox")
     });

@@ -11,7 +11,7 @@ const TEMPLATE: &str = r#"trigger={{ trigger }} path={{ path }} name={{ containe
 type={{ instance.type }} arch={{ instance.architecture }} privileged={{ instance.privileged }} ephemeral={{ instance.ephemeral }}
 get={{ config_get("user.text", "none") }}| other={{ config_get("user.none", properties.default) }}|{{ config.none }}|
 {% for name, device in devices sorted %}{{ name }}={{ device.type }};{% endfor %}
-{% if instance.type == "container" && trigger != "copy" %}A{% elif !trigger %}B{% else %}C{% endif %} {{ 1 == 1 }}
+{% if instance.type == "container" && instance.name != "c2" %}A{% elif !trigger %}B{% else %}C{% endif %} {{ 1 == 1 }}
 {{ properties.none|default:"by filter" }} {% for key in config sorted %}{% if key == "user.text" %}{{ key }}{{ forloop.Last }}{% endif %}{% endfor %}
 "#;
 

@@ -51,7 +51,7 @@ pub struct Exported {
     pub file: std::fs::File,
 }
 
-/// The backups of an instance, oldest first.
+/// The backups of an instance, by name.
 ///
 /// # Errors
 /// Not found; the caller may not see the project.

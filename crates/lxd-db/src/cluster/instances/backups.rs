@@ -44,13 +44,13 @@ pub async fn get(tx: &mut Tx, instance_id: i64, name: &str) -> Result<Backup> {
     )
 }
 
-/// The backups of a set of instances, oldest first.
+/// The backups of a set of instances, by name.
 ///
 /// # Errors
 /// [`Error::Cluster`] when reading fails.
 pub async fn list(tx: &mut Tx, instance_ids: &[i64]) -> Result<Vec<Backup>> {
     let sql =
-        format!("{SELECT} WHERE instance_id IN (SELECT value FROM json_each(?)) ORDER BY instance_id, id");
+        format!("{SELECT} WHERE instance_id IN (SELECT value FROM json_each(?)) ORDER BY instance_id, name");
     let rows = tx.query(&sql, &[json_ids(instance_ids)]).await?;
     rows.iter().map(|row| record(&row)).collect()
 }
