@@ -163,9 +163,9 @@ fn story(kind: Kind, driver: &str) -> Vec<String> {
 fn files_are_rendered_as_by_the_reference() {
     let reference = story(Kind::Reference, "dir");
     for driver in ["dir", "overlay"] {
-        for (ours, reference) in story(Kind::Ours, driver).iter().zip(&reference) {
-            assert_eq!(ours, reference, "{driver}");
-        }
+        let ours = story(Kind::Ours, driver);
+        let differ: Vec<_> = ours.iter().zip(&reference).filter(|(a, b)| a != b).collect();
+        assert!(differ.is_empty(), "{driver}: {differ:#?}");
     }
 }
 
