@@ -6,11 +6,11 @@ use crate::wire::wire;
 wire! {
     /// An instance backup.
     pub struct InstanceBackup {
-        container_only: bool,
+        name: String,
         created_at: Time,
         expires_at: Time,
         instance_only: bool,
-        name: String,
+        container_only: bool,
         optimized_storage: bool,
     }
 }

@@ -4,7 +4,6 @@ use lxd_api::instance_backups::InstanceBackupPost;
 use lxd_core::instances::backups;
 use lxd_core::urls;
 
-use super::instances::noun;
 use crate::http::answer::{self, Outcome};
 use crate::http::download;
 use crate::http::request::Call;
@@ -16,7 +15,8 @@ pub(super) async fn list(call: Call) -> Outcome {
     if call.recursion() > 0 {
         return answer::sync(&all);
     }
-    let url = |backup: &str| urls::object(&call.ctx.project, &[noun(&call), name, "backups", backup]);
+    // Also where containers are asked for, as with the reference.
+    let url = |backup: &str| urls::object(&call.ctx.project, &["instances", name, "backups", backup]);
     answer::sync(&all.iter().map(|backup| url(&backup.name)).collect::<Vec<_>>())
 }
 

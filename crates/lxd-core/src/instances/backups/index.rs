@@ -56,6 +56,9 @@ impl Index {
                 read_member(&archive, PATH).map_err(|error| Error::refused(Error::from(error).text()))?;
             let text = text.ok_or_else(|| Error::bad_request("Backup is missing index.yaml"))?;
             let mut index: Self = parse(&text)?;
+            if index.name.is_empty() {
+                return Err(Error::bad_request("Backup index makes no sense: it has no name"));
+            }
             if index.config.is_none() {
                 // Old archives have it beside the root only.
                 let text = read_member(&archive, &format!("{INSTANCE}/backup.yaml"))?;

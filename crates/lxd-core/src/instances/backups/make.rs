@@ -62,7 +62,6 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceBackups
         created_at: Time::from_unix(app.clock.now().as_second()),
         expires_at: post.expires_at,
         instance_only: post.instance_only || post.container_only,
-        optimized_storage: post.optimized_storage,
         algorithm,
     };
     let options = Options::task(Kind::BackupCreate)
@@ -115,8 +114,6 @@ pub(in super::super) struct Make {
     pub(in super::super) created_at: Time,
     pub(in super::super) expires_at: Time,
     pub(in super::super) instance_only: bool,
-    /// Asked for; no driver of this server has a form of its own.
-    pub(in super::super) optimized_storage: bool,
     pub(in super::super) algorithm: String,
 }
 
@@ -156,7 +153,8 @@ impl Make {
             created_at: self.created_at.timestamp(),
             expires_at: self.expires_at.timestamp(),
             instance_only: self.instance_only,
-            optimized_storage: self.optimized_storage,
+            // No driver of this server has a form of its own, whatever was asked for.
+            optimized_storage: false,
         };
         rows::create(&mut tx, &row).await?;
         Ok(tx.commit().await?)

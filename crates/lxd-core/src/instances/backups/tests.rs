@@ -24,7 +24,6 @@ fn backup(name: &str) -> Make {
         created_at: Time::from_unix(1_700_000_000),
         expires_at: Time::never(),
         instance_only: false,
-        optimized_storage: false,
         algorithm: "zstd".into(),
     }
 }
