@@ -130,6 +130,7 @@ fn connections_are_carried_in_and_live_on_without_the_daemon() {
     assert!(TcpStream::connect(("127.0.0.1", second)).is_err());
     server.lxc(&["stop", "--force", "c1"]).ok();
     patiently("the end of the proxies", || proxies(&server) == 0);
+    assert!(!socket.exists());
     assert!(!server.dir().join("devices/c1").exists());
 }
 
@@ -185,6 +186,7 @@ const NAT: &[&str] = &[
     "listen=tcp:10.214.77.1:1121 connect=tcp:0.0.0.0:80 nat=true proxy_protocol=true",
     "listen=unix:@x connect=tcp:0.0.0.0:80 mode=0600",
     "listen=udp:127.0.0.1:1121 connect=tcp:127.0.0.1:80",
+    "listen=unix:/nosuch/socket connect=tcp:127.0.0.1:80",
     "listen=tcp:127.0.0.1:1121-1123 connect=tcp:127.0.0.1:80-81",
 ];
 

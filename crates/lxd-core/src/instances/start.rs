@@ -74,6 +74,7 @@ async fn prepare(app: &App, key: &Key) -> Result<Start> {
         devices: &record.devices,
     };
     checks::names_on_networks(&mut tx, candidate, &record.devices, "start").await?;
+    checks::addresses_on_networks(&mut tx, candidate, &record.devices, "start").await?;
     Ok(Start {
         project: key.project.clone(),
         name: key.name.clone(),

@@ -70,7 +70,12 @@ impl Kind for Proxy {
                 let gone = host.network.forward(&device.instance, &device.name, None).await;
                 return gone.err().map(Error::Port).into_iter().collect();
             }
-            stop(device).await.err().into_iter().collect()
+            let stopped = stop(device).await;
+            // The process may not have the right to.
+            if let Some(path) = own_socket(device).await {
+                let _ = tokio::fs::remove_file(path).await;
+            }
+            stopped.err().into_iter().collect()
         })
     }
 }
@@ -196,6 +201,19 @@ fn forward(device: &Device) -> Result<Forward, Error> {
             "Connect IP \"{wanted}\" must be one of the instance's static {shown} addresses"
         )),
     }
+}
+
+/// The socket that the device has made on the host, if it is there.
+async fn own_socket(device: &Device) -> Option<PathBuf> {
+    if !matches!(device.value("bind"), None | Some("host")) {
+        return None;
+    }
+    let (Address::Path(path), _) = addresses(device).ok()? else {
+        return None;
+    };
+    let found = tokio::fs::symlink_metadata(&path).await.ok()?;
+    let is_socket = std::os::unix::fs::FileTypeExt::is_socket(&found.file_type());
+    is_socket.then(|| path.into())
 }
 
 fn log_of(device: &Device) -> PathBuf {

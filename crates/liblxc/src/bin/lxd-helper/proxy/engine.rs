@@ -119,7 +119,7 @@ impl Engine {
 
     fn listen(&mut self, proxy: &Proxy) -> Result<(), String> {
         for (index, at) in proxy.listen.iter().enumerate() {
-            let failed = |e: io::Error| format!("Failed to listen on {at}: {e}");
+            let failed = |e: io::Error| sockets::listen_error(at, &e);
             let (listener, file) = Listener::open(at, proxy).map_err(failed)?;
             self.files.extend(file);
             let fd = listener.fd().as_raw_fd();

@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::mem::size_of;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -43,8 +43,8 @@ impl Listener {
     /// Listens. A file with the socket's path is replaced.
     pub(super) fn open(at: &Endpoint, proxy: &Proxy) -> io::Result<(Self, Option<SocketFile>)> {
         let listener = match at {
-            Endpoint::Tcp(address) => Self::Tcp(TcpListener::bind(address)?),
-            Endpoint::Udp(address) => Self::Udp(UdpSocket::bind(address)?),
+            Endpoint::Tcp(address) => Self::Tcp(on_any(*address, TcpListener::bind)?),
+            Endpoint::Udp(address) => Self::Udp(on_any(*address, UdpSocket::bind)?),
             Endpoint::Abstract(name) => {
                 let address = UnixAddress::from_abstract_name(name.as_bytes())?;
                 Self::Unix(UnixListener::bind_addr(&address)?)
@@ -107,6 +107,30 @@ impl SocketFile {
             _ => Ok(()),
         }
     }
+}
+
+/// Listens on an address. As with the reference, all addresses of IPv4 means all of IPv6 too, where there is any.
+fn on_any<T>(address: SocketAddr, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    if address.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        return bind(address);
+    }
+    match bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()))) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind(address),
+        bound => bound,
+    }
+}
+
+/// Why nobody can listen there, in the reference's words.
+pub(super) fn listen_error(at: &Endpoint, error: &io::Error) -> String {
+    let text = at.to_string();
+    let (protocol, place) = text.split_once(':').unwrap_or(("", &text));
+    let reason = error.to_string();
+    let reason = reason
+        .split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
+    format!("Failed to listen on {place}: listen {protocol} {place}: bind: {reason}")
 }
 
 /// Gives a socket's file to somebody. By a descriptor, so that what is given is the socket and no file put in its place.
