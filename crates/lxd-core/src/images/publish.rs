@@ -22,6 +22,9 @@ use crate::operations::{self, Kind, Operation, Options};
 /// What the progress of packing is called.
 const STAGE: &str = "create_image_from_container_pack";
 
+/// The file that says what an image is.
+const METADATA: &str = "metadata.yaml";
+
 /// Makes an image of an instance or snapshot, as an operation.
 ///
 /// # Errors
@@ -89,6 +92,7 @@ async fn pack(
     let (operation, now) = (operation.clone(), app.clock.now());
     let packed = blocking(move || {
         let mut metadata = metadata(&view, &architecture, now.as_second())?;
+        let is_changed = !properties.is_empty() || !expires_at.is_never();
         if !properties.is_empty() {
             metadata.properties = properties;
         }
@@ -102,7 +106,8 @@ async fn pack(
         let progress = crate::instances::steps_of(progress);
         let watch = Watch::new(operation.cancel_token().clone(), Some(progress));
         let file = File::begin(&directory, Fingerprint::new())?;
-        write(&file, &view, (&text, compressor), watch)?;
+        let text = Some(text).filter(|_| is_changed || !view.directory().join(METADATA).is_file());
+        write(&file, &view, (text, compressor), watch)?;
         Ok(file.seal()?)
     });
     let (metadata, fingerprint) = packed.await?;
@@ -115,11 +120,20 @@ async fn pack(
     })
 }
 
-fn write(file: &File, view: &View, (text, compressor): (&str, Compressor), watch: Watch) -> Result<()> {
+/// Packs the files, with metadata that is not the volume's own if there is some. Without, the same files give the same image.
+fn write(
+    file: &File,
+    view: &View,
+    (text, compressor): (Option<String>, Compressor),
+    watch: Watch,
+) -> Result<()> {
     let failed = |error| Error::internal("Failed packing the image").because(error);
     let packing = compressor.into_file(file.writer()?).map_err(failed)?;
     let mut packer = Packer::new(packing, watch);
-    packer.file("metadata.yaml", text.as_bytes())?;
+    match text {
+        Some(text) => packer.file(METADATA, text.as_bytes())?,
+        None => packer.small_file(&view.directory().join(METADATA), METADATA)?,
+    }
     packer.tree(view.rootfs(), "rootfs", None)?;
     let templates = view.directory().join("templates");
     if templates.symlink_metadata().is_ok_and(|found| found.is_dir()) {
@@ -131,7 +145,7 @@ fn write(file: &File, view: &View, (text, compressor): (&str, Compressor), watch
 
 /// The metadata that the volume has, or the least that an image needs.
 fn metadata(view: &View, architecture: &str, now: i64) -> Result<ImageMetadata> {
-    match std::fs::read(view.directory().join("metadata.yaml")) {
+    match std::fs::read(view.directory().join(METADATA)) {
         Ok(text) => Ok(parse_metadata(&text)?),
         Err(_) => Ok(ImageMetadata {
             architecture: architecture.to_owned(),
