@@ -342,6 +342,7 @@ fn pools_are_recovered_when_the_database_is_lost() {
         server.lxc(&["snapshot", "c1", "s0"]).ok();
         server.stop();
         std::fs::remove_dir_all(server.dir().join("database")).unwrap();
+        sh("ip", &["link", "delete", server.bridge()]).ok();
         server.become_kind(Kind::Ours);
         server.spawn();
         let source = server.dir().join("storage-pools/default").display().to_string();
