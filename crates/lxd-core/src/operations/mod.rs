@@ -23,6 +23,7 @@ mod recover;
 mod sockets;
 mod status;
 mod steps;
+mod stuck;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use sockets::{Message, Socket, Sockets, Ticket, secret};
 pub use status::{Class, Status};
 pub use steps::{OnCrash, Run, Step, Task, Work, run, run_in, start};
 
+use self::stuck::Stuck;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::events::{Action, Hub, Lifecycle};
@@ -63,6 +65,7 @@ pub struct Operations {
     all: Mutex<HashMap<String, Operation>>,
     events: Arc<Hub>,
     journal: Arc<dyn Journal>,
+    stuck: Stuck,
     is_stopping: AtomicBool,
     /// How long an operation is listed after its end.
     linger: Duration,
@@ -75,6 +78,7 @@ impl Operations {
             all: Mutex::default(),
             events,
             journal,
+            stuck: Stuck::default(),
             is_stopping: AtomicBool::new(false),
             linger: LINGER,
         })

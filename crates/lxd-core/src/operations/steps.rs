@@ -220,8 +220,24 @@ async fn proceed<W: Work>(task: &Task, mut recorded: Recorded<W>, from: usize) -
         Err(Stopped::Crashed) => return Err(Error::internal("Crashed on purpose")),
     };
     match result {
-        Ok(()) => Ok(recorded.work),
+        Ok(()) => {
+            forget_superseded(task).await;
+            Ok(recorded.work)
+        }
         Err(error) => Err(backward(task, &mut recorded, reached, error).await),
+    }
+}
+
+/// Closes the records of earlier works on the same thing that could not be undone whole.
+async fn forget_superseded(task: &Task) {
+    for (id, outcome) in task.app.operations.stuck.superseded_by(task.operation.about()) {
+        if let Err(error) = task.app.journal.finish(&id, &outcome).await {
+            tracing::error!(
+                id,
+                err = error.text(),
+                "Failed closing the record of an operation"
+            );
+        }
     }
 }
 
@@ -276,7 +292,7 @@ fn fault<W: Work>(task: &Task, step: &str, when: When) -> Result<(), Stopped> {
 }
 
 /// Undoes the steps from the last reached one back to the first, notes the failure, and gives it back. If an undo
-/// fails the record stays open, so that the next daemon tries again.
+/// fails the record stays open, so that the next daemon tries again, unless another work on the same thing succeeds before.
 async fn backward<W: Work>(task: &Task, recorded: &mut Recorded<W>, reached: usize, error: Error) -> Error {
     let task = task.for_undo();
     let mut is_clean = true;
@@ -292,19 +308,19 @@ async fn backward<W: Work>(task: &Task, recorded: &mut Recorded<W>, reached: usi
             );
         }
     }
-    if is_clean {
-        let result = Err(error);
-        let outcome = task.operation.outcome_of(&result);
-        if let Err(failure) = task.app.journal.finish(&recorded.id, &outcome).await {
-            tracing::error!(
-                work = W::KIND,
-                err = failure.text(),
-                "Failed recording the end of an operation"
-            );
-        }
-        return result.err().unwrap_or_else(|| Error::internal("Undone"));
+    let result = Err(error);
+    let outcome = task.operation.outcome_of(&result);
+    if !is_clean {
+        let stuck = &task.app.operations.stuck;
+        stuck.note(&recorded.id, task.operation.about(), outcome);
+    } else if let Err(failure) = task.app.journal.finish(&recorded.id, &outcome).await {
+        tracing::error!(
+            work = W::KIND,
+            err = failure.text(),
+            "Failed recording the end of an operation"
+        );
     }
-    error
+    result.err().unwrap_or_else(|| Error::internal("Undone"))
 }
 
 /// Runs a step; a panic in it is a failure of the step.

@@ -308,8 +308,66 @@ impl FinishedFiles {
     }
 }
 
+/// A work that can't be undone while a file `held` is there.
+#[derive(Serialize, Deserialize)]
+struct Held(std::path::PathBuf);
+
+impl Work for Held {
+    const KIND: &'static str = "test.held";
+    const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn steps() -> &'static [Step<Self>] {
+        crate::steps![Self;
+            "make": Self::make => Self::remove;
+            unrecorded "check": Self::check;
+        ]
+    }
+}
+
+impl Held {
+    async fn make(&mut self, _: &Task) -> Result<()> {
+        std::fs::write(self.0.join("made"), "").unwrap();
+        Ok(())
+    }
+
+    async fn remove(&mut self, task: &Task) -> Result<()> {
+        self.check(task).await?;
+        drop(std::fs::remove_file(self.0.join("made")));
+        Ok(())
+    }
+
+    async fn check(&mut self, _: &Task) -> Result<()> {
+        match self.0.join("held").exists() {
+            true => Err(crate::error::Error::internal("It is held")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_undone_is_left_alone_once_the_thing_is_made_anew() {
+    for is_made_anew in [true, false] {
+        let app = TestApp::start().await;
+        let world = tempfile::tempdir().unwrap();
+        let make = || {
+            let options = Options::task(Kind::InstanceCreate).resource("instances", "c1");
+            start(&app, &ctx(), options, Held(world.path().into())).unwrap()
+        };
+        std::fs::write(world.path().join("held"), "").unwrap();
+        make().outcome().await.unwrap_err();
+        std::fs::remove_file(world.path().join("held")).unwrap();
+        if is_made_anew {
+            make().outcome().await.unwrap();
+        }
+        let app = app.restart().await;
+        assert_eq!(world.path().join("made").exists(), is_made_anew);
+        assert!(app.journal.unfinished().await.unwrap().is_empty());
+    }
+}
+
 /// Adds the works of these tests.
 pub(crate) fn works(works: &mut Works) {
+    works.add::<Held>();
     works.add::<Files>();
     works.add::<FinishedFiles>();
 }
