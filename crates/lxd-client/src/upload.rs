@@ -44,6 +44,7 @@ pub struct UploadPart {
 enum Piece {
     Text(String),
     File(PathBuf, u64),
+    Stdin,
 }
 
 impl Upload {
@@ -52,13 +53,26 @@ impl Upload {
     /// # Errors
     /// [`Error::File`] when it can't be read.
     pub async fn file(path: &Path) -> Result<Self> {
-        let parts = vec![Piece::file(path).await?];
-        let upload = Self {
-            headers: HeaderMap::new(),
-            parts,
+        Ok(Self::single(Piece::file(path).await?))
+    }
+
+    /// A text as the body itself.
+    pub fn text(text: &str) -> Self {
+        Self::single(Piece::Text(text.to_owned()))
+    }
+
+    /// All that comes from standard input as the body itself.
+    pub fn stdin() -> Self {
+        Self::single(Piece::Stdin)
+    }
+
+    fn single(piece: Piece) -> Self {
+        let kind = HeaderValue::from_static("application/octet-stream");
+        Self {
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, kind)]),
+            parts: vec![piece],
             sent: Arc::default(),
-        };
-        upload.header("content-type", "application/octet-stream")
+        }
     }
 
     /// Several files as the parts of a `multipart/form-data` body.
@@ -114,7 +128,10 @@ impl Upload {
 
     fn into_body(self) -> (HeaderMap, Body) {
         let mut headers = self.headers.clone();
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(self.length()));
+        // How much comes from standard input nobody knows.
+        if !self.parts.iter().any(|piece| matches!(piece, Piece::Stdin)) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(self.length()));
+        }
         debug_assert!(headers.contains_key(CONTENT_TYPE));
         let sent = self.sent;
         let chunks = stream::iter(self.parts)
@@ -144,12 +161,14 @@ impl Piece {
         match self {
             Self::Text(text) => text.len() as u64,
             Self::File(_, bytes) => *bytes,
+            Self::Stdin => 0,
         }
     }
 
     async fn open(self) -> io::Result<futures::stream::BoxStream<'static, io::Result<Bytes>>> {
         match self {
             Self::Text(text) => Ok(stream::once(async move { Ok(Bytes::from(text)) }).boxed()),
+            Self::Stdin => Ok(boxed(ReaderStream::with_capacity(tokio::io::stdin(), CHUNK))),
             Self::File(path, _) => {
                 let file = tokio::fs::File::open(path).await?;
                 Ok(boxed(ReaderStream::with_capacity(file, CHUNK)))

@@ -11,6 +11,12 @@ use crate::exec::Terminal;
 pub struct Console {
     /// Both directions.
     pub terminal: Terminal,
+    window: Window,
+}
+
+/// What is left of a console beside its two directions. Nobody else can take the console until this is dropped.
+#[derive(Debug)]
+pub struct Window {
     master: Arc<OwnedFd>,
     _held: OwnedFd,
 }
@@ -20,11 +26,25 @@ impl Console {
         let master = Arc::new(master);
         Ok(Self {
             terminal: Terminal::new(&master)?,
-            master,
-            _held: held,
+            window: Window { master, _held: held },
         })
     }
 
+    /// Both directions, and the rest.
+    pub fn into_parts(self) -> (Terminal, Window) {
+        (self.terminal, self.window)
+    }
+
+    /// As [`Window::resize`].
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn resize(&self, width: u16, height: u16) -> Result<(), Error> {
+        self.window.resize(width, height)
+    }
+}
+
+impl Window {
     /// Sets the size in columns and rows.
     ///
     /// # Errors

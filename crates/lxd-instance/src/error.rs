@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use lxd_model::{ErrorKind, Invalid};
 use lxd_sys::cgroup;
+use rustix::io::Errno;
 
 use crate::instance::Key;
 use crate::lifecycle::Refusal;
@@ -137,6 +138,14 @@ pub enum Error {
     /// The type of instance has no driver here.
     #[error("Instance type not operational: no driver for {0}")]
     NoDriver(&'static str),
+    /// The kernel refused something about a file inside. The texts are those of the reference's SFTP server.
+    #[error("{}", file_text(*.errno, .doing))]
+    FileRefused {
+        /// What was being done, with the path.
+        doing: String,
+        /// The error number.
+        errno: i32,
+    },
     /// The task that owns the instance has ended.
     #[error("The instance \"{0}\" is being put away")]
     Gone(Key),
@@ -167,6 +176,11 @@ impl Error {
             Self::Device { source, .. } => source.kind(),
             Self::NoDriver(_) => ErrorKind::NotImplemented,
             Self::Gone(_) => ErrorKind::Unavailable,
+            Self::FileRefused { errno, .. } => match Errno::from_raw_os_error(*errno) {
+                Errno::NOENT => ErrorKind::NotFound,
+                Errno::ACCESS | Errno::PERM => ErrorKind::Forbidden,
+                _ => ErrorKind::Internal,
+            },
             _ => ErrorKind::Internal,
         }
     }
@@ -206,5 +220,17 @@ fn after_colon(text: &str) -> String {
         String::new()
     } else {
         format!(": {text}")
+    }
+}
+
+fn file_text(errno: i32, doing: &str) -> String {
+    match Errno::from_raw_os_error(errno) {
+        Errno::NOENT => "Not Found".to_owned(),
+        Errno::ACCESS | Errno::PERM => "Forbidden".to_owned(),
+        errno => {
+            let text = io::Error::from(errno).to_string();
+            let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+            format!("sftp: \"{doing}: {text}\" (SSH_FX_FAILURE)")
+        }
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use liblxc::protocol::HookMessage;
 use lxd_sys::cgroup::Cgroups;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::changes::{self, Change};
 use crate::console::Console;
 use crate::devices::Host;
 use crate::devices::change::Volatile;
@@ -18,6 +19,7 @@ use crate::drivers::{Driver, Guest};
 use crate::error::{Error, TearDown};
 use crate::events::{Cause, Event};
 use crate::exec::{Exec, ExecRequest, Prepared};
+use crate::files::{Place, Server, Servers, Sftp};
 use crate::hooks::Hooks;
 use crate::instance::{Instance, InstanceType, Key};
 use crate::lifecycle::{self, Phase, Refusal, Request};
@@ -107,6 +109,8 @@ struct Drivers {
 /// What owners share: the ports, and the registry that they leave at their end.
 pub(crate) struct Ports {
     pub(crate) host: Host,
+    pub(crate) files: Arc<Servers>,
+    changes: broadcast::Sender<Change>,
     slots: Mutex<BTreeMap<Key, Slot>>,
 }
 
@@ -232,6 +236,8 @@ impl Instances {
         };
         let ports = Arc::new(Ports {
             host,
+            files: Arc::default(),
+            changes: broadcast::Sender::new(changes::BACKLOG),
             slots: Mutex::default(),
         });
         let end = End {
@@ -370,6 +376,7 @@ impl Instances {
         }
         let chosen = self.choose(&key, &instance)?;
         let processors = chosen.as_ref().map(limits::format_set);
+        let old = self.view(&key).map(|view| view.instance);
         let instance = Box::new(instance);
         let (sender, receiver) = oneshot::channel();
         self.send(
@@ -386,6 +393,11 @@ impl Instances {
         if let Some(slot) = self.ports.slots.lock().get_mut(&key) {
             slot.processors = chosen;
         }
+        let new = self.view(&key).map(|view| view.instance);
+        if let (Some(old), Some(new)) = (old, new) {
+            // Mostly nobody listens.
+            let _ = self.ports.changes.send(Change { old, new });
+        }
         Ok(volatile)
     }
 
@@ -395,6 +407,31 @@ impl Instances {
             // An owner whose queue is full looks when it starts a device the next time.
             let _ = slot.queue.try_send(Message::Refresh);
         }
+    }
+
+    /// Changes of running instances from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.ports.changes.subscribe()
+    }
+
+    /// The running instance that a process belongs to, as it was started or last updated. `uid` is the process's user, which
+    /// has to be one of the instance's.
+    pub fn of_process(&self, pid: i32, uid: u32) -> Option<Arc<Instance>> {
+        let inits: Vec<(Key, i32)> = {
+            let slots = self.ports.slots.lock();
+            let running = slots.iter().filter_map(|(key, slot)| {
+                let guest = slot.view.read().guest.clone()?;
+                Some((key.clone(), guest.pid()))
+            });
+            running.collect()
+        };
+        let key = changes::owner_of(pid, &inits)?;
+        let instance = self.view(&key)?.instance;
+        let is_own = instance.idmap.as_ref().is_none_or(|map| {
+            let mut ranges = map.uids.iter();
+            ranges.any(|range| uid.checked_sub(range.outside).is_some_and(|n| n < range.count))
+        });
+        is_own.then_some(instance)
     }
 
     /// Runs a program in an instance.
@@ -419,6 +456,52 @@ impl Instances {
     pub fn prepare_exec(&self, key: &Key) -> Option<Prepared> {
         self.running(key, Request::Exec).ok()?;
         self.drivers.helper.connect("exec").ok().map(Prepared)
+    }
+
+    /// A server of an instance's files: one that is kept, or a new one where the instance runs. None for a stopped instance
+    /// that has none; then see [`Instances::stopped_files`].
+    ///
+    /// # Errors
+    /// A running instance that can't be entered.
+    pub async fn files(&self, key: &Key) -> Result<Option<Server>, Error> {
+        let guest = self.view(key).and_then(|view| view.guest);
+        let init = guest.as_ref().map(|guest| guest.pid());
+        if let Some(server) = self.ports.files.idle(key, init) {
+            return Ok(Some(server));
+        }
+        match guest {
+            Some(guest) => self.ports.files.begin(key, guest.files()?).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A new server of a stopped instance's files.
+    ///
+    /// # Errors
+    /// Its root can't be entered.
+    pub async fn stopped_files(&self, key: &Key, place: Place) -> Result<Server, Error> {
+        self.ports.files.begin(key, place).await
+    }
+
+    /// A server of an instance's files that speaks SFTP. `stopped` is needed if it does not run.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it does not run and `stopped` is not there; it can't be entered.
+    pub async fn sftp(&self, key: &Key, stopped: Option<Place>) -> Result<Sftp, Error> {
+        let guest = self.view(key).and_then(|view| view.guest);
+        let place = match (guest, stopped) {
+            (Some(guest), _) => guest.files()?,
+            (None, Some(place)) => place,
+            (None, None) => return Err(Refusal::NotRunning.into()),
+        };
+        self.ports.files.sftp(key, place).await
+    }
+
+    /// Ends the servers of a stopped instance's files, which keep its volume busy.
+    pub fn end_stopped_files(&self, key: &Key) {
+        if self.phase(key) == Phase::Stopped {
+            self.ports.files.end(key);
+        }
     }
 
     /// Takes the console of a running instance.

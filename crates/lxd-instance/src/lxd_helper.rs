@@ -176,20 +176,7 @@ impl Helper {
 
     /// The same with arguments.
     pub(crate) fn connect_with(&self, words: &[&str]) -> Result<Connection, Error> {
-        let lost = |e: io::Error| Error::Protocol(e.to_string());
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(lost)?;
-        ours.set_nonblocking(true).map_err(lost)?;
-        let stream = UnixStream::from_std(ours).map_err(lost)?;
-        let child = Command::new(&self.path)
-            .env_clear()
-            .args(words)
-            .stdin(Stream::Fd(theirs.into()))
-            .stderr(Stream::Log)
-            .spawn();
-        Ok(Connection {
-            stream,
-            _child: child.map_err(Error::Helper)?,
-        })
+        Connection::open(Command::new(&self.path).env_clear().args(words))
     }
 
     fn command(&self, name: &str) -> Command {
@@ -202,10 +189,41 @@ impl Helper {
 pub(crate) struct Connection {
     stream: UnixStream,
     /// Reaped when dropped.
-    _child: Child,
+    child: Child,
 }
 
 impl Connection {
+    /// Runs a program with a socket as its standard input.
+    pub(crate) fn open(command: Command) -> Result<Self, Error> {
+        let lost = |e: io::Error| Error::Protocol(e.to_string());
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(lost)?;
+        ours.set_nonblocking(true).map_err(lost)?;
+        let stream = UnixStream::from_std(ours).map_err(lost)?;
+        let child = command
+            .stdin(Stream::Fd(theirs.into()))
+            .stderr(Stream::Log)
+            .spawn();
+        Ok(Self {
+            stream,
+            child: child.map_err(Error::Helper)?,
+        })
+    }
+
+    /// Lets the program end with this value.
+    pub(crate) fn kill_on_drop(&mut self) {
+        self.child.kill_on_drop(true);
+    }
+
+    /// The program's process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.pid()
+    }
+
+    /// The socket, for bytes that are no frames.
+    pub(crate) fn stream(&mut self) -> &mut UnixStream {
+        &mut self.stream
+    }
+
     /// Sends one frame, its descriptors with the first byte.
     pub(crate) async fn send(&mut self, body: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let bytes = protocol::frame(body);
@@ -220,8 +238,15 @@ impl Connection {
         done.map_err(|e| Error::Protocol(e.to_string()))
     }
 
-    /// Receives one frame with its descriptors.
+    /// Receives one frame of the helper with its descriptors.
     pub(crate) async fn receive(&mut self) -> Result<(Reply, Vec<OwnedFd>), Error> {
+        let (body, fds) = self.receive_body().await?;
+        let reply = Reply::decode(&body).map_err(|e| Error::Protocol(e.to_string()))?;
+        Ok((reply, fds))
+    }
+
+    /// Receives one frame's body with its descriptors.
+    pub(crate) async fn receive_body(&mut self) -> Result<(Vec<u8>, Vec<OwnedFd>), Error> {
         let lost = |e: io::Error| match e.kind() {
             io::ErrorKind::UnexpectedEof => Error::Protocol("it ended without an answer".into()),
             _ => Error::Protocol(e.to_string()),
@@ -235,8 +260,7 @@ impl Connection {
         let length = protocol::frame_length(header).map_err(|e| Error::Protocol(e.to_string()))?;
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await.map_err(lost)?;
-        let reply = Reply::decode(&body).map_err(|e| Error::Protocol(e.to_string()))?;
-        Ok((reply, fds))
+        Ok((body, fds))
     }
 }
 

@@ -8,6 +8,7 @@ use super::Finding;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("lxd-api", &[]),
     ("lxd-sys", &[]),
+    ("lxd-files", &[]),
     ("liblxc", &[]),
     ("dqlite", &[]),
     ("lxd-model", &["lxd-api"]),
@@ -15,7 +16,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lxd-db", &["lxd-model", "lxd-api", "dqlite"]),
     ("lxd-storage", &["lxd-model", "lxd-api", "lxd-sys"]),
     ("lxd-network", &["lxd-model", "lxd-api", "lxd-sys"]),
-    ("lxd-instance", &["lxd-model", "lxd-api", "lxd-sys", "liblxc"]),
+    (
+        "lxd-instance",
+        &["lxd-model", "lxd-api", "lxd-sys", "lxd-files", "liblxc"],
+    ),
     (
         "lxd-core",
         &[
@@ -29,7 +33,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lxd-client",
         ],
     ),
-    ("lxd", &["lxd-core", "lxd-model", "lxd-api", "lxd-sys"]),
+    (
+        "lxd",
+        &["lxd-core", "lxd-model", "lxd-api", "lxd-sys", "lxd-files"],
+    ),
     ("lxc", &["lxd-client", "lxd-model", "lxd-api"]),
     ("lxd-agent", &["lxd-api", "lxd-sys"]),
     ("lxd-e2e", &["lxd-api", "lxd-client", "lxd-model"]),

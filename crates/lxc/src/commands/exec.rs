@@ -201,7 +201,8 @@ async fn forward_signals(control: &mut WebSocket, interactive: bool) -> Result<s
     }
 }
 
-fn resize_message((width, height): (i64, i64)) -> Value {
+/// What the control stream is told about the size of the window.
+pub(super) fn resize_message((width, height): (i64, i64)) -> Value {
     json!({
         "command": "window-resize",
         "args": { "width": width.to_string(), "height": height.to_string() },
@@ -210,18 +211,19 @@ fn resize_message((width, height): (i64, i64)) -> Value {
 }
 
 /// Columns and rows of the terminal.
-fn window() -> (i64, i64) {
+pub(super) fn window() -> (i64, i64) {
     let size = tcgetwinsize(rustix::stdio::stdout()).or_else(|_| tcgetwinsize(rustix::stdio::stdin()));
     size.map_or((80, 24), |size| (i64::from(size.ws_col), i64::from(size.ws_row)))
 }
 
 /// The terminal in raw mode, until this is dropped.
-struct RawTerminal {
+pub(super) struct RawTerminal {
     before: Termios,
 }
 
 impl RawTerminal {
-    fn enter() -> Option<Self> {
+    /// Enters it; none where standard input is no terminal.
+    pub(super) fn enter() -> Option<Self> {
         let before = tcgetattr(rustix::stdio::stdin()).ok()?;
         let mut raw = before.clone();
         raw.make_raw();

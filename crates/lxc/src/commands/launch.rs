@@ -27,8 +27,9 @@ pub(crate) async fn init(cx: &Context) -> Result<()> {
 
 /// `lxc launch`.
 pub(crate) async fn launch(cx: &Context) -> Result<()> {
-    if cx.given("console") {
-        return super::not_yet();
+    let console = cx.text("console");
+    if cx.given("console") && !matches!(console, "console" | "vga") {
+        return Err(Error::message(format!("Unknown console type {console:?}")));
     }
     let (instance, name) = create(cx).await?;
     if !cx.is_quiet() {
@@ -44,6 +45,9 @@ pub(crate) async fn launch(cx: &Context) -> Result<()> {
     cx.wait(&started, "")
         .await
         .map_err(|error| state::with_hint(error, &shown))?;
+    if cx.given("console") {
+        super::console::attach(&instance.client, &name, console).await?;
+    }
     Ok(())
 }
 

@@ -4,11 +4,13 @@ mod alias;
 mod client;
 mod config;
 mod configured;
+mod console;
 mod copy;
 mod delete;
 mod device;
 mod exec;
 mod export;
+mod file;
 mod image;
 mod image_alias;
 mod image_list;
@@ -46,11 +48,13 @@ pub(crate) async fn run(cx: &mut Context, path: &str) -> Result<()> {
         "cluster" => client::cluster(cx).await,
         "config" if path.starts_with("config trust ") => trust::run(cx, path).await,
         "config" => config::run(cx, path).await,
+        "console" => console::console(cx).await,
         "copy" => copy::copy(cx).await,
         "delete" => delete::delete(cx).await,
         "exec" => exec::exec(cx).await,
         "export" => export::export(cx).await,
         "import" => import::import(cx).await,
+        "file" => file::run(cx, path).await,
         "image" => image::run(cx, path).await,
         "info" => info::info(cx).await,
         "init" => launch::init(cx).await,

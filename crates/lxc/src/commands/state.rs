@@ -67,8 +67,12 @@ pub(crate) async fn change(cx: &Context, action: Action) -> Result<()> {
     };
     let each = instances.iter().map(|instance| change_one(cx, action, instance));
     let results: Vec<Result<()>> = join_all(each).await;
-    if instances.len() == 1 {
-        return results.into_iter().collect();
+    if let [instance] = instances.as_slice() {
+        results.into_iter().collect::<Result<()>>()?;
+        if cx.given("console") {
+            super::console::attach(&instance.client, &instance.name, cx.text("console")).await?;
+        }
+        return Ok(());
     }
     let mut failed = false;
     for (instance, result) in instances.iter().zip(results) {
@@ -110,7 +114,11 @@ fn check_flags(cx: &Context, action: Action) -> Result<()> {
         if !matches!(console, "console" | "vga") {
             return Err(Error::message(format!("Unknown console type {console:?}")));
         }
-        return super::not_yet();
+        if cx.switch("all") || cx.arguments().len() != 1 {
+            return Err(Error::message(
+                "--console can only be used with a single instance",
+            ));
+        }
     }
     if cx.switch("all") && !cx.arguments().is_empty() {
         return Err(Error::message("Both --all and instance name given"));

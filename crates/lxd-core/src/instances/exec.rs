@@ -32,8 +32,8 @@ const LAST_OUTPUT: Duration = Duration::from_millis(200);
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;
 
-/// The names of the websockets.
-const CONTROL: &str = "control";
+/// The name of the websocket for signals and sizes.
+pub(super) const CONTROL: &str = "control";
 
 /// Runs a program in an instance, as an operation: of class websocket with its streams, or of class task.
 ///
@@ -155,16 +155,11 @@ impl Run<'_> {
         self.done(code)
     }
 
-    async fn take(&self, name: &str) -> Result<Socket> {
-        let taken = tokio::time::timeout(PATIENCE, self.operation.sockets().take(name)).await;
-        taken.map_err(|_| Error::bad_request("Timed out waiting for websockets to connect"))?
-    }
-
     async fn with_websockets(&self) -> Result<()> {
         // The helper is loaded while the client connects.
         let helper = self.app.instances.registry.prepare_exec(self.key);
         let code = if self.post.interactive {
-            let data = self.take("0").await?;
+            let data = take(self.operation, "0").await?;
             let size = |number: i64| u16::try_from(number).unwrap_or(0);
             let streams = Streams::Terminal {
                 width: size(self.post.width),
@@ -174,7 +169,8 @@ impl Run<'_> {
             self.controlled(exec.control.clone(), interactive(exec, data))
                 .await?
         } else {
-            let data = futures::future::try_join_all(["0", "1", "2"].map(|name| self.take(name))).await?;
+            let data =
+                futures::future::try_join_all(["0", "1", "2"].map(|name| take(self.operation, name))).await?;
             let exec = self.start(Streams::Pipes, helper).await?;
             self.controlled(exec.control.clone(), piped(exec, data)).await?
         };
@@ -201,6 +197,12 @@ impl Run<'_> {
             () = cancelled => Err(Error::cancelled("Operation cancelled")),
         }
     }
+}
+
+/// Waits for a client to connect a websocket.
+pub(super) async fn take(operation: &Operation, name: &str) -> Result<Socket> {
+    let taken = tokio::time::timeout(PATIENCE, operation.sockets().take(name)).await;
+    taken.map_err(|_| Error::bad_request("Timed out waiting for websockets to connect"))?
 }
 
 /// What ^D types, which terminals take for the end unless a program has chosen another key.
@@ -271,7 +273,7 @@ async fn ended(exit: Exit, outputs: impl Future<Output = ()>) -> Result<i32> {
 }
 
 /// What a client sends goes to the program until it says that this was all.
-async fn feed<W: AsyncWrite + Unpin>(mut from: Receiver, mut to: W) {
+pub(super) async fn feed<W: AsyncWrite + Unpin>(mut from: Receiver, mut to: W) {
     while let Some(Ok(message)) = from.next().await {
         let Message::Binary(data) = message else { return };
         if to.write_all(&data).await.is_err() {
@@ -300,8 +302,8 @@ async fn type_in<W: AsyncWrite + Unpin>(mut from: Receiver, mut to: W) {
     }
 }
 
-type Receiver = std::pin::Pin<Box<dyn futures::Stream<Item = std::io::Result<Message>> + Send>>;
-type Sender = std::pin::Pin<Box<dyn futures::Sink<Message, Error = std::io::Error> + Send>>;
+pub(super) type Receiver = std::pin::Pin<Box<dyn futures::Stream<Item = std::io::Result<Message>> + Send>>;
+pub(super) type Sender = std::pin::Pin<Box<dyn futures::Sink<Message, Error = std::io::Error> + Send>>;
 
 /// What a program writes goes to the client; then a sign that this was all.
 async fn copy_all(from: pipe::Receiver, to: Socket) {
@@ -313,7 +315,7 @@ async fn copy_all(from: pipe::Receiver, to: Socket) {
     listening.abort();
 }
 
-async fn send_all<R: AsyncRead + Unpin>(mut from: R, to: &mut Sender) {
+pub(super) async fn send_all<R: AsyncRead + Unpin>(mut from: R, to: &mut Sender) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(count) = from.read(&mut buffer).await {
         if count == 0
@@ -327,7 +329,7 @@ async fn send_all<R: AsyncRead + Unpin>(mut from: R, to: &mut Sender) {
     }
 }
 
-async fn finish(sender: &mut Sender) {
+pub(super) async fn finish(sender: &mut Sender) {
     let _ = sender.send(Message::Text(String::new())).await;
     let _ = sender.send(Message::Close).await;
 }
@@ -374,13 +376,15 @@ async fn obey(control: Control, mut socket: Socket) {
     }
 }
 
+/// What a client wants of a running program.
 #[derive(Debug, PartialEq, Eq)]
-enum Order {
+pub(super) enum Order {
     Resize { width: u16, height: u16 },
     Signal(i32),
 }
 
-fn parse(text: &str) -> Result<Order, String> {
+/// Reads what a client says on the control websocket.
+pub(super) fn parse(text: &str) -> Result<Order, String> {
     let message: ControlMessage = serde_json::from_str(text).map_err(|error| error.to_string())?;
     match message.command.as_str() {
         "window-resize" => {

@@ -1,6 +1,7 @@
 //! Logs of instances: what liblxc wrote, and what programs without a client wrote.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lxd_db::cluster::instances as rows;
@@ -80,7 +81,11 @@ pub async fn console(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Vec<u8>> {
     if app.instances.registry.phase(&key) != Phase::Stopped {
         return Ok(app.instances.registry.console_log(&key, false).await?);
     }
-    blocking(move || Ok(std::fs::read(path).unwrap_or_default())).await
+    blocking(move || {
+        // The reference's words, which say what is missing.
+        std::fs::read(&path).map_err(|error| Error::internal(missing("open", &path, &error)))
+    })
+    .await
 }
 
 /// Forgets what the console showed.
@@ -93,15 +98,20 @@ pub async fn clear_console(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<()> 
     if app.instances.registry.phase(&key) != Phase::Stopped {
         app.instances.registry.console_log(&key, true).await?;
     }
-    blocking(move || {
-        if path.exists() {
-            std::fs::write(&path, "").map_err(|error| {
-                Error::internal(format!("Failed emptying {}", path.display())).because(error)
-            })?;
-        }
-        Ok(())
+    let is_running = app.instances.registry.phase(&key) != Phase::Stopped;
+    blocking(move || match std::fs::metadata(&path) {
+        Ok(_) => std::fs::write(&path, "")
+            .map_err(|error| Error::internal(format!("Failed emptying {}", path.display())).because(error)),
+        Err(_) if is_running => Ok(()),
+        Err(error) => Err(Error::not_found(missing("stat", &path, &error))),
     })
     .await
+}
+
+fn missing(doing: &str, path: &Path, error: &io::Error) -> String {
+    let text = error.to_string().to_lowercase();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    format!("{doing} {}: {text}", path.display())
 }
 
 async fn folder(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<PathBuf> {

@@ -5,12 +5,15 @@ pub mod backups;
 pub mod boot;
 mod cards;
 mod checks;
+mod console;
 mod copy;
 #[cfg(test)]
 mod copy_tests;
 mod create;
 mod delete;
+pub mod devlxd;
 mod exec;
+pub mod files;
 mod follow;
 mod list;
 pub mod logs;
@@ -34,6 +37,7 @@ mod tests;
 mod update;
 mod volatile;
 
+pub use console::console;
 pub use create::create;
 pub(crate) use create::steps_of;
 pub use delete::delete;

@@ -63,6 +63,13 @@ impl Runtime {
 
     /// Waits until nobody else changes the instance, and keeps others out until the guard is dropped.
     pub(super) async fn lock(&self, key: &Key) -> Guard {
+        let held = self.locks.lock(key).await;
+        self.registry.end_stopped_files(key);
+        held
+    }
+
+    /// Like [`Runtime::lock`], for whoever is about to look at files.
+    pub(super) async fn lock_for_files(&self, key: &Key) -> Guard {
         self.locks.lock(key).await
     }
 

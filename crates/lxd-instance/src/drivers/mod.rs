@@ -12,6 +12,7 @@ use crate::console::Console;
 use crate::devices::Plan;
 use crate::error::Error;
 use crate::exec::{Exec, ExecRequest};
+use crate::files::Place;
 use crate::instance::{Instance, Key};
 use crate::ports::RootVolume;
 use crate::state::State;
@@ -99,6 +100,9 @@ pub trait Guest: Send + Sync {
     /// Runs a program in it.
     fn exec<'a>(&'a self, instance: &'a Instance, request: ExecRequest)
     -> BoxFuture<'a, Result<Exec, Error>>;
+
+    /// The way to its files.
+    fn files(&self) -> Result<Place, Error>;
 
     /// Takes its console.
     fn console<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<Console, Error>>;

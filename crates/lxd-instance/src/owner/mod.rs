@@ -89,6 +89,7 @@ impl Owner {
         processors: Option<&str>,
     ) -> Result<Started, Error> {
         devices::check(instance)?;
+        self.ports.files.end(&instance.key);
         let mounted = self.ports.host.storage.mount_root(instance).await;
         let root = mounted.map_err(|source| Error::Storage {
             action: "mount",
@@ -315,6 +316,8 @@ impl Owner {
 
 /// Puts away everything that a start makes, in reverse order, whatever of it exists. Collects all errors.
 pub(crate) async fn tear_down(ports: &Ports, driver: &dyn Driver, instance: &Arc<Instance>) -> Vec<Error> {
+    // They are in the mounts that are to go.
+    ports.files.end(&instance.key);
     let mut errors = devices::change::stopped(&ports.host, instance).await;
     errors.extend(driver.clean(instance).await);
     if let Err(source) = ports.host.storage.unmount_root(instance).await {

@@ -126,6 +126,16 @@ pub fn set_read_only(tree: BorrowedFd<'_>, recursive: bool) -> Result<(), MountE
         .map_err(|e| MountError::call("making read-only the mount", &descriptor_path(tree), e))
 }
 
+/// Makes device nodes and set-user-ID bits of a detached or attached mount mean nothing.
+pub fn set_harmless(tree: BorrowedFd<'_>) -> Result<(), MountError> {
+    let attributes = MountAttributes {
+        set: libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
+        ..Default::default()
+    };
+    mount_setattr(tree, &attributes, false)
+        .map_err(|e| MountError::call("restricting the mount", &descriptor_path(tree), e))
+}
+
 /// Makes `source` (directory or file) visible at `target`, which exists.
 pub fn bind(source: &Path, target: &Path, options: BindOptions<'_>) -> Result<(), MountError> {
     let tree = open_tree(source, options.recursive)?;

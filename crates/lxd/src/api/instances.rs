@@ -124,6 +124,13 @@ pub(super) async fn exec(mut call: Call) -> Outcome {
     answer::in_background(&instances::exec(&call.app, &call.ctx, name, post).await?)
 }
 
+/// Lets a client sit at the console of an instance.
+pub(super) async fn console(mut call: Call) -> Outcome {
+    let post = call.json().await?;
+    let [name] = call.params();
+    answer::in_background(&instances::console(&call.app, &call.ctx, name, post).await?)
+}
+
 /// The word for instances in this request's path.
 pub(super) fn noun(call: &Call) -> &'static str {
     match call.only {

@@ -8,6 +8,7 @@ mod events;
 mod image_aliases;
 mod images;
 mod instance_backups;
+mod instance_files;
 mod instance_logs;
 mod instance_metadata;
 mod instance_snapshots;
@@ -24,6 +25,8 @@ mod warnings;
 
 use futures::future::BoxFuture;
 use lxd_api::endpoints::{ENDPOINTS, Endpoint, Row};
+
+pub(crate) use images::export_image;
 
 use crate::http::answer::Outcome;
 use crate::http::request::Call;
@@ -77,8 +80,13 @@ handlers! {
     InstanceBackupsPost => instance_backups::create,
     InstanceConsoleDelete => instance_logs::clear_console,
     InstanceConsoleGet => instance_logs::console,
+    InstanceConsolePost => instances::console,
     InstanceDelete => instances::delete,
     InstanceExecPost => instances::exec,
+    InstanceFilesDelete => instance_files::delete,
+    InstanceFilesGet => instance_files::get,
+    InstanceFilesHead => instance_files::head,
+    InstanceFilesPost => instance_files::post,
     InstanceGet => instances::get,
     InstanceLogDelete => instance_logs::delete,
     InstanceLogGet => instance_logs::get,
@@ -92,6 +100,7 @@ handlers! {
     InstancePatch => instances::patch,
     InstancePost => instances::rename,
     InstancePut => instances::update,
+    InstanceSftpGet => instance_files::sftp,
     InstanceSnapshotDelete => instance_snapshots::delete,
     InstanceSnapshotGet => instance_snapshots::get,
     InstanceSnapshotPatch => instance_snapshots::patch,

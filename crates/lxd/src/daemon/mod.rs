@@ -18,6 +18,7 @@ use lxd_core::{App, StartOptions, instances, networks};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 
+use crate::devlxd;
 use crate::http::listener::{Follower, HTTPS_ADDRESS, Listeners};
 use crate::http::service::Edge;
 use crate::http::tls::{self, TlsError};
@@ -172,6 +173,9 @@ async fn serve(app: &Arc<App>, stop: &Arc<Stop>, socket: sockets::Local) -> Resu
     )?;
     let listeners = Listeners::new(Edge::new(Arc::clone(app), Arc::clone(stop)), tls);
     let is_inherited = socket.is_inherited;
+    if let Err(error) = devlxd::serve(app) {
+        tracing::error!(err = %error, "Failed to listen for instances");
+    }
     listeners.serve_unix(socket.listener);
     app.config
         .on_change(&[HTTPS_ADDRESS], Arc::new(Follower(Arc::clone(&listeners))));

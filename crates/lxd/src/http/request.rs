@@ -30,7 +30,8 @@ pub(crate) struct Call {
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Incoming>,
-    pub(super) upgrade: Option<OnUpgrade>,
+    /// The connection itself, for other protocols; they take it.
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 impl Call {

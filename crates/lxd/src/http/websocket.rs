@@ -1,18 +1,20 @@
 //! Websockets: the handshake, and both directions as the use cases want them.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _};
+use futures::{Sink, SinkExt as _, StreamExt as _};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use lxd_core::operations::{Message, Socket};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message as Frame, Role, WebSocketConfig};
+use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 use super::answer::{self, Answer};
 use super::request::Call;
@@ -37,12 +39,23 @@ pub(crate) struct Handshake {
 /// # Errors
 /// The answer to send instead: the request is no websocket handshake.
 pub(crate) fn handshake(call: &mut Call) -> Result<Handshake, Box<Answer>> {
-    let key = if is_handshake(&call.headers) {
-        call.headers.get(SEC_WEBSOCKET_KEY)
+    handshake_of(&call.headers, &mut call.upgrade)
+}
+
+/// As [`handshake`], of a request that is no [`Call`].
+///
+/// # Errors
+/// As [`handshake`].
+pub(crate) fn handshake_of(
+    headers: &HeaderMap,
+    upgrade: &mut Option<OnUpgrade>,
+) -> Result<Handshake, Box<Answer>> {
+    let key = if is_handshake(headers) {
+        headers.get(SEC_WEBSOCKET_KEY)
     } else {
         None
     };
-    let (Some(key), Some(upgrade)) = (key, call.upgrade.take()) else {
+    let (Some(key), Some(upgrade)) = (key, upgrade.take()) else {
         let mut refusal = answer::bytes("text/plain; charset=utf-8", "Bad Request\n");
         *refusal.status_mut() = StatusCode::BAD_REQUEST;
         refusal
@@ -99,18 +112,58 @@ pub(crate) fn socket(connection: Connection) -> Socket {
             Err(error) => Some(Err(io::Error::other(error))),
         }
     });
-    let sender = sender
-        .sink_map_err(io::Error::other)
-        .with(|message: Message| async move {
-            Ok::<_, io::Error>(match message {
-                Message::Text(text) => Frame::text(text),
-                Message::Binary(data) => Frame::Binary(data),
-                Message::Close => Frame::Close(None),
-            })
-        });
+    let sender = Guarded(Some(sender)).with(|message: Message| async move {
+        Ok::<_, io::Error>(match message {
+            Message::Text(text) => Frame::text(text),
+            Message::Binary(data) => Frame::Binary(data),
+            Message::Close => Frame::Close(None),
+        })
+    });
     Socket {
         receiver: Box::pin(receiver),
         sender: Box::pin(sender),
+    }
+}
+
+/// A sink that stays broken once it is: others may not be used after their first error.
+struct Guarded<S>(Option<S>);
+
+impl<S: Sink<Frame, Error = tungstenite::Error> + Unpin> Guarded<S> {
+    fn ask(
+        &mut self,
+        question: impl FnOnce(Pin<&mut S>) -> Poll<Result<(), tungstenite::Error>>,
+    ) -> Poll<io::Result<()>> {
+        let Some(sink) = &mut self.0 else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let answer = question(Pin::new(sink));
+        if let Poll::Ready(Err(_)) = answer {
+            self.0 = None;
+        }
+        answer.map_err(io::Error::other)
+    }
+}
+
+impl<S: Sink<Frame, Error = tungstenite::Error> + Unpin> Sink<Frame> for Guarded<S> {
+    type Error = io::Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ask(|sink| sink.poll_ready(cx))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> io::Result<()> {
+        match self.ask(|sink| Poll::Ready(sink.start_send(frame))) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ask(|sink| sink.poll_flush(cx))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ask(|sink| sink.poll_close(cx))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::devices::Plan;
 use crate::drivers::{Guest, Target};
 use crate::error::Error;
 use crate::exec::{self, Exec, ExecRequest, Streams};
+use crate::files::Place;
 use crate::instance::{Instance, Key};
 use crate::limits::{self, Processors};
 use crate::state::State;
@@ -308,6 +309,16 @@ impl Guest for Container {
         request: ExecRequest,
     ) -> BoxFuture<'a, Result<Exec, Error>> {
         Box::pin(self.run(instance, request))
+    }
+
+    fn files(&self) -> Result<Place, Error> {
+        let init = self.init();
+        let place = Place::of_process(init.pid()).map_err(|source| self.process_error("enter", source))?;
+        // The number was its own for as long as it lived.
+        match init.has_ended() {
+            true => Err(Error::Gone(self.key.clone())),
+            false => Ok(place),
+        }
     }
 
     fn console<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<Console, Error>> {

@@ -13,6 +13,7 @@ use crate::console::Console;
 use crate::devices::Plan;
 use crate::error::Error;
 use crate::exec::{Exec, ExecRequest};
+use crate::files::Place;
 use crate::instance::{Instance, Key};
 use crate::lifecycle::Phase;
 use crate::state::State;
@@ -219,6 +220,10 @@ impl Guest for MockGuest {
     ) -> BoxFuture<'a, Result<Exec, Error>> {
         self.note(&format!("exec {}", request.command.join(" ")));
         Box::pin(async { Err(Error::Exec("mock instances run no programs".into())) })
+    }
+
+    fn files(&self) -> Result<Place, Error> {
+        Err(Error::Exec("mock instances have no files".into()))
     }
 
     fn console<'a>(&'a self, _instance: &'a Instance) -> BoxFuture<'a, Result<Console, Error>> {

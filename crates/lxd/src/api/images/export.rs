@@ -1,11 +1,13 @@
 //! `GET /1.0/images/{fingerprint}/export`: the same bytes that came in.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::header::RANGE;
 use lxd_core::images::{self, Export};
+use lxd_core::{App, Ctx};
 
 use crate::http::answer::{self, Answer, Outcome};
 use crate::http::download::{self, read};
@@ -15,7 +17,18 @@ use crate::http::request::Call;
 pub(crate) async fn export(call: Call) -> Outcome {
     let [fingerprint] = call.params();
     let secret = call.query("secret");
-    let mut export = images::export(&call.app, &call.ctx, fingerprint, secret.as_deref()).await?;
+    let wanted = (fingerprint, secret.as_deref());
+    export_image(&call.app, &call.ctx, wanted, call.header(RANGE.as_str())).await
+}
+
+/// As [`export`], of the image with a fingerprint, for whoever knows its secret or may see it.
+pub(crate) async fn export_image(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    (fingerprint, secret): (&str, Option<&str>),
+    range: Option<&str>,
+) -> Outcome {
+    let mut export = images::export(app, ctx, fingerprint, secret).await?;
     if export.files.len() == 1
         && let Some(file) = export.files.pop()
     {
@@ -25,7 +38,7 @@ pub(crate) async fn export(call: Call) -> Outcome {
             modified: file.modified,
             file: file.file,
         };
-        return Ok(download::whole_or_part(file, call.header(RANGE.as_str()), export));
+        return Ok(download::whole_or_part(file, range, export));
     }
     Ok(form(export))
 }

@@ -9,6 +9,7 @@ use crate::http::answer::{self, Outcome};
 use crate::http::request::Call;
 
 pub(super) use export::export;
+pub(crate) use export::export_image;
 pub(super) use upload::create;
 
 /// Lists images; the public ones for strangers.
