@@ -186,7 +186,6 @@ const NAT: &[&str] = &[
     "listen=tcp:10.214.77.1:1121 connect=tcp:0.0.0.0:80 nat=true proxy_protocol=true",
     "listen=unix:@x connect=tcp:0.0.0.0:80 mode=0600",
     "listen=udp:127.0.0.1:1121 connect=tcp:127.0.0.1:80",
-    "listen=unix:/nosuch/socket connect=tcp:127.0.0.1:80",
     "listen=tcp:127.0.0.1:1121-1123 connect=tcp:127.0.0.1:80-81",
 ];
 
