@@ -13,9 +13,12 @@
 mod backups;
 mod bad_input;
 mod clients;
+mod console;
 mod crash;
 mod daemon;
 mod devices;
+mod devlxd;
+mod files;
 mod nics;
 mod output;
 mod proxy;

@@ -58,15 +58,15 @@ pub async fn console(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceConsol
             console.resize(width, height)?;
         }
         let (terminal, window) = console.into_parts();
-        let follow = async {
-            if let Ok(socket) = operation.sockets().take(CONTROL).await {
-                obey(&window, socket).await;
+        // Debian's client leaves by closing this socket, and waits for the other one's end.
+        let leaving = async {
+            match operation.sockets().take(CONTROL).await {
+                Ok(socket) => obey(&window, socket).await,
+                Err(_) => std::future::pending().await,
             }
-            std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = sit(terminal, data) => {}
-            () = follow => {}
+            () = sit(terminal, data, leaving) => {}
             () = operation.cancel_token().cancelled() => {}
         }
         Ok(())
@@ -74,12 +74,13 @@ pub async fn console(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceConsol
 }
 
 /// Passes on what is typed and shown, until the client or the console goes away.
-async fn sit(terminal: Terminal, data: Socket) {
+async fn sit(terminal: Terminal, data: Socket, leaving: impl Future<Output = ()>) {
     let (reader, writer) = terminal.into_split();
     let Socket { receiver, mut sender } = data;
     tokio::select! {
         () = send_all(reader, &mut sender) => {}
         () = feed(receiver, writer) => {}
+        () = leaving => {}
     }
     finish(&mut sender).await;
 }

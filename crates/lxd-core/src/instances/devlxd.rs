@@ -88,9 +88,17 @@ impl Guest {
         )
     }
 
-    /// Its devices.
+    /// Its devices; network cards with the hardware addresses that were chosen for them.
     pub fn devices(&self) -> Value {
-        json!(self.instance.devices)
+        let mut devices = self.instance.devices.clone();
+        for (name, device) in &mut devices {
+            let is_card = device.get("type").is_some_and(|kind| kind == "nic");
+            let chosen = self.instance.config(&format!("volatile.{name}.hwaddr"));
+            if let Some(chosen) = chosen.filter(|_| is_card && !device.contains_key("hwaddr")) {
+                device.insert("hwaddr".to_owned(), chosen.to_owned());
+            }
+        }
+        json!(devices)
     }
 
     /// Whether it may have images.

@@ -48,7 +48,8 @@ pub(super) async fn pull(cx: &Context) -> Result<()> {
         if target == "-" {
             to_stdout(&resource, path).await?;
         } else if cx.switch("recursive") {
-            pull_tree(cx, &resource, path.clone(), into(last(&path))).await?;
+            let to = into(last(&path));
+            pull_tree(cx, &resource, path, (to, !folder.is_dir())).await?;
         } else {
             let to = into(last(&path));
             pull_file(cx, &resource, path, &to).await?;
@@ -97,12 +98,21 @@ async fn pull_file(cx: &Context, resource: &Resource, path: String, to: &Path) -
     }
 }
 
-/// Fetches whatever is at a path, with all below it.
-async fn pull_tree(cx: &Context, resource: &Resource, path: String, to: PathBuf) -> Result<()> {
+/// Fetches whatever is at a path, with all below it. A directory goes below a target that is `new`.
+async fn pull_tree(
+    cx: &Context,
+    resource: &Resource,
+    path: String,
+    (to, mut new): (PathBuf, bool),
+) -> Result<()> {
     let mut waiting = vec![(path, to)];
-    while let Some((path, to)) = waiting.pop() {
+    while let Some((path, mut to)) = waiting.pop() {
         match resource.client.instance_file(&resource.name, &path).await? {
             (mode, InstanceFile::Directory(mut names)) => {
+                if std::mem::take(&mut new) {
+                    std::fs::create_dir_all(&to).map_err(failed("mkdir", &to))?;
+                    to = to.join(last(&path));
+                }
                 make_directory(&to, mode)?;
                 names.sort();
                 for name in names.iter().rev() {
