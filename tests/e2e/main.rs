@@ -22,6 +22,7 @@ mod files;
 mod nics;
 mod output;
 mod proxy;
+mod questions;
 mod snapshots;
 mod takeover;
 mod templates;

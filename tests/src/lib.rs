@@ -18,6 +18,7 @@ pub mod compare;
 pub mod image;
 pub mod program;
 pub mod server;
+pub mod socket;
 
 pub use program::Done;
 pub use server::{Kind, Server};

@@ -4,6 +4,7 @@
 
 pub mod container;
 pub mod ffi;
+pub mod intercepted;
 pub mod nic;
 pub mod protocol;
 pub mod proxy;

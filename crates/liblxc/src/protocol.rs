@@ -381,7 +381,7 @@ impl Writer {
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn field(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn field(&mut self) -> Result<&'a [u8], Malformed> {
         let (header, rest) = self
             .0
             .split_first_chunk::<4>()

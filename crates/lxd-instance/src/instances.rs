@@ -8,12 +8,15 @@ use std::time::Duration;
 use liblxc::protocol::HookMessage;
 use lxd_sys::cgroup::Cgroups;
 use parking_lot::{Mutex, RwLock};
+use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::balance::{self, Share};
 use crate::changes::{self, Change};
 use crate::console::Console;
 use crate::devices::Host;
 use crate::devices::change::Volatile;
+use crate::drivers::container::intercept::{self, Interceptor};
 use crate::drivers::container::{ContainerDriver, Shared, blocking};
 use crate::drivers::{Driver, Guest};
 use crate::error::{Error, TearDown};
@@ -39,6 +42,8 @@ pub struct Settings {
     pub helper: PathBuf,
     /// Where to listen for what containers' hooks say; a path of this daemon alone.
     pub hook_socket: PathBuf,
+    /// Where to listen for system calls that containers' monitors have held up; a path of this daemon alone.
+    pub seccomp_socket: PathBuf,
     /// The folder with the sockets for `/dev/lxd`; containers get it if it exists now.
     pub devlxd: PathBuf,
     /// The folder of the distribution's configuration for liblxc, such as `/usr/share/lxc/config`.
@@ -111,6 +116,7 @@ pub(crate) struct Ports {
     pub(crate) host: Host,
     pub(crate) files: Arc<Servers>,
     changes: broadcast::Sender<Change>,
+    machine: Machine,
     slots: Mutex<BTreeMap<Key, Slot>>,
 }
 
@@ -128,18 +134,53 @@ impl Ports {
         if slots.get(key).is_some_and(|slot| Arc::ptr_eq(&slot.view, view)) {
             slots.remove(key);
         }
+        drop(slots);
+        self.balance();
+    }
+
+    /// Evens out which processors are used, after instances have come or gone.
+    fn balance(&self) {
+        let mut slots = self.slots.lock();
+        let share = |slot: &Slot| {
+            let instance = slot.view.read().instance.clone();
+            Some(Share {
+                wanted: limits::processors(&instance, &self.machine).ok()?,
+                has: slot.processors.clone()?,
+            })
+        };
+        let shares = slots
+            .iter()
+            .filter_map(|(key, slot)| Some((key.clone(), share(slot)?)))
+            .collect();
+        for (key, set) in balance::balance(&self.machine, &shares) {
+            let Some(slot) = slots.get_mut(&key) else { continue };
+            let processors = limits::format_set(&set);
+            // Who has no room for it, or has not started yet, is seen to the next time.
+            if slot.queue.try_send(Message::Processors(processors)).is_ok() {
+                slot.processors = Some(set);
+            }
+        }
+    }
+
+    /// A running instance by the folder and the name that liblxc knows it by.
+    fn by_lxc_name(&self, folder: &Path, name: &str) -> Option<Arc<Instance>> {
+        let slots = self.slots.lock();
+        let instances = slots.values().map(|slot| slot.view.read().instance.clone());
+        instances
+            .into_iter()
+            .find(|instance| instance.paths.containers == folder && instance.key.prefixed() == name)
     }
 }
 
 /// The end of the last handle: owners end too, and the instances go on without them.
 struct End {
-    hooks: tokio::task::AbortHandle,
+    tasks: Mutex<Vec<tokio::task::AbortHandle>>,
     ports: Arc<Ports>,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.hooks.abort();
+        self.tasks.lock().iter().for_each(tokio::task::AbortHandle::abort);
         // Owners end when nobody can ask them any more.
         self.ports.slots.lock().clear();
     }
@@ -177,19 +218,18 @@ impl Instances {
             hooks: hooks.clone(),
             cgroups,
             machine: machine.clone(),
+            seccomp_socket: settings.seccomp_socket.clone(),
         };
+        let calls = intercept::listen(&settings.seccomp_socket)
+            .map_err(Error::file("listen at", &settings.seccomp_socket))?;
         let container = Arc::new(ContainerDriver::new(
             shared,
             &settings.devlxd,
             &settings.lxc_template,
         ));
-        Ok(Self::with_driver(
-            container,
-            helper,
-            hooks,
-            machine,
-            (storage, network),
-        ))
+        let made = Self::with_driver(container, helper.clone(), hooks, machine, (storage, network));
+        made.0.answer_calls(helper, calls);
+        Ok(made)
     }
 
     /// Instances that run nowhere, for tests of what is above: of a driver such as
@@ -238,10 +278,11 @@ impl Instances {
             host,
             files: Arc::default(),
             changes: broadcast::Sender::new(changes::BACKLOG),
+            machine: machine.clone(),
             slots: Mutex::default(),
         });
         let end = End {
-            hooks: task.abort_handle(),
+            tasks: Mutex::new(vec![task.abort_handle()]),
             ports: ports.clone(),
         };
         let instances = Self {
@@ -256,6 +297,15 @@ impl Instances {
             _end: Arc::new(end),
         };
         (instances, receiver)
+    }
+
+    /// Lets system calls that containers' monitors hold up be answered for as long as this lives.
+    fn answer_calls(&self, helper: Helper, listener: UnixListener) {
+        let ports = Arc::downgrade(&self.ports);
+        let find = move |folder: &Path, name: &str| ports.upgrade()?.by_lxc_name(folder, name);
+        let interceptor = Interceptor::new(helper, Box::new(find));
+        let task = tokio::spawn(interceptor.run(listener));
+        self._end.tasks.lock().push(task.abort_handle());
     }
 
     /// What the installed liblxc can do. Runs the helper: ask once.
@@ -274,6 +324,14 @@ impl Instances {
         limits::limits(instance, &self.machine)?;
         limits::processors(instance, &self.machine)?;
         self.driver(instance)?.check(instance).await
+    }
+
+    /// Checks values that depend on this host. Costs next to nothing.
+    ///
+    /// # Errors
+    /// The first value that would make a start fail.
+    pub fn check_values(&self, instance: &Instance) -> Result<(), Error> {
+        self.driver(instance)?.check_values(instance)
     }
 
     /// Takes over the instances that run already. Returns their keys; the others do not run.
@@ -316,6 +374,7 @@ impl Instances {
                 Some(guest) if started.is_ok() => {
                     let _ = events.send(Event::Started(key));
                     tokio::spawn(owner.run(guest));
+                    ports.balance();
                 }
                 _ => ports.forget(&key, &owner.view),
             }
@@ -374,6 +433,7 @@ impl Instances {
         if !self.phase(&key).is_running() {
             return Ok(Volatile::new());
         }
+        self.driver(&instance)?.load_modules(&instance).await?;
         let chosen = self.choose(&key, &instance)?;
         let processors = chosen.as_ref().map(limits::format_set);
         let old = self.view(&key).map(|view| view.instance);
@@ -393,6 +453,7 @@ impl Instances {
         if let Some(slot) = self.ports.slots.lock().get_mut(&key) {
             slot.processors = chosen;
         }
+        self.ports.balance();
         let new = self.view(&key).map(|view| view.instance);
         if let (Some(old), Some(new)) = (old, new) {
             // Mostly nobody listens.

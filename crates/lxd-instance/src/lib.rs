@@ -5,6 +5,7 @@
 //! storage and networks stands in [`ports`]. This crate never sees the database: it gets an [`Instance`] and returns
 //! what changed.
 
+mod balance;
 mod changes;
 pub mod console;
 pub mod devices;

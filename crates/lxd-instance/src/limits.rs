@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lxd_model::{Invalid, units};
-use lxd_sys::cgroup::{CpuShare, Limits, MemoryLimit, Swap};
+use lxd_sys::cgroup::{CpuShare, Limits, MemoryLimit, PageSize, Swap};
 
 use crate::instance::Instance;
 
@@ -64,6 +64,18 @@ pub fn limits(instance: &Instance, machine: &Machine) -> Result<Limits, Invalid>
     }
     if let Some(processes) = instance.config("limits.processes") {
         limits.processes = Some(number("limits.processes", processes)?);
+    }
+    for size in PageSize::ALL {
+        if let Some(text) = instance.config(&format!("limits.hugepages.{}", size.name())) {
+            let bytes = u64::try_from(units::parse_bytes(text)?)
+                .map_err(|_| Invalid::new(format!("Invalid value: {text}")))?;
+            limits.huge_pages.insert(size, bytes);
+        }
+    }
+    if let Some(priority) = instance.config("limits.disk.priority") {
+        // Priority 5, the default, is the kernel's own 500; its least is 10.
+        let priority = number::<u64>("limits.disk.priority", priority)?.min(10);
+        limits.disk_weight = Some((priority * 100).max(10));
     }
     Ok(limits)
 }

@@ -8,6 +8,7 @@ pub mod netlink;
 pub mod nft;
 pub mod path;
 pub mod process;
+pub mod seccomp;
 pub mod system;
 pub mod userns;
 pub mod watch;

@@ -1,7 +1,5 @@
 //! What an instance must be before anything is done with it: configuration, devices, its project's rules.
 
-use std::collections::HashMap;
-
 use lxd_db::cluster::instances::{self, Filter};
 use lxd_db::cluster::projects::Feature;
 use lxd_db::cluster::{Tx, VolumeType, projects as project_rows, storage_pools, storage_volumes};
@@ -14,7 +12,7 @@ use super::cards;
 use super::record::Record;
 use crate::app::App;
 use crate::error::{Context as _, Error, Result};
-use crate::profiles::{nic_type, nic_types};
+use crate::profiles::ManagedNetworks;
 use crate::projects::limits::{self, Member};
 
 /// An instance as it will be, with its profiles.
@@ -50,12 +48,9 @@ pub(super) fn own(config: &Config, devices: &Devices, kind: InstanceType) -> Res
 pub(super) async fn expanded(app: &App, tx: &mut Tx, candidate: Candidate<'_>) -> Result<()> {
     config::instance::validate(candidate.config, candidate.kind)
         .map_err(|invalid| invalid.within("Invalid config: "))?;
-    let networks = match candidate.devices.values().any(is_managed) {
-        true => nic_types(tx).await?,
-        false => HashMap::new(),
-    };
+    let networks = managed_networks(tx, candidate.devices).await?;
     let context = devices::Context::Instance(candidate.kind);
-    devices::validate(candidate.devices, context, |network| nic_type(&networks, network))
+    devices::validate(candidate.devices, context, &networks)
         .map_err(|invalid| invalid.within("Invalid devices: "))?;
     addresses(app, tx, candidate).await?;
     let (_, root) =
@@ -110,9 +105,12 @@ pub(super) async fn addresses_on_networks(
 ) -> Result<()> {
     const KEYS: [(&str, &str); 3] = [("hwaddr", "MAC"), ("ipv4.address", "IP"), ("ipv6.address", "IP")];
     let has = |device: &devices::Device, key: &str| !matches!(property(device, key), "" | "none");
+    let managed = managed_networks(tx, cards).await?;
     let wanted: Vec<_> = cards
         .iter()
-        .filter(|(_, device)| network_of(device).is_some() && KEYS.iter().any(|(key, _)| has(device, key)))
+        .filter(|(_, device)| {
+            network_of(device, &managed).is_some() && KEYS.iter().any(|(key, _)| has(device, key))
+        })
         .collect();
     if wanted.is_empty() {
         return Ok(());
@@ -120,7 +118,7 @@ pub(super) async fn addresses_on_networks(
     let all = Record::list(tx, Filter::default()).await?;
     for (card, device) in wanted {
         for other in all.iter().flat_map(|record| twins(record, candidate, card)) {
-            if network_of(other.1) != network_of(device) {
+            if network_of(other.1, &managed) != network_of(device, &managed) {
                 continue;
             }
             for (key, shown) in KEYS.iter().filter(|(key, _)| has(device, key)) {
@@ -160,17 +158,65 @@ fn twins<'r>(
     others.map(|(name, device)| (name, device, given(name))).collect()
 }
 
-fn is_managed(device: &devices::Device) -> bool {
-    property(device, "type") == "nic" && !property(device, "network").is_empty()
+/// Refuses addresses that somebody has given the cards of a new instance by its volatile keys, if they are none.
+///
+/// # Errors
+/// The first one.
+pub(super) fn hardware_addresses(config: &Config, devices: &Devices) -> Result<(), Invalid> {
+    let cards = devices
+        .iter()
+        .filter(|(_, device)| property(device, "type") == "nic");
+    for (name, _) in cards {
+        let Some(address) = config.get(&format!("volatile.{name}.hwaddr")) else {
+            continue;
+        };
+        config::check::MAC.run(address).map_err(|reason| {
+            let text = format!("Invalid value for device option \"hwaddr\": {reason}");
+            Invalid::new(text).within(&format!("Failed add validation for device {name:?}: "))
+        })?;
+    }
+    Ok(())
 }
 
-/// The network of a card on a bridge, managed or not; names on it must be unique.
-fn network_of(device: &devices::Device) -> Option<&str> {
-    if property(device, "type") != "nic" {
+/// Checks an instance as it will be after a change: its own devices first, then all.
+///
+/// # Errors
+/// As [`expanded`], in the words for changes.
+pub(super) async fn changed(app: &App, tx: &mut Tx, candidate: Candidate<'_>, own: &Devices) -> Result<()> {
+    config::instance::validate(candidate.config, candidate.kind)
+        .map_err(|invalid| invalid.within("Invalid expanded config: "))?;
+    let networks = managed_networks(tx, candidate.devices).await?;
+    let context = devices::Context::Instance(candidate.kind);
+    devices::validate(own, context, &networks).map_err(|invalid| invalid.within("Invalid devices: "))?;
+    let all = |invalid: Invalid| invalid.within("Invalid expanded devices: ");
+    let (_, root) = devices::root_disk(candidate.devices)
+        .map_err(|invalid| all(invalid.within("Failed detecting root disk device: ")))?;
+    devices::validate(candidate.devices, context, &networks).map_err(all)?;
+    app.pools
+        .get(property(root, "pool"))
+        .context("Failed loading storage pool")?;
+    Ok(())
+}
+
+async fn managed_networks(tx: &mut Tx, devices: &Devices) -> Result<ManagedNetworks> {
+    match devices.values().any(|device| property(device, "type") == "nic") {
+        true => ManagedNetworks::load(tx).await,
+        false => Ok(ManagedNetworks::default()),
+    }
+}
+
+/// The managed network of a card; names on it must be unique.
+fn network_of<'d>(device: &'d devices::Device, managed: &ManagedNetworks) -> Option<&'d str> {
+    // A card in a VLAN of its own is not served by the network.
+    if property(device, "type") != "nic" || !property(device, "vlan").is_empty() {
         return None;
     }
-    let network = property(device, "network");
-    Some(network).filter(|network| !network.is_empty())
+    let by_bridge = property(device, "nictype") == "bridged";
+    let network = match property(device, "network") {
+        "" if by_bridge => property(device, "parent"),
+        network => network,
+    };
+    Some(network).filter(|network| managed.contains(network))
 }
 
 /// Refuses disks that an instance gets whose source is not there.
@@ -231,9 +277,10 @@ pub(super) async fn names_on_networks(
     cards: &Devices,
     doing: &str,
 ) -> Result<()> {
+    let managed = managed_networks(tx, cards).await?;
     let cards: Vec<(&String, &str)> = cards
         .iter()
-        .filter_map(|(name, device)| Some((name, network_of(device)?)))
+        .filter_map(|(name, device)| Some((name, network_of(device, &managed)?)))
         .collect();
     if cards.is_empty() {
         return Ok(());
@@ -244,7 +291,7 @@ pub(super) async fn names_on_networks(
         let others = namesakes.iter().flat_map(|record| &record.devices);
         if own
             .chain(others)
-            .any(|(_, device)| network_of(device) == Some(network))
+            .any(|(_, device)| network_of(device, &managed) == Some(network))
         {
             let name = candidate.name;
             return Err(Error::conflict(format!(

@@ -240,7 +240,10 @@ async fn judge(
         let text = "Instance type \"virtual-machine\" is not supported on this server";
         return Err(Error::not_implemented(text)).context(DOING);
     }
-    let checked = checks::expanded(app, tx, candidate).await;
+    let mut checked = checks::expanded(app, tx, candidate).await;
+    if checked.is_ok() {
+        checked = checks::hardware_addresses(candidate.config, candidate.devices).map_err(Error::from);
+    }
     checked.context("Failed initialising instance").context(DOING)
 }
 
@@ -337,6 +340,7 @@ impl Create {
         let host = app.instances.host_ids;
         volatile::choose_map(tx, None, &expanded, &mut self.config, host)
             .await
+            .context("Failed initialising instance")
             .context(DOING)?;
         let made = rows::create(tx, &self.row(app)).await;
         let id = made.context("Add instance info to the database").context(DOING)?;

@@ -95,6 +95,7 @@ fn registry(paths: &Paths, storage: Arc<dyn Storage>, network: Arc<dyn Network>)
     let settings = lxd_instance::Settings {
         helper: helper(),
         hook_socket: paths.root().join("hooks.socket"),
+        seccomp_socket: paths.root().join("seccomp.socket"),
         devlxd: paths.devlxd(),
         lxc_template: LXC_TEMPLATE.into(),
     };

@@ -22,7 +22,7 @@ use super::start::tell;
 use super::{backup_file, cards, snapshots, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::etag;
 use crate::events::Action;
 use crate::operations::{self, Kind, OnCrash, Operation, Options, Step, Task, Work, Works};
@@ -192,7 +192,7 @@ async fn judge(app: &Arc<App>, tx: &mut Tx, old: &Record, new: &Record) -> Resul
         config: &new.config,
         devices: &new.devices,
     };
-    checks::expanded(app, tx, candidate).await?;
+    checks::changed(app, tx, candidate, &new.row.devices).await?;
     let changes = lxd_model::devices::changes(&old.devices, &new.devices);
     checks::sources(tx, candidate.project, &changes.added).await?;
     checks::names_on_networks(tx, candidate, &changes.added, "add").await?;
@@ -205,6 +205,10 @@ async fn judge(app: &Arc<App>, tx: &mut Tx, old: &Record, new: &Record) -> Resul
     if is_checked {
         app.instances.registry.check(&instance).await?;
     }
+    app.instances
+        .registry
+        .check_values(&instance)
+        .context("Initialize LXC")?;
     Ok(())
 }
 
@@ -256,7 +260,8 @@ impl Update {
             changed.profiles.clone_from(&new.profiles);
             let expanded = Record::new(changed, &known).config;
             let host = task.app.instances.host_ids;
-            volatile::choose_map(&mut tx, Some(row.id), &expanded, &mut new.config, host).await?;
+            let chosen = volatile::choose_map(&mut tx, Some(row.id), &expanded, &mut new.config, host);
+            chosen.await.context("Failed to get ID map")?;
         }
         rows::update(&mut tx, row.id, &content(new, row.expires_at)).await?;
         Ok(tx.commit().await?)

@@ -32,7 +32,9 @@ const CLOUD_INIT_KEYS: [&str; 6] = [
 
 /// What a new instance gets; `template` is `create` or `copy`.
 pub(super) fn of_new(config: &mut Config, devices: &Devices, template: &str) {
-    let mut set = |key: &str, value: String| config.insert(format!("volatile.{key}"), value);
+    let mut set = |key: &str, value: String| {
+        config.entry(format!("volatile.{key}")).or_insert(value);
+    };
     set("apply_template", template.to_owned());
     set("uuid", new_uuid());
     set("cloud-init.instance-id", new_uuid());

@@ -187,7 +187,13 @@ async fn change(
     let old = writable(&found);
     etag::check(if_match, &old)?;
     let new = new(&old)?;
-    validate(&mut tx, &new).await?;
+    // The reference answers a change that breaks a rule with its status for internal errors.
+    validate(&mut tx, &new)
+        .await
+        .map_err(|error| match error.kind() {
+            ErrorKind::BadRequest => error.with_kind(ErrorKind::Internal),
+            _ => error,
+        })?;
     drop(tx);
     let change = ProfileChange {
         project: project.clone(),
@@ -300,38 +306,47 @@ async fn writable_project(tx: &mut Tx, ctx: &Ctx) -> Result<String> {
 /// Checks configuration and devices.
 pub(crate) async fn validate(tx: &mut Tx, put: &ProfilePut) -> Result<()> {
     config::instance::validate_profile(&put.config)?;
-    let networks = nic_types(tx).await?;
-    devices::validate(&put.devices, devices::Context::Profile, |network| {
-        nic_type(&networks, network)
-    })?;
+    let networks = ManagedNetworks::load(tx).await?;
+    devices::validate(&put.devices, devices::Context::Profile, &networks)?;
     Ok(())
 }
 
-/// The kind of network card that instances get on each managed network.
-pub(crate) async fn nic_types(tx: &mut Tx) -> Result<HashMap<String, String>> {
-    let all = networks::list(tx, None, 0).await?;
-    let kind = |code| {
-        NetworkType::from_id(code)
-            .map_or("", NetworkType::nictype)
-            .to_owned()
-    };
-    Ok(all
-        .into_iter()
-        .map(|network| (network.name, kind(network.kind.code())))
-        .collect())
+/// The managed networks, as far as devices depend on them.
+#[derive(Default)]
+pub(crate) struct ManagedNetworks(HashMap<String, (String, config::Config)>);
+
+impl ManagedNetworks {
+    /// Those of all projects.
+    pub(crate) async fn load(tx: &mut Tx) -> Result<Self> {
+        let all = networks::list(tx, None, 0).await?.into_iter();
+        let entry = |network: networks::Network| {
+            let kind = NetworkType::from_id(network.kind.code()).map_or("", NetworkType::nictype);
+            (network.name, (kind.to_owned(), network.config))
+        };
+        Ok(Self(all.map(entry).collect()))
+    }
+
+    /// Whether there is a network of this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
 }
 
-pub(crate) fn nic_type(
-    networks: &HashMap<String, String>,
-    network: &str,
-) -> Result<String, lxd_model::Invalid> {
-    networks.get(network).cloned().ok_or_else(|| {
-        let text = format!(
-            "Failed to load network {network:?} for project \"default\": {} not found",
-            Noun::Network
-        );
-        lxd_model::Invalid::new(text)
-    })
+impl devices::Networks for ManagedNetworks {
+    fn nictype(&self, network: &str) -> Result<String, lxd_model::Invalid> {
+        let found = self.0.get(network).map(|(kind, _)| kind.clone());
+        found.ok_or_else(|| {
+            let text = format!(
+                "Failed to load network {network:?} for project \"default\": {} not found",
+                Noun::Network
+            );
+            lxd_model::Invalid::of_kind(ErrorKind::NotFound, text)
+        })
+    }
+
+    fn config(&self, network: &str) -> Option<&config::Config> {
+        self.0.get(network).map(|(_, config)| config)
+    }
 }
 
 /// URLs of the instances that use a profile.

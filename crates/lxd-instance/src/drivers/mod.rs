@@ -57,6 +57,16 @@ pub trait Driver: Send + Sync {
 
     /// Checks configuration that only the driver can read, such as `raw.lxc`.
     fn check<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Checks values that depend on this host, without running anything.
+    fn check_values(&self, _instance: &Instance) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Makes sure that the host's kernel has what a running instance is going to want of it.
+    fn load_modules<'a>(&'a self, _instance: &'a Instance) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// An instance that runs.

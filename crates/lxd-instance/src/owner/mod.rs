@@ -42,6 +42,8 @@ pub(crate) enum Message {
     },
     /// The host's hardware or files have changed.
     Refresh,
+    /// It is to use these processors from now on.
+    Processors(String),
 }
 
 pub(crate) type Reply<T = ()> = oneshot::Sender<Result<T, Error>>;
@@ -227,6 +229,15 @@ impl Owner {
                 let _ = reply.send(done);
             }
             Message::Refresh => devices::change::refresh(&self.ports.host, guest, &self.instance()).await,
+            Message::Processors(set) => {
+                let instance = self.instance();
+                let (guest, wanted) = (guest.clone(), instance.clone());
+                let set =
+                    crate::drivers::container::blocking(move || guest.update(&wanted, &wanted, Some(&set)));
+                if let Err(error) = set.await {
+                    tracing::warn!(instance = %instance.key, %error, "Failed to move to other processors");
+                }
+            }
             Message::Stop { reply, .. } => answer(reply, Err(Error::Gone(self.instance().key.clone()))),
         }
     }

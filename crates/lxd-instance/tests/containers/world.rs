@@ -84,6 +84,7 @@ impl World {
         let settings = Settings {
             helper: helper_path(),
             hook_socket: self.root.join("hooks.socket"),
+            seccomp_socket: self.root.join("seccomp.socket"),
             devlxd: self.root.join("devlxd"),
             lxc_template: "/nonexistent".into(),
         };

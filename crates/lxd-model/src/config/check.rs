@@ -136,6 +136,8 @@ pub const EXPIRY: Check = Check::Custom("string", expiry);
 pub const COMPRESSION: Check = Check::Custom("string", compression);
 /// A TCP or UDP port.
 pub const PORT: Check = Check::Custom("integer", port);
+/// An id of 32 hexadecimal digits in five groups.
+pub const UUID: Check = Check::Custom("string", uuid);
 /// Subnets of IPv4.
 pub const IPV4_SUBNETS: Check = Check::List(&IPV4_SUBNET);
 /// Subnets of IPv6.
@@ -186,8 +188,7 @@ fn uint32(value: &str) -> Result<(), Reason> {
 }
 
 fn file_mode(value: &str) -> Result<(), Reason> {
-    let octal =
-        value.len() == 4 && value.starts_with('0') && value.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let octal = value.bytes().all(|b| (b'0'..=b'7').contains(&b)) && u32::from_str_radix(value, 8).is_ok();
     if octal {
         Ok(())
     } else {
@@ -205,7 +206,7 @@ fn device_number(value: &str) -> Result<(), Reason> {
 }
 
 fn device_id(value: &str) -> Result<(), Reason> {
-    let fits = value.len() == 4 && value.bytes().all(|b| b.is_ascii_hexdigit());
+    let fits = value.len() == 4 && value.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if fits {
         Ok(())
     } else {
@@ -265,9 +266,9 @@ fn mtu(value: &str) -> Result<(), Reason> {
 }
 
 fn vlan(value: &str) -> Result<(), Reason> {
-    match value.parse::<u16>() {
+    match value.parse::<i32>() {
         Err(_) => Err(format!("Invalid VLAN ID {value:?}")),
-        Ok(id) if id > 4094 => Err(format!("Out of VLAN ID range (0-4094) {value:?}")),
+        Ok(id) if !(0..=4094).contains(&id) => Err(format!("Out of VLAN ID range (0-4094) {value:?}")),
         Ok(_) => Ok(()),
     }
 }
@@ -359,6 +360,21 @@ fn expiry(value: &str) -> Result<(), Reason> {
     units::expiry(jiff::Timestamp::UNIX_EPOCH, value)
         .map(drop)
         .map_err(|e| e.to_string())
+}
+
+fn uuid(value: &str) -> Result<(), Reason> {
+    let hex = |part: &str, length: usize| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts: Vec<&str> = value.split('-').collect();
+    let fits = parts.len() == 5
+        && parts
+            .iter()
+            .zip([8, 4, 4, 4, 12])
+            .all(|(part, length)| hex(part, length));
+    if fits {
+        Ok(())
+    } else {
+        Err("Invalid UUID".to_owned())
+    }
 }
 
 fn compression(value: &str) -> Result<(), Reason> {

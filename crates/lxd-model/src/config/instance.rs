@@ -1,6 +1,6 @@
 //! The keys of instances and profiles.
 
-use super::check::{Check, EXPIRY, Reason, is_true};
+use super::check::{Check, EXPIRY, Reason, UUID, is_true};
 use super::schedule::SCHEDULE;
 use super::{Config, For, Key, Table, Wording};
 use crate::instances::InstanceType;
@@ -62,7 +62,14 @@ fn compatible(config: &Config) -> Result<(), Invalid> {
     exclusive("security.syscalls.deny", "security.syscalls.blacklist", set)?;
     exclusive("security.syscalls.allow", "security.syscalls.whitelist", set)?;
     let allow = set("security.syscalls.allow") || set("security.syscalls.whitelist");
-    let deny = ["deny", "deny_compat", "blacklist", "blacklist_compat"];
+    let deny = [
+        "deny",
+        "deny_compat",
+        "deny_default",
+        "blacklist",
+        "blacklist_compat",
+        "blacklist_default",
+    ];
     if allow && deny.iter().any(|name| set(&format!("security.syscalls.{name}"))) {
         return Err(Invalid::new(
             "security.syscalls.allow is mutually exclusive with security.syscalls.deny*",
@@ -245,15 +252,15 @@ const KEYS: &[Key] = &[
     Key::new("volatile.apply_quota", Check::Any),
     Key::new("volatile.apply_template", Check::Any),
     Key::new("volatile.base_image", Check::Any),
-    Key::new("volatile.cloud-init.instance-id", Check::Any),
+    Key::new("volatile.cloud-init.instance-id", UUID),
     Key::new("volatile.evacuate.origin", Check::Any),
     Key::new("volatile.idmap.base", Check::Any),
     Key::new("volatile.idmap.current", Check::Any),
     Key::new("volatile.idmap.next", Check::Any),
     Key::new("volatile.last_state.idmap", Check::Any),
     Key::new("volatile.last_state.power", Check::Any),
-    Key::new("volatile.uuid", Check::Custom("string", uuid)),
-    Key::new("volatile.vsock_id", Check::Any),
+    Key::new("volatile.uuid", UUID),
+    Key::new("volatile.vsock_id", Check::Integer),
     Key::new("environment.*", Check::Custom("string", environment)).live(),
     Key::new("image.*", Check::Any),
     Key::new("limits.kernel.*", Check::Any).container(),
@@ -332,21 +339,6 @@ fn yaml_map(value: &str) -> Result<(), Reason> {
         .map_err(|e| e.to_string().replace("map[string]string", "struct {}"))
 }
 
-fn uuid(value: &str) -> Result<(), Reason> {
-    let hex = |part: &str, length: usize| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
-    let parts: Vec<&str> = value.split('-').collect();
-    let fits = parts.len() == 5
-        && parts
-            .iter()
-            .zip([8, 4, 4, 4, 12])
-            .all(|(part, length)| hex(part, length));
-    if fits {
-        Ok(())
-    } else {
-        Err("Invalid UUID".to_owned())
-    }
-}
-
 fn environment(value: &str) -> Result<(), Reason> {
     match value.contains('\n') {
         true => Err("Environment variables cannot contain line breaks".to_owned()),
@@ -377,16 +369,12 @@ fn raw_lxc(value: &str) -> Result<(), Reason> {
 
 /// Of the network only the addresses of an interface may be set.
 fn raw_lxc_network(key: &str) -> Result<(), Reason> {
-    for prefix in ["lxc.net.", "lxc.network."] {
-        let Some(rest) = key.strip_prefix(prefix) else {
-            continue;
-        };
-        let field = rest.split_once('.').map_or("", |(_, field)| field);
-        if !["ipv4", "ipv6"].iter().any(|family| field.starts_with(family)) {
-            return Err(format!(
-                "Only interface-specific ipv4/ipv6 {prefix} keys are allowed"
-            ));
-        }
+    let Some(rest) = key.strip_prefix("lxc.net.") else {
+        return Ok(());
+    };
+    let field = rest.split_once('.').map_or("", |(_, field)| field);
+    match ["ipv4", "ipv6"].iter().any(|family| field.starts_with(family)) {
+        true => Ok(()),
+        false => Err("Only interface-specific ipv4/ipv6 lxc.net. keys are allowed".to_owned()),
     }
-    Ok(())
 }

@@ -45,7 +45,7 @@ pub enum For {
 /// One configuration key, or a family of keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// The name; one `*` stands for any text that is not empty.
+    /// The name; one `*` stands for any text that is not empty, in the three families of free names also for none.
     pub name: &'static str,
     /// What a value must look like; the empty value unsets the key and is always accepted.
     pub check: Check,
@@ -141,7 +141,10 @@ impl Key {
         let Some((before, after)) = self.name.split_once('*') else {
             return self.name == name;
         };
-        name.len() > before.len() + after.len() && name.starts_with(before) && name.ends_with(after)
+        // Of these families the reference takes the bare prefix too.
+        let is_free = ["user.", "environment.", "image."].contains(&before);
+        let least = before.len() + after.len() + usize::from(!is_free);
+        name.len() >= least && name.starts_with(before) && name.ends_with(after)
     }
 }
 

@@ -326,7 +326,8 @@ fn network_checks() {
         (check::PCI_ADDRESS, "01:00.0", true),
         (check::PCI_ADDRESS, "x", false),
         (check::FILE_MODE, "0660", true),
-        (check::FILE_MODE, "660", false),
+        (check::FILE_MODE, "660", true),
+        (check::FILE_MODE, "0680", false),
         (check::IPV4_SUBNETS, "10.0.0.0/8, 192.168.0.0/16", true),
     ];
     for (check, value, good) in cases {

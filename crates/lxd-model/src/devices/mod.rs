@@ -2,13 +2,14 @@
 
 pub mod nic;
 pub mod proxy;
+mod rules;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use tables::TABLES;
 
-use crate::config::{For, Table, Wording};
+use crate::config::{Config, For, Table, Wording};
 use crate::instances::InstanceType;
 use crate::{Invalid, names};
 
@@ -39,20 +40,37 @@ pub enum Context {
     Instance(InstanceType),
 }
 
+/// What devices need to know of managed networks.
+pub trait Networks {
+    /// The kind of network card for a managed network (`bridged` for a bridge).
+    ///
+    /// # Errors
+    /// "Failed to load network ...".
+    fn nictype(&self, network: &str) -> Result<String, Invalid>;
+
+    /// The network's configuration, if there is a managed network of that name and it is known.
+    fn config(&self, _network: &str) -> Option<&Config> {
+        None
+    }
+}
+
+impl<F: Fn(&str) -> Result<String, Invalid>> Networks for F {
+    fn nictype(&self, network: &str) -> Result<String, Invalid> {
+        self(network)
+    }
+}
+
 /// A property of a device, empty when unset.
 pub fn property<'d>(device: &'d Device, name: &str) -> &'d str {
     device.get(name).map(String::as_str).unwrap_or_default()
 }
 
-/// The kind of a device; `nictype_of` gives the kind of network card that a managed network asks for.
-pub fn kind_of(
-    device: &Device,
-    nictype_of: impl Fn(&str) -> Result<String, Invalid>,
-) -> Result<&'static DeviceKind, Invalid> {
+/// The kind of a device.
+pub fn kind_of(device: &Device, networks: &impl Networks) -> Result<&'static DeviceKind, Invalid> {
     let device_type = property(device, "type");
     let variant = match device_type {
         "" => return Err(Invalid::new("Missing device type in config")),
-        "nic" if !property(device, "network").is_empty() => nictype_of(property(device, "network"))?,
+        "nic" if !property(device, "network").is_empty() => networks.nictype(property(device, "network"))?,
         "nic" => property(device, "nictype").to_owned(),
         "infiniband" if !["physical", "sriov"].contains(&property(device, "nictype")) => {
             return Err(Invalid::new("Unsupported device type"));
@@ -71,19 +89,12 @@ pub fn kind_of(
 
 /// Checks a set of devices: each one's name, type and keys, and that they get along.
 ///
-/// `nictype_of` tells the kind of network card for a managed network (`bridged` for a bridge), or fails with "Failed
-/// to load network ...". Instances are checked with all their devices expanded.
-pub fn validate(
-    devices: &Devices,
-    context: Context,
-    nictype_of: impl Fn(&str) -> Result<String, Invalid>,
-) -> Result<(), Invalid> {
+/// Instances are checked twice: their own devices, and all with those of their profiles.
+pub fn validate(devices: &Devices, context: Context, networks: &impl Networks) -> Result<(), Invalid> {
     for (name, device) in devices {
-        validate_one(name, device, devices, context, &nictype_of).map_err(|reason| {
-            match name.len() > 64 {
-                true => reason,
-                false => reason.within(&format!("Device validation failed for {name:?}: ")),
-            }
+        validate_one(name, device, devices, context, networks).map_err(|reason| match name.len() > 64 {
+            true => reason,
+            false => reason.within(&format!("Device validation failed for {name:?}: ")),
         })?;
     }
     Ok(())
@@ -163,7 +174,7 @@ pub fn changes(old: &Devices, new: &Devices) -> Changes {
 }
 
 fn updates_in_place(old: &Device, new: &Device) -> bool {
-    let kind = |device| kind_of(device, |_| Ok("bridged".to_owned()));
+    let kind = |device| kind_of(device, &|_: &str| Ok("bridged".to_owned()));
     let (Ok(before), Ok(after)) = (kind(old), kind(new)) else {
         return false;
     };
@@ -182,11 +193,16 @@ fn validate_one(
     device: &Device,
     devices: &Devices,
     context: Context,
-    nictype_of: &impl Fn(&str) -> Result<String, Invalid>,
+    networks: &impl Networks,
 ) -> Result<(), Invalid> {
     names::device(name)?;
     let loading = |reason: Invalid| reason.within(&format!("Failed loading device {name:?}: "));
-    let kind = kind_of(device, nictype_of).map_err(loading)?;
+    let network = property(device, "network");
+    if property(device, "type") == "nic" && !network.is_empty() {
+        networks.nictype(network).map_err(loading)?;
+    }
+    rules::before(property(device, "type"), device, networks)?;
+    let kind = kind_of(device, networks).map_err(loading)?;
     let fits = match (kind.applies, context) {
         (For::Any, _) | (_, Context::Profile) => true,
         (For::Container, Context::Instance(kind)) => kind == InstanceType::Container,
@@ -206,32 +222,7 @@ fn validate_one(
     kind.table
         .validate(&keys, Wording::Device)
         .map_err(|reason| reason.within(prefix))?;
-    match kind.device_type {
-        "nic" => nic::validate(name, device, devices, kind.variant),
-        "proxy" => proxy::validate(device),
-        "disk" => disk(name, device, devices),
-        "unix-char" | "unix-block" => unix_device(device),
-        "unix-hotplug"
-            if property(device, "vendorid").is_empty() && property(device, "productid").is_empty() =>
-        {
-            Err(Invalid::new(
-                "Unix hotplug devices require a vendorid or a productid",
-            ))
-        }
-        "gpu" => gpu(device).and_then(|()| match kind.variant {
-            "mig" => mig(device),
-            _ => Ok(()),
-        }),
-        "tpm"
-            if context == Context::Instance(InstanceType::Container)
-                && property(device, "pathrm").is_empty() =>
-        {
-            let text =
-                "Failed to validate config: Invalid value for device option \"pathrm\": Required value";
-            Err(Invalid::new(text))
-        }
-        _ => Ok(()),
-    }
+    rules::after((name, device), (kind.device_type, kind.variant), devices, context)
 }
 
 /// The key that selects the variant of a type.
@@ -241,84 +232,6 @@ fn selector_of(device_type: &str) -> &'static str {
         "gpu" => "gputype",
         _ => "type",
     }
-}
-
-fn disk(name: &str, device: &Device, devices: &Devices) -> Result<(), Invalid> {
-    let (source, path, pool) = (
-        property(device, "source"),
-        property(device, "path"),
-        property(device, "pool"),
-    );
-    if source.is_empty() && path != "/" {
-        return Err(Invalid::new(
-            "Disk entry is missing the required \"source\" or \"path\" property",
-        ));
-    }
-    if path == "/" && !source.is_empty() {
-        return Err(Invalid::new(
-            "Root disk entry may not have a \"source\" property set",
-        ));
-    }
-    if path == "/" && pool.is_empty() {
-        return Err(Invalid::new("Root disk entry must have a \"pool\" property set"));
-    }
-    if path != "/" && !pool.is_empty() && source.starts_with('/') {
-        return Err(Invalid::new(
-            "Storage volumes cannot be specified as absolute paths",
-        ));
-    }
-    let is_elsewhere =
-        source.starts_with("ceph:") || source.starts_with("cephfs:") || source == "cloud-init:config";
-    if pool.is_empty() && !source.is_empty() && !source.starts_with('/') && !is_elsewhere {
-        return Err(Invalid::new("Source path must be absolute for local sources"));
-    }
-    if device.contains_key("size") && path != "/" {
-        return Err(Invalid::new("Only the root disk may have a size quota"));
-    }
-    let twin = |other: &Device| property(other, "type") == "disk" && property(other, "path") == path;
-    if !path.is_empty() && devices.iter().any(|(other, d)| other != name && twin(d)) {
-        return Err(Invalid::new(format!(
-            "More than one disk device uses the same path {path:?}"
-        )));
-    }
-    Ok(())
-}
-
-/// A card is named in one way only.
-fn gpu(device: &Device) -> Result<(), Invalid> {
-    let ways = [
-        ("pci", ["id", "productid", "vendorid"]),
-        ("id", ["pci", "productid", "vendorid"]),
-    ];
-    for (way, others) in ways {
-        let other = others
-            .into_iter()
-            .find(|other| !property(device, other).is_empty());
-        if let (false, Some(other)) = (property(device, way).is_empty(), other) {
-            let text = format!("Cannot use {other:?} when when {way:?} is set");
-            return Err(Invalid::new(text));
-        }
-    }
-    Ok(())
-}
-
-fn mig(device: &Device) -> Result<(), Invalid> {
-    let set = |name: &str| !property(device, name).is_empty();
-    match set("mig.uuid") || (set("mig.gi") && set("mig.ci")) {
-        true => Ok(()),
-        false => Err(Invalid::new(
-            "Either \"mig.uuid\" or both \"mig.gi\" and \"mig.ci\" must be set",
-        )),
-    }
-}
-
-fn unix_device(device: &Device) -> Result<(), Invalid> {
-    if property(device, "source").is_empty() && property(device, "path").is_empty() {
-        return Err(Invalid::new(
-            "Unix device entry is missing the required \"source\" or \"path\" property",
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

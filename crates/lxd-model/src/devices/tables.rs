@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::DeviceKind;
 use crate::config::check::{
     ADDRESS, DEVICE_ID, DEVICE_NUMBER, FILE_MODE, INTERFACE, IPV4_ADDRESS, IPV4_SUBNETS, IPV6_ADDRESS,
-    IPV6_SUBNETS, MAC, MTU, PCI_ADDRESS, Reason, VLAN,
+    IPV6_SUBNETS, MAC, MTU, PCI_ADDRESS, Reason, UUID, VLAN,
 };
 use crate::config::{Check, For, Key, Table};
 
@@ -36,10 +36,10 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("name", INTERFACE),
                 Key::new("network", Check::Any),
                 Key::new("parent", Check::Any),
-                Key::new("security.ipv4_filtering", Check::Bool)
+                Key::new("security.ipv4_filtering", Check::Any)
                     .default("false")
                     .live(),
-                Key::new("security.ipv6_filtering", Check::Bool)
+                Key::new("security.ipv6_filtering", Check::Any)
                     .default("false")
                     .live(),
                 Key::new("security.mac_filtering", Check::Any)
@@ -240,7 +240,7 @@ pub const TABLES: &[DeviceKind] = &[
         table: Table {
             noun: "device infiniband",
             keys: &[
-                Key::new("hwaddr", MAC),
+                Key::new("hwaddr", INFINIBAND_ADDRESS),
                 Key::new("mtu", MTU),
                 Key::new("name", INTERFACE),
                 Key::new("parent", REQUIRED).required(),
@@ -319,9 +319,9 @@ pub const TABLES: &[DeviceKind] = &[
             noun: "device gpu mig",
             keys: &[
                 Key::new("id", Check::Any),
-                Key::new("mig.ci", Check::Uint32),
-                Key::new("mig.gi", Check::Uint32),
-                Key::new("mig.uuid", UUID),
+                Key::new("mig.ci", MIG_NUMBER),
+                Key::new("mig.gi", MIG_NUMBER),
+                Key::new("mig.uuid", MIG_UUID),
                 Key::new("pci", PCI_ADDRESS),
                 Key::new("productid", DEVICE_ID),
                 Key::new("vendorid", DEVICE_ID),
@@ -393,7 +393,7 @@ pub const TABLES: &[DeviceKind] = &[
         table: Table {
             noun: "device tpm",
             keys: &[
-                Key::new("path", REQUIRED).required(),
+                Key::new("path", Check::Any),
                 Key::new("pathrm", Check::Any),
                 Key::new("user.*", Check::Any),
             ],
@@ -412,7 +412,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("mode", FILE_MODE).default("0660"),
                 Key::new("path", Check::Any),
                 Key::new("required", Check::Bool).default("true"),
-                Key::new("source", Check::Any),
+                Key::new("source", DEVICE_PATH),
                 Key::new("uid", UNIX_ID).default("0"),
                 Key::new("user.*", Check::Any),
             ],
@@ -431,7 +431,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("mode", FILE_MODE).default("0660"),
                 Key::new("path", Check::Any),
                 Key::new("required", Check::Bool).default("true"),
-                Key::new("source", Check::Any),
+                Key::new("source", DEVICE_PATH),
                 Key::new("uid", UNIX_ID).default("0"),
                 Key::new("user.*", Check::Any),
             ],
@@ -475,8 +475,6 @@ pub const TABLES: &[DeviceKind] = &[
 
 /// Text that may not be empty.
 const REQUIRED: Check = Check::Custom("string", not_empty);
-/// The name of a part of a graphics card.
-const UUID: Check = Check::Custom("string", uuid);
 /// A user or group id.
 const UNIX_ID: Check = Check::Custom("integer", unix_id);
 /// `PROTOCOL:ADDRESS:PORTS`, or `unix:PATH`.
@@ -487,6 +485,14 @@ const BIND: Check = Check::Custom("string", bind);
 const IPVLAN_MODE: Check = Check::Custom("string", ipvlan_mode);
 /// Whether a default route goes through the interface.
 const GATEWAY: Check = Check::Custom("string", gateway);
+/// A number of an instance of an NVIDIA GPU.
+const MIG_NUMBER: Check = Check::Custom("integer", mig_number);
+/// The id of such an instance.
+const MIG_UUID: Check = Check::Custom("string", mig_uuid);
+/// A path of the host's devices.
+const DEVICE_PATH: Check = Check::Custom("string", device_path);
+/// The address of an InfiniBand card.
+const INFINIBAND_ADDRESS: Check = Check::Custom("string", infiniband_address);
 const IPV4_OR_NONE: Check = Check::Custom("string", ipv4_or_none);
 const IPV6_OR_NONE: Check = Check::Custom("string", ipv6_or_none);
 /// An address with or without the length of its prefix.
@@ -496,17 +502,6 @@ const IPV6_HOST: Check = Check::Custom("string", ipv6_host);
 const NIC_VLAN: Check = Check::Custom("string", nic_vlan);
 /// Tagged VLANs and ranges of them.
 const VLAN_TAGGED: Check = Check::Custom("string", vlan_ranges);
-
-fn uuid(value: &str) -> Result<(), Reason> {
-    // NVIDIA's names of parts of cards have a prefix.
-    let plain = value.strip_prefix("MIG-").unwrap_or(value);
-    let lengths: Vec<usize> = plain.split('-').map(str::len).collect();
-    let is_hexadecimal = plain.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    match is_hexadecimal && lengths == [8, 4, 4, 4, 12] {
-        true => Ok(()),
-        false => Err("Invalid UUID".to_owned()),
-    }
-}
 
 fn not_empty(value: &str) -> Result<(), Reason> {
     if value.is_empty() {
@@ -533,10 +528,11 @@ fn proxy(value: &str) -> Result<(), Reason> {
         "tcp" | "udp" => {
             let missing = || format!("address {address}: missing port in address");
             let (host, ports) = address.rsplit_once(':').ok_or_else(missing)?;
-            let host = host
-                .strip_prefix('[')
-                .and_then(|host| host.strip_suffix(']'))
-                .unwrap_or(host);
+            let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            if bracketed.is_none() && host.contains(':') {
+                return Err(format!("address {address}: too many colons in address"));
+            }
+            let host = bracketed.unwrap_or(host);
             if !host.is_empty() {
                 ADDRESS.run(host)?;
             }
@@ -548,11 +544,45 @@ fn proxy(value: &str) -> Result<(), Reason> {
 
 fn port_range(value: &str) -> Result<(), Reason> {
     let number = |text: &str| text.parse::<i64>().map_err(|_| crate::units::go_parse_int(text));
-    let (first, last) = value.split_once('-').unwrap_or((value, value));
-    let (first, last) = (number(first)?, number(last)?);
-    match 1 <= first && first <= last && last <= 65535 {
+    let (first, last) = match value.split_once('-') {
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => return number(value).map(drop),
+    };
+    match first < last {
         true => Ok(()),
-        false => Err(format!("Invalid port range {value:?}")),
+        false => Err("End port should be higher than start port".to_owned()),
+    }
+}
+
+fn mig_number(value: &str) -> Result<(), Reason> {
+    let fits = value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<u8>().is_ok();
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
+            "Invalid value for an integer {value:?}. Must be between 0 and 255"
+        ))
+    }
+}
+
+fn mig_uuid(value: &str) -> Result<(), Reason> {
+    UUID.run(value.strip_prefix("MIG-").unwrap_or(value))
+}
+
+fn device_path(value: &str) -> Result<(), Reason> {
+    if value.starts_with("/dev") {
+        Ok(())
+    } else {
+        Err("Path needs to be in /dev".to_owned())
+    }
+}
+
+fn infiniband_address(value: &str) -> Result<(), Reason> {
+    let hex = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let bytes: Vec<&str> = value.split(':').collect();
+    match matches!(bytes.len(), 8 | 20) && bytes.into_iter().all(hex) {
+        true => Ok(()),
+        false => Err("Invalid value, must be either 8 or 20 bytes of hex separated by colons".to_owned()),
     }
 }
 
@@ -618,16 +648,22 @@ fn nic_vlan(value: &str) -> Result<(), Reason> {
 }
 
 fn vlan_ranges(value: &str) -> Result<(), Reason> {
-    value.split(',').map(str::trim).try_for_each(vlan_range)
+    let parts = value.split(',').map(str::trim);
+    parts.into_iter().try_for_each(|part| vlan_range(part).map(drop))
 }
 
-fn vlan_range(value: &str) -> Result<(), Reason> {
+/// First and last of a range of VLANs, or of a single one.
+pub(super) fn vlan_range(value: &str) -> Result<(u16, u16), Reason> {
     let (first, last) = value.split_once('-').unwrap_or((value, value));
     let number = |text: &str| {
-        text.parse::<u16>()
-            .map_err(|_| format!("Invalid VLAN range input: {value}"))
+        let number = text.parse::<u16>().ok().filter(|id| *id < 4095);
+        number.ok_or_else(|| format!("Invalid VLAN range input: {value}"))
     };
-    number(first)?;
-    number(last)?;
-    VLAN.run(first).and_then(|()| VLAN.run(last))
+    let (first, last) = (number(first)?, number(last)?);
+    match first <= last {
+        true => Ok((first, last)),
+        false => Err(format!(
+            "Invalid VLAN range boundary. start:{first} is higher than end:{last}"
+        )),
+    }
 }

@@ -14,7 +14,7 @@ fn judge(json: &str, context: Context) -> String {
             format!("Failed to load network {name:?} for project \"default\": Network not found"),
         )),
     };
-    validate(&devices(json), context, nictype)
+    validate(&devices(json), context, &nictype)
         .err()
         .map(|e| e.to_string())
         .unwrap_or_default()

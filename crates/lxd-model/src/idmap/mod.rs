@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Invalid;
 use crate::config::{Config, is_true};
+use crate::{Invalid, units};
 
 /// First host id where `/etc/subuid` and `/etc/subgid` say nothing.
 pub const DEFAULT_BASE: i64 = 1_000_000;
@@ -215,22 +215,29 @@ fn ranges_of(text: &str, user: &str) -> Vec<Range> {
 /// The entries of `raw.idmap`: lines of `uid|gid|both HOST CONTAINER`, each an id or a range `FIRST-LAST`.
 pub fn parse_raw(text: &str) -> Result<Vec<Entry>, Invalid> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines
-        .map(|line| raw_line(line).ok_or_else(|| Invalid::new(format!("Invalid ID map line {line:?}"))))
-        .collect()
+    lines.map(raw_line).collect()
 }
 
-fn raw_line(line: &str) -> Option<Entry> {
+fn raw_line(line: &str) -> Result<Entry, Invalid> {
+    let bad = |what: &str| Invalid::new(format!("{what} {line:?}"));
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let [kind, host, ns] = fields[..] else { return None };
+    let [kind, host, ns] = fields[..] else {
+        return Err(bad("Invalid ID map line"));
+    };
+    let (host, ns) = (raw_range(host)?, raw_range(ns)?);
+    if host.size != ns.size {
+        return Err(bad("The ID map ranges are of different sizes"));
+    }
+    if host.size < 1 || [host, ns].iter().any(|range| range.base + range.size > 1 << 32) {
+        return Err(bad("The ID map ranges are out of bounds"));
+    }
     let (is_uid, is_gid) = match kind {
         "uid" => (true, false),
         "gid" => (false, true),
         "both" => (true, true),
-        _ => return None,
+        _ => return Err(bad("Invalid ID map type")),
     };
-    let (host, ns) = (raw_range(host)?, raw_range(ns)?);
-    (host.size == ns.size).then_some(Entry {
+    Ok(Entry {
         is_uid,
         is_gid,
         host_id: host.base,
@@ -239,11 +246,17 @@ fn raw_line(line: &str) -> Option<Entry> {
     })
 }
 
-fn raw_range(text: &str) -> Option<Range> {
-    let number = |text: &str| text.parse::<u32>().ok().map(i64::from);
+fn raw_range(text: &str) -> Result<Range, Invalid> {
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.parse::<i64>().ok().filter(|_| digits);
+        number
+            .map(|number| number.min(1 << 33))
+            .ok_or_else(|| Invalid::new(units::go_parse_int(text)))
+    };
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (number(first)?, number(last)?);
-    (first <= last).then_some(Range {
+    Ok(Range {
         base: first,
         size: last - first + 1,
     })

@@ -69,20 +69,27 @@ fn raw_lines_are_read_or_refused() {
             entry(false, true, 1, 2, 1)
         ]
     );
-    for bad in [
-        "x",
-        "uid 1",
-        "x 1 2",
-        "uid 1-2 3",
-        "uid 2-1 2-1",
-        "uid -1 2",
-        "uid 1 2 3",
-        "uid 9999999999 1",
+    for (bad, why) in [
+        ("x", "Invalid ID map line \"x\""),
+        ("uid 1", "Invalid ID map line \"uid 1\""),
+        ("x 1 2", "Invalid ID map type \"x 1 2\""),
+        (
+            "uid 1-2 3",
+            "The ID map ranges are of different sizes \"uid 1-2 3\"",
+        ),
+        (
+            "uid 2-1 2-1",
+            "The ID map ranges are out of bounds \"uid 2-1 2-1\"",
+        ),
+        ("uid -1 2", "strconv.ParseInt: parsing \"\": invalid syntax"),
+        ("uid a 2", "strconv.ParseInt: parsing \"a\": invalid syntax"),
+        ("uid 1 2 3", "Invalid ID map line \"uid 1 2 3\""),
+        (
+            "uid 9999999999 1",
+            "The ID map ranges are out of bounds \"uid 9999999999 1\"",
+        ),
     ] {
-        assert_eq!(
-            parse_raw(bad).unwrap_err().to_string(),
-            format!("Invalid ID map line {bad:?}")
-        );
+        assert_eq!(parse_raw(bad).unwrap_err().to_string(), why);
     }
 }
 

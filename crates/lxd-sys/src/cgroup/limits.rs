@@ -1,5 +1,7 @@
 //! What limits mean in the files of either version: a pure function from wishes to writes.
 
+use std::collections::BTreeMap;
+
 use super::{Cgroups, Version};
 
 /// Limits of one group. `None` means unlimited, or the kernel's default.
@@ -17,6 +19,48 @@ pub struct Limits {
     pub processors: Option<String>,
     /// How many processes and threads there may be.
     pub processes: Option<u64>,
+    /// Huge pages, in bytes by size. Where the kernel does not limit them this is left out.
+    pub huge_pages: BTreeMap<PageSize, u64>,
+    /// Share of the disks in either version's own unit: 10 to 1000, where 500 is the default. Where the kernel does not
+    /// weigh disks this is left out.
+    pub disk_weight: Option<u64>,
+}
+
+/// A size of huge pages that some machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PageSize {
+    /// 64 KiB.
+    Kib64,
+    /// 1 MiB.
+    Mib1,
+    /// 2 MiB.
+    Mib2,
+    /// 1 GiB.
+    Gib1,
+}
+
+impl PageSize {
+    /// All sizes.
+    pub const ALL: [Self; 4] = [Self::Kib64, Self::Mib1, Self::Mib2, Self::Gib1];
+
+    /// The size as the kernel names it in its files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kib64 => "64KB",
+            Self::Mib1 => "1MB",
+            Self::Mib2 => "2MB",
+            Self::Gib1 => "1GB",
+        }
+    }
+
+    fn files(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Kib64 => ("hugetlb.64KB.limit_in_bytes", "hugetlb.64KB.max"),
+            Self::Mib1 => ("hugetlb.1MB.limit_in_bytes", "hugetlb.1MB.max"),
+            Self::Mib2 => ("hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"),
+            Self::Gib1 => ("hugetlb.1GB.limit_in_bytes", "hugetlb.1GB.max"),
+        }
+    }
 }
 
 /// A share of the processors in either version's own unit, because users set them as numbers.
@@ -97,6 +141,21 @@ impl Limits {
         }
         if let Some(processes) = self.processes {
             plan.add("pids", Some("pids.max"), Some("pids.max"), processes.to_string());
+        }
+        for (size, bytes) in &self.huge_pages {
+            plan.huge_pages(*size, *bytes);
+        }
+        if let (Some(weight), Some((version, controller, file))) = (self.disk_weight, machine.disk_weight()) {
+            plan.writes.push(Write {
+                version,
+                controller,
+                file,
+                // The oldest file's default is 500, that of the others 100.
+                value: match file {
+                    "blkio.weight" => weight.to_string(),
+                    _ => (weight / 5).to_string(),
+                },
+            });
         }
         (plan.writes, plan.missing)
     }
@@ -184,6 +243,13 @@ impl Plan<'_> {
         );
     }
 
+    fn huge_pages(&mut self, size: PageSize, bytes: u64) {
+        if self.machine.version("hugetlb").is_some() {
+            let (v1, v2) = size.files();
+            self.add("hugetlb", Some(v1), Some(v2), bytes.to_string());
+        }
+    }
+
     fn swap_v1(&mut self, value: &str) {
         if self.machine.has_swap_accounting() {
             self.add(
@@ -239,6 +305,9 @@ fn default(file: &str, processors: &str) -> String {
         "cpu.cfs_period_us" => "100000",
         "cpu.max" => "max 100000",
         "cpuset.cpus" => processors,
+        "blkio.weight" => "500",
+        "blkio.bfq.weight" | "io.weight" | "io.bfq.weight" => "100",
+        _ if file.starts_with("hugetlb.") && file.ends_with("limit_in_bytes") => "-1",
         _ => "max",
     }
     .to_owned()

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use devices::{DeviceRule, Throttle};
 pub use group::{Group, Usage};
-pub use limits::{CpuShare, Limits, MemoryLimit, Swap, Write};
+pub use limits::{CpuShare, Limits, MemoryLimit, PageSize, Swap, Write};
 
 /// How this machine mounts control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,6 +210,30 @@ impl Cgroups {
             Some(Version::V2) => Path::new("/proc/swaps").exists(),
             None => false,
         }
+    }
+
+    /// The file in which a group's share of the disks stands, if this kernel weighs them.
+    pub fn disk_weight(&self) -> Option<(Version, &'static str, &'static str)> {
+        if let Some(mount) = self.legacy.get("blkio") {
+            // The topmost group has no weight of BFQ's, but counts what BFQ does.
+            let signs = [
+                ("blkio.weight", "blkio.weight"),
+                ("blkio.bfq.io_serviced", "blkio.bfq.weight"),
+            ];
+            let found = signs.iter().find(|(sign, _)| mount.join(sign).exists());
+            return found.map(|(_, file)| (Version::V1, "blkio", *file));
+        }
+        self.version("io")?;
+        // The topmost group of version 2 shows neither; its children do.
+        let below = std::fs::read_dir(self.unified.as_ref()?)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut found = below.filter_map(|entry| {
+            let files = ["io.weight", "io.bfq.weight"];
+            files.into_iter().find(|file| entry.path().join(file).exists())
+        });
+        found.next().map(|file| (Version::V2, "io", file))
     }
 
     /// The group at the same path (`/a/b`) of every hierarchy.

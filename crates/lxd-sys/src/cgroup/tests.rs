@@ -91,6 +91,7 @@ fn limits_in_the_files_of_both_versions() {
         cpu_quota: Some((20_000, 100_000)),
         processors: Some("0-1".into()),
         processes: Some(50),
+        ..Limits::default()
     };
     let (writes, missing) = limits.writes(&machine(Version::V1, root.path()));
     assert!(missing.is_empty());
@@ -267,4 +268,46 @@ fn group_folders(machine: &Cgroups, name: &str) -> Vec<std::path::PathBuf> {
         .chain(&machine.unified)
         .map(|mount| mount.join(name))
         .collect()
+}
+
+#[test]
+fn huge_pages_and_disks_are_limited_where_the_kernel_can() {
+    let root = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        huge_pages: [(PageSize::Mib2, 4 << 20)].into(),
+        disk_weight: Some(1000),
+        ..Limits::default()
+    };
+    let at = |version: Version, controllers: [&str; 2]| match version {
+        Version::V1 => {
+            let mounts = controllers.map(|name| (name.to_owned(), root.path().join(name)));
+            Cgroups::at(mounts.into(), None, BTreeSet::new())
+        }
+        Version::V2 => {
+            let offered = controllers.map(str::to_owned);
+            Cgroups::at(BTreeMap::new(), Some(root.path().join("unified")), offered.into())
+        }
+    };
+    let v1 = at(Version::V1, ["hugetlb", "blkio"]);
+    assert_eq!(
+        shown(&limits.writes(&v1).0),
+        ["hugetlb.2MB.limit_in_bytes=4194304"],
+        "nothing weighs disks"
+    );
+    std::fs::create_dir(root.path().join("blkio")).unwrap();
+    std::fs::write(root.path().join("blkio/blkio.bfq.io_serviced"), "").unwrap();
+    let (back, _) = Limits::default().changes(&limits, &v1, "0");
+    assert_eq!(
+        shown(&back),
+        ["hugetlb.2MB.limit_in_bytes=-1", "blkio.bfq.weight=100"]
+    );
+    let v2 = at(Version::V2, ["hugetlb", "io"]);
+    std::fs::create_dir_all(root.path().join("unified/child")).unwrap();
+    std::fs::write(root.path().join("unified/child/io.weight"), "").unwrap();
+    assert_eq!(
+        shown(&limits.writes(&v2).0),
+        ["hugetlb.2MB.max=4194304", "io.weight=200"]
+    );
+    let none = Cgroups::at(BTreeMap::new(), None, BTreeSet::new());
+    assert_eq!(limits.writes(&none), (Vec::new(), Vec::new()));
 }

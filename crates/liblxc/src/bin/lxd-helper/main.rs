@@ -7,6 +7,7 @@ mod console;
 mod exec;
 mod hook;
 mod inside;
+mod intercept;
 mod link;
 mod proxy;
 mod socket;
@@ -14,7 +15,7 @@ mod start;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: lxd-helper start NAME LXCPATH CONFIG | exec | console | proxy LOG | net LOG NIC... | \
+const USAGE: &str = "usage: lxd-helper start NAME LXCPATH CONFIG | exec | console | intercept | proxy LOG | net LOG NIC... | \
 net-back LOG NIC... | hook SOCKET PROJECT NAME KIND | check CONFIG | features | \
 mount NAME TARGET file|dir PROPAGATION SPACES | unmount TARGET remove|keep SPACES | uevent SPACES LINE... | \
 cgroup NAME LXCPATH KEY VALUE";
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ["uevent", spaces, lines @ ..] => inside::uevent(lines, spaces),
         ["cgroup", name, lxcpath, key, value] => start::set_cgroup(name, lxcpath.as_ref(), key, value),
         ["proxy", log] => proxy::serve(log),
+        ["intercept"] => intercept::serve(),
         ["net", log, nics @ ..] => hook::net(log, nics),
         ["net-back", log, nics @ ..] => hook::net_back(log, nics),
         ["hook", socket, project, name, kind] => return hook::send(socket, project, name, kind),

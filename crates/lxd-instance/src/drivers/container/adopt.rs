@@ -49,6 +49,11 @@ pub(super) fn init_of(monitor: i32) -> Option<i32> {
     })
 }
 
+/// The folder above a container's and its name, which its monitor shows.
+pub(super) fn title_of(monitor: i32) -> Option<(PathBuf, String)> {
+    parse(&process::command_line(monitor).ok()?)
+}
+
 fn parse(command_line: &[u8]) -> Option<(PathBuf, String)> {
     let line = String::from_utf8_lossy(command_line);
     let (folder, name) = line

@@ -7,6 +7,7 @@ use liblxc::nic::{Kind, Nic};
 use lxd_sys::cgroup::{Version, Write as CgroupWrite};
 use lxd_sys::userns::IdRange;
 
+use super::nvidia;
 use crate::devices::Plan;
 use crate::instance::Instance;
 use crate::ports::RootVolume;
@@ -34,6 +35,8 @@ pub(crate) struct Input<'a> {
     pub(crate) devices: &'a [Plan],
     pub(crate) limits: &'a [CgroupWrite],
     pub(crate) seccomp: bool,
+    /// Where the daemon answers system calls, if it does so for this instance.
+    pub(crate) seccomp_socket: Option<&'a Path>,
     pub(crate) helper: &'a Path,
     pub(crate) hook_socket: &'a Path,
 }
@@ -275,15 +278,23 @@ fn security(out: &mut Lines, input: &Input<'_>) {
         if input.instance.is_set("security.nesting") {
             out.line("lxc.apparmor.allow_nesting", "1");
         }
+        let raw = input.instance.config("raw.apparmor").unwrap_or_default();
+        raw.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .for_each(|line| out.line("lxc.apparmor.raw", line));
     } else {
         out.line("lxc.apparmor.profile", "unconfined");
     }
     if input.seccomp {
         out.path("lxc.seccomp.profile", &input.instance.paths.seccomp);
     }
+    if let Some(socket) = input.seccomp_socket {
+        out.line("lxc.seccomp.notify.proxy", &format!("unix:{}", socket.display()));
+    }
 }
 
-/// Configuration keys that map one to one.
+/// Configuration keys that map one to one, and those that NVIDIA's tools read.
 fn keys(out: &mut Lines, instance: &Instance) {
     let prefixes = [
         ("environment.", "lxc.environment"),
@@ -298,6 +309,9 @@ fn keys(out: &mut Lines, instance: &Instance) {
                 None => {}
             }
         }
+    }
+    for (key, value) in nvidia::lines(instance) {
+        out.line(key, &value);
     }
 }
 

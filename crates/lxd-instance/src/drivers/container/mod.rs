@@ -3,6 +3,9 @@
 mod adopt;
 mod config;
 mod guest;
+pub(crate) mod intercept;
+mod modules;
+mod nvidia;
 mod plug;
 mod seccomp;
 mod state;
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use lxd_model::Invalid;
 use lxd_sys::cgroup::{Cgroups, Limits, Write};
 use lxd_sys::mount;
 
@@ -39,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) cgroups: Cgroups,
     pub(crate) machine: Machine,
+    /// Where the daemon answers system calls of containers.
+    pub(crate) seccomp_socket: PathBuf,
 }
 
 /// The driver of containers.
@@ -94,6 +100,7 @@ impl ContainerDriver {
             devices,
             limits,
             seccomp: policy.is_some(),
+            seccomp_socket: seccomp::intercepts(instance).then_some(self.shared.seccomp_socket.as_path()),
             helper: self.shared.helper.path(),
             hook_socket: self.shared.hooks.path(),
         };
@@ -105,6 +112,8 @@ impl ContainerDriver {
         instance: &Instance,
         prepared: Prepared<'_>,
     ) -> Result<Arc<dyn Guest>, Error> {
+        self.check_values(instance)?;
+        modules::load(instance).await?;
         let mut limits = self.limits(instance, prepared.processors)?;
         for throttle in prepared.devices.iter().flat_map(|plan| &plan.throttles) {
             let writes = throttle.writes(&self.shared.cgroups, false);
@@ -143,7 +152,7 @@ impl ContainerDriver {
             .map(str::trim)
             .find(|line| !line.is_empty() && !line.starts_with('#') && !line.contains('='));
         if let Some(line) = bad {
-            return Err(lxd_model::Invalid::new(format!("Invalid raw.lxc line: {line}")).into());
+            return Err(Invalid::new(format!("Invalid raw.lxc line: {line}")).into());
         }
         let root = RootVolume {
             rootfs: "/".into(),
@@ -154,7 +163,7 @@ impl ContainerDriver {
         // The policy's file need not exist yet.
         let lines = text
             .lines()
-            .filter(|line| !line.starts_with("lxc.seccomp.profile") && !line.starts_with("lxc.log."));
+            .filter(|line| !line.starts_with("lxc.seccomp.") && !line.starts_with("lxc.log."));
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         let path = std::env::temp_dir().join(format!(
             "lxd_config_{}_{}",
@@ -169,7 +178,7 @@ impl ContainerDriver {
         }
         let text =
             format!("Failed to load config file {path:?}: loading config file for the container failed");
-        Err(lxd_model::Invalid::new(text).into())
+        Err(Invalid::new(text).into())
     }
 }
 
@@ -221,6 +230,37 @@ impl Driver for ContainerDriver {
     fn check<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.check_config(instance))
     }
+
+    fn check_values(&self, instance: &Instance) -> Result<(), Error> {
+        nvidia::check(instance)?;
+        let weighs = self.shared.cgroups.disk_weight().is_some();
+        Ok(check_values(instance, weighs)?)
+    }
+
+    fn load_modules<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(modules::load(instance))
+    }
+}
+
+/// Refuses values that would make liblxc refuse the container.
+fn check_values(instance: &Instance, weighs_disks: bool) -> Result<(), Invalid> {
+    if instance.config("limits.disk.priority").is_some() && !weighs_disks {
+        return Err(Invalid::new(
+            "Cannot apply limits.disk.priority as blkio.weight cgroup controller is missing",
+        ));
+    }
+    for (key, value) in &instance.config {
+        let Some(name) = key.strip_prefix("limits.kernel.") else {
+            continue;
+        };
+        let is_limit = |text: &str| text == "unlimited" || text.parse::<i64>().is_ok();
+        let (soft, hard) = value.split_once(':').unwrap_or((value, value));
+        if !is_limit(soft) || !is_limit(hard) {
+            let text = format!("Failed to set LXC config: lxc.prlimit.{name}={value}");
+            return Err(Invalid::new(text));
+        }
+    }
+    Ok(())
 }
 
 /// Runs what touches files on a thread that may wait.

@@ -52,6 +52,58 @@ const COMPAT: [&str; 34] = [
     "stub_x32_execveat",
 ];
 
+/// What lets the daemon answer calls: no filter of the container's own may do so at the same time.
+const NO_LISTENERS: &str = "\
+seccomp errno 22 [1,2146435072,SCMP_CMP_MASKED_EQ,2146435072]
+seccomp errno 22 [1,8,SCMP_CMP_MASKED_EQ,8]
+";
+
+/// The calls that the daemon answers, by the key's end: character and block devices, one byte of value, no flags of changed
+/// mounts. Where mounts are answered, the newer interface for them is not there.
+const INTERCEPTED: [(&str, &str); 4] = [
+    (
+        "mknod",
+        "\
+mknod notify [1,8192,SCMP_CMP_MASKED_EQ,61440]
+mknod notify [1,24576,SCMP_CMP_MASKED_EQ,61440]
+mknodat notify [2,8192,SCMP_CMP_MASKED_EQ,61440]
+mknodat notify [2,24576,SCMP_CMP_MASKED_EQ,61440]
+",
+    ),
+    ("sched_setscheduler", "sched_setscheduler notify\n"),
+    ("setxattr", "setxattr notify [3,1,SCMP_CMP_EQ]\n"),
+    (
+        "mount",
+        "\
+mount notify [3,0,SCMP_CMP_MASKED_EQ,18446744070422410016]
+fsopen errno 38
+fsconfig errno 38
+fsinfo errno 38
+fsmount errno 38
+fspick errno 38
+open_tree errno 38
+move_mount errno 38
+openat2 errno 38
+",
+    ),
+];
+
+/// Whether the daemon answers calls of this instance.
+pub(crate) fn intercepts(instance: &Instance) -> bool {
+    // The host's root needs nobody to do anything for it.
+    let is_on = |name: &str| instance.is_set(&format!("security.syscalls.intercept.{name}"));
+    instance.idmap.is_some() && INTERCEPTED.iter().any(|(name, _)| is_on(name))
+}
+
+fn intercepted(instance: &Instance) -> String {
+    if !intercepts(instance) {
+        return String::new();
+    }
+    let is_on = |name: &str| instance.is_set(&format!("security.syscalls.intercept.{name}"));
+    let lines = INTERCEPTED.iter().filter(|(name, _)| is_on(name));
+    NO_LISTENERS.to_owned() + &lines.map(|(_, text)| *text).collect::<String>()
+}
+
 /// The policy's text; none where the configuration turns every part of it off.
 pub(crate) fn policy(instance: &Instance) -> Option<String> {
     // The keys' old names are still accepted.
@@ -67,13 +119,17 @@ pub(crate) fn policy(instance: &Instance) -> Option<String> {
         && !instance.is_unset("security.syscalls.blacklist_default");
     let compat = instance.is_set("security.syscalls.deny_compat")
         || instance.is_set("security.syscalls.blacklist_compat");
-    if denied.is_none() && !default && !compat {
+    let intercepted = intercepted(instance);
+    if denied.is_none() && !default && !compat && intercepted.is_empty() {
         return None;
     }
     let mut text = String::from("2\ndenylist\n");
     if default {
         text += DEFAULT;
+    } else if !intercepted.is_empty() {
+        text += "[all]\n";
     }
+    text += &intercepted;
     if compat {
         text += &format!("[{}]\n", instance.architecture);
         COMPAT
@@ -116,6 +172,9 @@ mod tests {
             "2\nallowlist\n[all]\nread\n"
         );
         assert_eq!(policy(&[("raw.seccomp", "2\nx")]).unwrap(), "2\nx");
+        let answered = policy(&[("security.syscalls.intercept.setxattr", "true")]).unwrap();
+        let wanted = format!("2\ndenylist\n{DEFAULT}{NO_LISTENERS}setxattr notify [3,1,SCMP_CMP_EQ]\n");
+        assert_eq!(answered, wanted);
         let compat = policy(&[("security.syscalls.blacklist_compat", "true")]).unwrap();
         assert!(compat.contains("[x86_64]\ncompat_sys_rt_sigaction errno 38\n"));
     }

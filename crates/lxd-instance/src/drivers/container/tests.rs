@@ -47,6 +47,8 @@ fn text(instance: &Instance, host: &Host, devices: &[Plan], limits: &[Write]) ->
         devices,
         limits,
         seccomp: super::seccomp::policy(instance).is_some(),
+        seccomp_socket: super::seccomp::intercepts(instance)
+            .then_some(Path::new("/var/lib/lxd/seccomp.socket")),
         helper: Path::new("/usr/lib/lxd/lxd-helper"),
         hook_socket: Path::new("/var/lib/lxd/hooks.socket"),
     })
