@@ -240,7 +240,8 @@ async fn source(tx: &mut Tx, project: &str, (name, device): (&str, &devices::Dev
         return Ok(());
     }
     if pool.is_empty() {
-        let may_be_missing = config::is_false(property(device, "required"));
+        let may_be_missing =
+            config::is_false(property(device, "required")) || config::is_true(property(device, "optional"));
         let is_path = source.starts_with('/');
         if !is_path || may_be_missing || tokio::fs::try_exists(source).await.unwrap_or(false) {
             return Ok(());

@@ -59,6 +59,14 @@ impl Address {
         })
     }
 
+    /// How many ports it has; a socket counts as one.
+    fn count(&self) -> usize {
+        match self {
+            Self::Ip { ports, .. } => ports.len(),
+            Self::Path(_) | Self::Abstract(_) => 1,
+        }
+    }
+
     /// What it speaks, as users write it.
     pub fn protocol(&self) -> &'static str {
         match self {
@@ -75,6 +83,9 @@ pub(super) fn validate(device: &Device) -> Result<(), Invalid> {
     let (Some(listen), Some(connect)) = (read("listen"), read("connect")) else {
         return Ok(());
     };
+    if connect.count() > listen.count() {
+        return refuse("Mismatch between listen port(s) and connect port(s) count");
+    }
     let is_on = |key: &str| is_true(property(device, key));
     let owned = ["uid", "gid", "mode"].iter().any(|key| device.contains_key(*key));
     if owned && !matches!(listen, Address::Path(_)) {
@@ -147,6 +158,11 @@ mod tests {
         };
         for (json, wanted) in [
             (r#"{"listen":"tcp:1.2.3.4:1","connect":"udp:1.2.3.4:1"}"#, ""),
+            (r#"{"listen":"tcp:1.2.3.4:1-3","connect":"tcp:1.2.3.4:1"}"#, ""),
+            (
+                r#"{"listen":"tcp:1.2.3.4:1","connect":"tcp:1.2.3.4:1-2"}"#,
+                "Mismatch between listen port(s) and connect port(s) count",
+            ),
             (
                 r#"{"listen":"tcp:1.2.3.4:1","connect":"tcp:1.2.3.4:1","uid":"1"}"#,
                 "Only proxy devices for non-abstract unix sockets can carry uid, gid, or mode properties",

@@ -46,7 +46,7 @@ impl Source {
         if found.path.exists() {
             return Ok(Some(found));
         }
-        if device.is_unset("required") {
+        if device.is_unset("required") || device.is_set("optional") {
             return Ok(None);
         }
         let text = format!("Missing source path {:?} for disk {:?}", name, device.name);
