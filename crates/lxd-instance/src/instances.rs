@@ -209,7 +209,7 @@ impl Instances {
         let cgroups = Cgroups::detect().map_err(cgroup)?;
         let all = cgroups.processors().map_err(cgroup)?;
         let machine = Machine {
-            memory: total_memory()?,
+            memory: limits::total_memory()?,
             processors: limits::parse_set(&all).unwrap_or_default(),
         };
         let helper = Helper::new(settings.helper.clone());
@@ -797,19 +797,4 @@ fn look(view: &View) -> Result<State, Error> {
         }
         None => Ok(State::without_processes(view.phase)),
     }
-}
-
-/// The machine's memory in bytes.
-fn total_memory() -> Result<u64, Error> {
-    let path = Path::new("/proc/meminfo");
-    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-    let kib = text.lines().find_map(|line| {
-        line.strip_prefix("MemTotal:")?
-            .trim()
-            .strip_suffix("kB")?
-            .trim()
-            .parse()
-            .ok()
-    });
-    Ok(kib.unwrap_or(0u64) * 1024)
 }

@@ -1,6 +1,7 @@
 //! Turns `limits.*` keys into limits of a control group, and spreads instances over processors. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use lxd_model::{Invalid, units};
 use lxd_sys::cgroup::{CpuShare, Limits, MemoryLimit, PageSize, Swap};
@@ -203,6 +204,21 @@ fn parse_allowance(text: &str) -> Result<Allowance, Invalid> {
 fn number<T: std::str::FromStr>(key: &str, text: &str) -> Result<T, Invalid> {
     text.parse()
         .map_err(|_| Invalid::new(format!("Invalid value for {key}: {text:?} is not a number")))
+}
+
+/// The machine's memory in bytes.
+pub(crate) fn total_memory() -> Result<u64, Error> {
+    let path = Path::new("/proc/meminfo");
+    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let kib = text.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?
+            .trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse()
+            .ok()
+    });
+    Ok(kib.unwrap_or(0u64) * 1024)
 }
 
 #[cfg(test)]
