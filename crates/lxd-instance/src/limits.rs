@@ -6,6 +6,7 @@ use std::path::Path;
 use lxd_model::{Invalid, units};
 use lxd_sys::cgroup::{CpuShare, Limits, MemoryLimit, PageSize, Swap};
 
+use crate::error::Error;
 use crate::instance::Instance;
 
 /// What the machine has, as far as limits depend on it.
