@@ -39,11 +39,12 @@ async fn a_pool_is_made_changed_kept_and_deleted() {
         .await
         .unwrap_err();
     assert_eq!(stale.kind(), ErrorKind::PreconditionFailed);
-    update(&app, &ctx, "p1", put.clone(), Some(&pool.etag))
-        .await
-        .unwrap();
-    put.config.insert("source".into(), "/elsewhere".into());
-    assert!(update(&app, &ctx, "p1", put, None).await.is_err());
+    for elsewhere in ["", "/elsewhere"] {
+        put.config.insert("source".into(), elsewhere.into());
+        assert!(update(&app, &ctx, "p1", put.clone(), None).await.is_err());
+    }
+    put.config.insert("source".into(), source.clone());
+    update(&app, &ctx, "p1", put, Some(&pool.etag)).await.unwrap();
 
     let app = app.restart().await;
     let pool = get(&app, &ctx, "p1").await.unwrap().value;
