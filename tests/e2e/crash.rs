@@ -46,6 +46,8 @@ fn traces(server: &Server) -> BTreeSet<String> {
             .and_then(|(_, entry)| entry.split_once('.'));
         entry.is_none_or(|(name, _)| !containers.join(name).is_symlink())
     });
+    // A pool's folder for things in the making is made with the first of them, and stays.
+    found.retain(|path| !path.ends_with("/.lxd-staging"));
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     found.extend(
         mounts
