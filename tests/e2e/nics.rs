@@ -1,5 +1,7 @@
 //! Network cards: rules, limits, routes and links in the kernel, as the reference makes them.
 
+use std::collections::BTreeSet;
+
 use lxd_e2e::{Kind, Server, image, program::patiently, program::sh};
 
 /// What is set one after another on a running container's card.
@@ -242,6 +244,7 @@ fn what_can_not_be_is_refused_in_the_references_words() {
     for server in [&ours, &reference] {
         server.lxc(&["init", "bb", "c1"]).ok();
     }
+    let before = cards_of_the_host();
     for words in [
         "nictype=bridged parent=nosuch",
         "nictype=routed parent=nosuch ipv4.address=10.1.1.1",
@@ -271,4 +274,15 @@ fn what_can_not_be_is_refused_in_the_references_words() {
         };
         assert_eq!(answer(&ours), answer(&reference), "{words}");
     }
+    // A start that fails leaves a pair of cards behind, with the reference.
+    for card in cards_of_the_host().difference(&before) {
+        sh("ip", &["link", "delete", card]);
+    }
+}
+
+/// The names of virtual cards in the host's own namespace.
+fn cards_of_the_host() -> BTreeSet<String> {
+    let links = sh("ip", &["-o", "link", "show", "type", "veth"]).ok();
+    let name = |line: &str| Some(line.split(": ").nth(1)?.split('@').next()?.to_owned());
+    links.lines().filter_map(name).collect()
 }
