@@ -125,7 +125,9 @@ fn end_of_input_at_a_terminal(server: &Server, client: Kind) {
     };
     assert_eq!(exec("sleep 0.3; echo late", ""), (0, "late\n".into()));
     assert_eq!(exec("stty -echo; cat; echo over", ""), (0, "over\n".into()));
-    assert_eq!(exec("exec /etc/passwd", "").0, 126);
+    // No shell in between, which would say the same by itself.
+    let refused = server.client(client, &["exec", "c1", "--", "/etc/passwd"], "");
+    assert_eq!(refused.code, 126);
 }
 
 #[test]
