@@ -9,6 +9,7 @@ use lxd_storage::images::pack::{Compressor, Packer};
 use lxd_storage::images::{Fingerprint, Upload as File};
 use lxd_storage::{View, Watch};
 use lxd_sys::path::disk_usage;
+use lxd_sys::userns::IdMap;
 
 use super::receive::Upload;
 use super::works::{Import, ImportRequest, Stated};
@@ -87,7 +88,7 @@ async fn pack(
     (post, compressor): (&ImagesPost, Compressor),
 ) -> Result<Upload> {
     let (directory, view) = (app.paths.images(), Arc::clone(&published.view));
-    let architecture = published.architecture.clone();
+    let (architecture, ids) = (published.architecture.clone(), published.ids.clone());
     let (properties, expires_at) = (post.properties.clone(), post.expires_at);
     let (operation, now) = (operation.clone(), app.clock.now());
     let packed = blocking(move || {
@@ -107,7 +108,7 @@ async fn pack(
         let watch = Watch::new(operation.cancel_token().clone(), Some(progress));
         let file = File::begin(&directory, Fingerprint::new())?;
         let text = Some(text).filter(|_| is_changed || !view.directory().join(METADATA).is_file());
-        write(&file, &view, (text, compressor), watch)?;
+        write(&file, (&view, ids.as_ref()), (text, compressor), watch)?;
         Ok(file.seal()?)
     });
     let (metadata, fingerprint) = packed.await?;
@@ -123,7 +124,7 @@ async fn pack(
 /// Packs the files, with metadata that is not the volume's own if there is some. Without, the same files give the same image.
 fn write(
     file: &File,
-    view: &View,
+    (view, ids): (&View, Option<&IdMap>),
     (text, compressor): (Option<String>, Compressor),
     watch: Watch,
 ) -> Result<()> {
@@ -134,7 +135,7 @@ fn write(
         Some(text) => packer.file(METADATA, text.as_bytes())?,
         None => packer.small_file(&view.directory().join(METADATA), METADATA)?,
     }
-    packer.tree(view.rootfs(), "rootfs", None)?;
+    packer.tree(view.rootfs(), "rootfs", ids)?;
     let templates = view.directory().join("templates");
     if templates.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         packer.tree(&templates, "templates", None)?;

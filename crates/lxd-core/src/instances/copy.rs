@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::create::Create;
 use super::snapshots::{Root, Saved};
 use super::source::Files;
+use super::shift::ON_DISK;
 use super::volatile;
 use crate::app::App;
 use crate::error::{Context as _, Result};
@@ -153,7 +154,8 @@ impl Copy {
 pub(super) fn as_copied(snapshot: &mut Saved) {
     let mut config = lxd_model::instances::volatile::for_copy(&snapshot.config, true);
     volatile::of_new(&mut config, &snapshot.devices, "create");
-    config.retain(|key, _| key != "volatile.last_state.idmap");
+    // The reference forgets how the ids are shifted, and starts with wrong ones what is restored from such a snapshot.
+    config.retain(|key, value| key != ON_DISK || value != "[]");
     snapshot.config = config;
 }
 

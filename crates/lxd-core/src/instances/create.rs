@@ -244,6 +244,9 @@ async fn judge(
     if checked.is_ok() {
         checked = checks::hardware_addresses(candidate.config, candidate.devices).map_err(Error::from);
     }
+    if checked.is_ok() {
+        checked = checks::devices_of_new(tx, candidate).await;
+    }
     checked.context("Failed initialising instance").context(DOING)
 }
 

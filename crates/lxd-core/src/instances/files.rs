@@ -7,12 +7,12 @@ use bytes::Bytes;
 use futures::Stream;
 use lxd_instance::Key;
 use lxd_instance::files::{Place, Server};
-use lxd_model::idmap::IdMap;
 
 pub use lxd_instance::files::{Attributes, Contents, Found, Kind, Sftp, Wanted};
 
 use super::ports::root_volume;
-use super::record::{Record, kernel_map};
+use super::record::Record;
+use super::shift::on_disk;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Result;
@@ -149,8 +149,7 @@ async fn stopped(app: &Arc<App>, key: &Key) -> Result<Place> {
     let (pool, volume) = root_volume(app, &instance)?;
     let access = pool.access(&volume).await?;
     // The reference shifts files on disk where it can't map mounts.
-    let on_disk = instance.config("volatile.last_state.idmap").unwrap_or_default();
-    let ids = kernel_map(&IdMap::from_json(on_disk)?);
+    let ids = on_disk(&instance.config)?;
     let rootfs = access.rootfs().to_owned();
     Ok(Place::of_root(&rootfs, ids.as_ref(), access)?)
 }

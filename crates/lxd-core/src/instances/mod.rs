@@ -26,6 +26,7 @@ mod refresh;
 mod relocate;
 mod rename;
 mod runtime;
+mod shift;
 pub mod snapshots;
 mod source;
 mod start;

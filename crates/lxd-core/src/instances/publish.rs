@@ -6,9 +6,11 @@ use lxd_db::cluster::instances::snapshots;
 use lxd_instance::Key;
 use lxd_model::ErrorKind;
 use lxd_storage::View;
+use lxd_sys::userns::IdMap;
 
 use super::record::Record;
 use super::runtime::Guard;
+use super::shift::on_disk;
 use super::snapshots::Root;
 use crate::app::App;
 use crate::ctx::Ctx;
@@ -20,6 +22,8 @@ pub(crate) struct Published {
     pub(crate) view: Arc<View>,
     /// The instance's architecture, for volumes that don't say.
     pub(crate) architecture: String,
+    /// The ids that the files have on disk, if they are not those of the inside.
+    pub(crate) ids: Option<IdMap>,
     _guard: Guard,
 }
 
@@ -57,6 +61,10 @@ pub(crate) async fn open(app: &Arc<App>, ctx: &Ctx, name: &str, must_be_snapshot
     }
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    let ids = match snapshot {
+        Some(snapshot) => on_disk(&snapshots::get(&mut tx, record.row.id, snapshot).await?.config)?,
+        None => on_disk(&record.config)?,
+    };
     drop(tx);
     let root = Root::of(&record);
     let volume = match snapshot {
@@ -66,6 +74,7 @@ pub(crate) async fn open(app: &Arc<App>, ctx: &Ctx, name: &str, must_be_snapshot
     Ok(Published {
         view: Arc::new(app.pools.get(&root.pool)?.view(&volume).await?),
         architecture: record.row.architecture,
+        ids,
         _guard: guard,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lxd_db::cluster::instances as rows;
+use lxd_db::cluster::instances::{self as rows, snapshots};
 use lxd_instance::Key;
 use lxd_storage::Watch;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::copy::{Frozen, as_copied, copy_snapshots};
 use super::record::Record;
 use super::snapshots::{Root, Saved};
+use super::shift::ON_DISK;
 use super::source::From;
 use super::{backup_file, volatile};
 use crate::app::App;
@@ -79,6 +80,8 @@ pub(super) struct Refresh {
     /// Snapshots that the source has no more.
     extra: Vec<Saved>,
     source: Frozen,
+    /// How the ids in the old files are shifted.
+    ids: String,
     /// Under which the old files are kept meanwhile.
     token: String,
     /// Whether these are gone, so that nothing is undone any more.
@@ -94,6 +97,7 @@ impl Work for Refresh {
             "rows": Self::insert => Self::remove;
             unrecorded "snapshots": Self::copy_snapshots => Self::remove_snapshots;
             unrecorded "freeze": Self::freeze => Self::thaw;
+            unrecorded "ids": Self::note_ids => Self::note_old_ids;
             unrecorded "volume": Self::replace => Self::put_back;
             unrecorded "thaw": Self::thaw;
             "settle": Self::settle;
@@ -126,6 +130,7 @@ impl Refresh {
             snapshot: source.snapshot,
             to: Root::of(record),
             id: record.row.id,
+            ids: record.row.config.get(ON_DISK).cloned().unwrap_or_default(),
             added,
             extra,
             token: volatile::new_uuid(),
@@ -213,6 +218,28 @@ impl Refresh {
 
     async fn thaw(&mut self, task: &Task) -> Result<()> {
         self.source.thaw(task).await
+    }
+
+    /// How the ids in the files are shifted comes with the files.
+    async fn note_ids(&mut self, task: &Task) -> Result<()> {
+        let mut tx = task.app.cluster.begin().await?;
+        let source = rows::get(&mut tx, &self.from.project, &self.from.name).await?;
+        let config = match &self.snapshot {
+            Some(snapshot) => snapshots::get(&mut tx, source.id, snapshot).await?.config,
+            None => source.config,
+        };
+        let ids = config.get(ON_DISK).map_or("[]", String::as_str);
+        rows::change_config(&mut tx, self.id, &[(ON_DISK.to_owned(), ids.to_owned())].into()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn note_old_ids(&mut self, task: &Task) -> Result<()> {
+        if self.is_settled {
+            return Ok(());
+        }
+        let mut tx = task.app.cluster.begin().await?;
+        rows::change_config(&mut tx, self.id, &[(ON_DISK.to_owned(), self.ids.clone())].into()).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn replace(&mut self, task: &Task) -> Result<()> {

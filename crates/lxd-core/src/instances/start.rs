@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Candidate};
 use super::record::Record;
+use super::shift::{self, Shift};
 use super::{snapshots, templates, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
@@ -75,16 +76,18 @@ async fn prepare(app: &App, key: &Key) -> Result<Start> {
     };
     checks::names_on_networks(&mut tx, candidate, &record.devices, "start").await?;
     checks::addresses_on_networks(&mut tx, candidate, &record.devices, "start").await?;
+    drop(tx);
     Ok(Start {
         project: key.project.clone(),
         name: key.name.clone(),
+        shift: shift::plan(app, &record).await?,
         changes: Config::new(),
         own: record.row.config.clone(),
         record: Some(Box::new(record)),
     })
 }
 
-/// A start: the processes, then the database.
+/// A start: the files where need be, the processes, then the database.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Start {
     project: String,
@@ -93,6 +96,9 @@ pub(super) struct Start {
     own: Config,
     /// What the start changes of that.
     changes: Config,
+    /// What becomes of the ids in its files before.
+    #[serde(default)]
+    shift: Option<Shift>,
     #[serde(skip)]
     record: Option<Box<Record>>,
 }
@@ -103,7 +109,8 @@ impl Work for Start {
 
     fn steps() -> &'static [Step<Self>] {
         steps![Self;
-            "processes": Self::start => Self::kill;
+            "files": Self::shift => Self::settle;
+            unrecorded "processes": Self::start => Self::kill;
             "row": Self::note => Self::forget;
         ]
     }
@@ -118,6 +125,7 @@ impl Start {
             name: key.name.clone(),
             own,
             changes: Config::new(),
+            shift: None,
             record: None,
         }
     }
@@ -131,6 +139,23 @@ impl Start {
         self.record
             .as_deref()
             .ok_or_else(|| Error::internal("The instance was not loaded"))
+    }
+
+    async fn shift(&mut self, task: &Task) -> Result<()> {
+        let Some(shift) = &mut self.shift else {
+            return Ok(());
+        };
+        shift.run(task).await?;
+        // What is on disk is another thing now.
+        self.record = None;
+        Ok(())
+    }
+
+    async fn settle(&mut self, task: &Task) -> Result<()> {
+        match &mut self.shift {
+            Some(shift) => shift.settle(task).await,
+            None => Ok(()),
+        }
     }
 
     async fn start(&mut self, task: &Task) -> Result<()> {

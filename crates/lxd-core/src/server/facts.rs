@@ -81,7 +81,10 @@ impl Facts {
 
 fn kernel_features(features: &system::KernelFeatures) -> BTreeMap<String, String> {
     [
-        ("idmapped_mounts", features.idmapped_mounts),
+        (
+            "idmapped_mounts",
+            features.idmapped_mounts && lxd_storage::drivers::id_maps::are_allowed(),
+        ),
         ("netnsid_getifaddrs", features.netnsid_getifaddrs),
         ("seccomp_listener", features.seccomp_listener),
         ("seccomp_listener_continue", features.seccomp_listener_continue),

@@ -1,7 +1,8 @@
-//! User namespaces of the id maps in use, made once each.
+//! Id maps of mounts: whether they are possible, and the user namespaces of those in use, made once each.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use lxd_sys::userns::{self, IdMap};
@@ -11,6 +12,19 @@ use crate::error::StorageError;
 
 /// Maps beyond this number are made anew (each costs a quarter of a millisecond, and a descriptor while it is kept).
 const KEPT: usize = 32;
+
+/// The variable by which an administrator lets no mount map ids, as with the reference.
+const DISABLE: &str = "LXD_IDMAPPED_MOUNTS_DISABLE";
+
+/// Whether mounts may map ids at all.
+pub fn are_allowed() -> bool {
+    !std::env::var(DISABLE).is_ok_and(|value| lxd_model::config::is_true(&value))
+}
+
+/// Whether mounts of the file system at a directory can map ids, and may.
+pub fn are_mapped(directory: &Path) -> bool {
+    are_allowed() && userns::idmapped_mounts_supported(directory)
+}
 
 /// Descriptors of user namespaces by their map.
 #[derive(Debug, Default)]

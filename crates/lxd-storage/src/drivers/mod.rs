@@ -17,7 +17,7 @@ use crate::watch::Watch;
 mod conformance;
 mod dir;
 mod directory;
-mod id_maps;
+pub mod id_maps;
 pub mod mock;
 mod overlay;
 
@@ -233,6 +233,11 @@ pub trait Driver: Send + Sync + fmt::Debug {
         volume: &Volume,
         ids: Option<&IdMap>,
     ) -> Result<Mounted, StorageError>;
+
+    /// Whether [`Self::mount_volume`] can map ids here.
+    fn maps_ids(&self, place: &Place) -> bool {
+        self.info().always_maps_ids || id_maps::are_mapped(&place.root())
+    }
 
     /// Undoes [`Self::mount_volume`]; not being mounted is fine.
     fn unmount_volume(&self, place: &Place, volume: &Volume) -> Result<(), StorageError>;

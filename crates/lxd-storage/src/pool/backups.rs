@@ -22,7 +22,7 @@ const FILES: [&str; 2] = ["backup.yaml", "metadata.yaml"];
 const TEMPLATES: &str = "templates";
 
 impl Access {
-    /// Adds the volume to an archive, under a name. `ids` are those of a running instance whose mount shows mapped ids.
+    /// Adds the volume to an archive, under a name. `ids` are those that its files show, if they are not those of the inside.
     ///
     /// # Errors
     /// The volume can't be read, the archive not be written; the caller has cancelled.
@@ -37,7 +37,6 @@ impl Access {
         for file in FILES {
             packer.small_file(&directory.join(file), &format!("{name}/{file}"))?;
         }
-        let ids = ids.filter(|_| self.shows_mapped_ids());
         packer.tree(self.rootfs(), &format!("{name}/rootfs"), ids)?;
         let templates = directory.join(TEMPLATES);
         if templates.symlink_metadata().is_ok_and(|found| found.is_dir()) {
@@ -52,44 +51,42 @@ impl Inner {
     pub(super) fn unpack_volumes(
         self: &Arc<Self>,
         archive: &Path,
-        parts: &[(String, Volume)],
-        ids: Option<&IdMap>,
+        parts: Vec<(String, Volume, Option<IdMap>)>,
         watch: &Watch,
     ) -> Result<Vec<String>, StorageError> {
         let limits = Limits::for_free_space(self.driver.resources(&self.place)?.space_free);
-        for (_, volume) in parts {
+        for (_, volume, _) in &parts {
             self.create_volume(volume, &VolumeSource::Empty, watch)?;
         }
-        let open: Vec<(&String, Access)> = parts
-            .iter()
-            .map(|(name, volume)| Ok((name, Access::begin(self, volume)?)))
-            .collect::<Result<_, StorageError>>()?;
-        let targets: Vec<Part> = open
-            .iter()
-            .map(|(name, access)| Part {
-                name: (*name).clone(),
+        let mut open = Vec::new();
+        let mut targets = Vec::new();
+        for (name, volume, ids) in parts {
+            let access = Access::begin(self, &volume)?;
+            targets.push(Part {
+                name,
                 target: access.directory(),
-            })
-            .collect();
-        let unpacked = unpack_parts(archive, &targets, ids, limits, watch)?;
+                ids,
+            });
+            open.push(access);
+        }
+        let unpacked = unpack_parts(archive, &targets, limits, watch)?;
         Ok(unpacked.skipped)
     }
 }
 
 impl super::Pool {
-    /// Makes volumes of directories of a tar archive: pairs of the name in the archive and the volume. Ids that `ids` has
-    /// outside become those inside. Returns the members left out. Where it fails some volumes may be there: delete them.
+    /// Makes volumes of directories of a tar archive: the name in the archive, the volume, and the map whose ids outside become
+    /// those inside. Returns the members left out. Where it fails some volumes may be there: delete them.
     ///
     /// # Errors
     /// A volume exists; the archive is broken, too large, or wants out; the disk.
     pub async fn unpack_volumes(
         &self,
         archive: PathBuf,
-        parts: Vec<(String, Volume)>,
-        ids: Option<IdMap>,
+        parts: Vec<(String, Volume, Option<IdMap>)>,
         watch: Watch,
     ) -> Result<Vec<String>, StorageError> {
-        self.blocking(move |pool| pool.unpack_volumes(&archive, &parts, ids.as_ref(), &watch))
+        self.blocking(move |pool| pool.unpack_volumes(&archive, parts, &watch))
             .await
     }
 }

@@ -23,6 +23,7 @@ mod images;
 mod registry;
 mod replace;
 mod scan;
+mod shift;
 #[cfg(test)]
 mod tests;
 mod volumes;

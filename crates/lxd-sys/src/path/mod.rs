@@ -11,15 +11,19 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, Timestamps};
 
 mod copy;
+mod owners;
 mod remove;
 mod reuse;
+mod shift;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod walk;
 
 pub use copy::{Copied, CopyOptions, copy_directory, copy_tree, copy_tree_reusing};
+pub use owners::Owners;
 pub use remove::{remove_contents, remove_tree};
+pub use shift::{Extent, Moment, ShiftOptions, shift_tree};
 pub use usage::disk_usage;
 pub use walk::{Node, walk};
 

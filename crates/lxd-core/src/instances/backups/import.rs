@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::checks::{self, Candidate};
 use super::super::record::{Record, kernel_map, profiles_of};
+use super::super::shift::ON_DISK;
 use super::super::{backup_file, create, volatile};
 use super::index::{INSTANCE, Index, SNAPSHOTS};
 use crate::app::App;
@@ -162,7 +163,10 @@ pub(super) async fn plan(
     checks::project_limits(tx, &project.config, candidate, None)
         .await
         .context(DOING)?;
-    let checked = checks::expanded(app, tx, candidate).await;
+    let mut checked = checks::expanded(app, tx, candidate).await;
+    if checked.is_ok() {
+        checked = checks::devices_of_new(tx, candidate).await;
+    }
     checked.context("Failed initialising instance").context(DOING)?;
     let kept = index.config.unwrap_or_default().snapshots;
     let snapshots: Vec<InstanceSnapshot> = kept
@@ -176,6 +180,11 @@ pub(super) async fn plan(
     }
     let ids = IdMap::from_json(&on_disk)?;
     normalise(&mut wire.config);
+    let of_snapshot = |snapshot: &InstanceSnapshot| {
+        let map = snapshot.config.get(ON_DISK).unwrap_or(&on_disk);
+        Ok(IdMap::from_json(map)?)
+    };
+    let snapshot_ids = snapshots.iter().map(of_snapshot).collect::<Result<_>>()?;
     let mut snapshots = snapshots;
     snapshots
         .iter_mut()
@@ -186,13 +195,11 @@ pub(super) async fn plan(
         pool,
         archive,
         ids,
+        snapshot_ids,
         wire,
         snapshots,
     })
 }
-
-/// The key that says how ids are shifted on disk.
-const ON_DISK: &str = "volatile.last_state.idmap";
 
 /// What an instance that has just come from an archive does not have: a run, shifted files, another's identity.
 fn normalise(config: &mut Config) {
@@ -236,6 +243,9 @@ pub(in super::super) struct Import {
     pub(in super::super) archive: PathBuf,
     /// How the ids in the archive are shifted.
     pub(in super::super) ids: IdMap,
+    /// The same for each snapshot.
+    #[serde(default)]
+    pub(in super::super) snapshot_ids: Vec<IdMap>,
     /// The instance as it will be; `volatile.uuid` tells it from another of its name.
     pub(in super::super) wire: Wire,
     pub(in super::super) snapshots: Vec<InstanceSnapshot>,
@@ -353,13 +363,14 @@ impl Import {
             .operation
             .progress("create_instance_from_backup_unpack", "Unpack", None);
         let watch = Watch::new(task.ctx.cancel.clone(), Some(create::steps_of(progress)));
-        let mut parts = vec![(INSTANCE.to_owned(), self.volume())];
-        for snapshot in &self.snapshots {
+        let mut parts = vec![(INSTANCE.to_owned(), self.volume(), kernel_map(&self.ids))];
+        for (index, snapshot) in self.snapshots.iter().enumerate() {
             let name = format!("{SNAPSHOTS}/{}", snapshot.name);
-            parts.push((name, self.snapshot_volume(&snapshot.name)));
+            let ids = self.snapshot_ids.get(index).and_then(kernel_map);
+            parts.push((name, self.snapshot_volume(&snapshot.name), ids));
         }
         let left_out = pool
-            .unpack_volumes(self.archive.clone(), parts, kernel_map(&self.ids), watch)
+            .unpack_volumes(self.archive.clone(), parts, watch)
             .await?;
         for member in left_out {
             tracing::warn!(instance = self.name, member, "Left a member of a backup out");

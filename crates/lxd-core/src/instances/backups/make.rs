@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::backup_file;
 use super::super::record::Record;
+use super::super::shift::running;
 use super::index::{INSTANCE, Index, PATH, SNAPSHOTS};
 use super::{check_name, file, find, lock, tell};
 use crate::app::{App, blocking};
@@ -204,7 +205,8 @@ struct Contents {
     index: String,
     snapshots: Vec<(String, Access)>,
     instance: Access,
-    /// The ids of the running instance.
+    /// The ids of the running instance, if its mount shows those. Ids on disk go in as they are, as with the reference: the
+    /// configuration says which these are.
     ids: Option<IdMap>,
 }
 
@@ -220,21 +222,24 @@ impl Contents {
         backup_file::write(app, &mut tx, &record).await?;
         drop(tx);
         let pool = app.pools.get(record.pool())?;
-        let names: Vec<String> = config
-            .snapshots
-            .iter()
-            .map(|snapshot| snapshot.name.clone())
-            .collect();
         let mut snapshots = Vec::new();
-        for name in &names {
+        for snapshot in &config.snapshots {
+            let name = snapshot.name.clone();
             let volume = Volume::container(&make.project, &format!("{}/{name}", make.instance));
-            snapshots.push((name.clone(), pool.access(&volume).await?));
+            snapshots.push((name, pool.access(&volume).await?));
         }
+        let instance = pool
+            .access(&Volume::container(&make.project, &make.instance))
+            .await?;
+        let ids = match instance.shows_mapped_ids() {
+            true => running(&record.config)?,
+            false => None,
+        };
         let index = Index {
             name: make.instance.clone(),
             backend: pool.driver().name.to_owned(),
             pool: pool.name().to_owned(),
-            snapshots: names,
+            snapshots: snapshots.iter().map(|(name, _)| name.clone()).collect(),
             optimized: false,
             optimized_header: false,
             r#type: record.row.kind.as_str().to_owned(),
@@ -243,10 +248,8 @@ impl Contents {
         Ok(Self {
             index: index.to_text()?,
             snapshots,
-            instance: pool
-                .access(&Volume::container(&make.project, &make.instance))
-                .await?,
-            ids: record.instance(&app.paths)?.idmap,
+            instance,
+            ids,
         })
     }
 

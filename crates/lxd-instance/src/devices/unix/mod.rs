@@ -19,7 +19,7 @@ use super::{Device, Host, Kind, Plan, Watches};
 use crate::drivers::Guest;
 use crate::drivers::container::blocking;
 use crate::error::Error;
-pub(crate) use node::Node;
+pub(crate) use node::{Node, clear as remove_nodes, made as nodes_of};
 
 /// A kind whose devices are nodes.
 pub struct Nodes {
@@ -161,6 +161,11 @@ async fn add(device: &Device, guest: &Arc<dyn Guest>, new: Vec<Node>) -> Result<
         let _ = blocking(move || new.iter().try_for_each(|node| node.remove(&owned))).await;
     }
     added
+}
+
+/// What a guest has of a device with these nodes.
+pub(crate) fn shown(device: &Device, nodes: &[Node]) -> Plan {
+    plan(device, nodes)
 }
 
 fn plan(device: &Device, nodes: &[Node]) -> Plan {

@@ -93,7 +93,7 @@ impl Node {
     }
 
     /// Makes it in the folder of devices, in the place of what is there.
-    pub(super) fn make(&self, device: &Device) -> Result<(), Error> {
+    pub(crate) fn make(&self, device: &Device) -> Result<(), Error> {
         let file = device.file(KIND, &self.path);
         let owner = Owner::of(device)?;
         if let Some(folder) = file.parent() {
@@ -140,7 +140,7 @@ impl Node {
 }
 
 /// The nodes that were made for a device.
-pub(super) fn made(device: &Device) -> Result<Vec<Node>, Error> {
+pub(crate) fn made(device: &Device) -> Result<Vec<Node>, Error> {
     let mut nodes = Vec::new();
     for (file, path) in files(device)? {
         nodes.extend(Node::at(&file, &path)?);
@@ -150,7 +150,7 @@ pub(super) fn made(device: &Device) -> Result<Vec<Node>, Error> {
 }
 
 /// Removes all nodes of a device.
-pub(super) fn clear(device: &Device) -> Result<(), Error> {
+pub(crate) fn clear(device: &Device) -> Result<(), Error> {
     files(device)?.iter().try_for_each(|(file, _)| remove(file))
 }
 

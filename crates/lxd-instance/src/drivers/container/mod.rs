@@ -4,7 +4,7 @@ mod adopt;
 mod config;
 mod guest;
 pub(crate) mod intercept;
-mod modules;
+pub(crate) mod modules;
 mod nvidia;
 mod plug;
 mod seccomp;

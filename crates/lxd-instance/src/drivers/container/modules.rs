@@ -18,20 +18,29 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) async fn load(instance: &Instance) -> Result<(), Error> {
     let wanted = instance.config("linux.kernel_modules").unwrap_or_default();
     for name in wanted.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        if is_there(name) {
-            continue;
-        }
-        // A name that begins with a dash would be an option.
-        let command = Command::new("modprobe")
-            .arg("-b")
-            .arg("--")
-            .arg(name)
-            .timeout(LIMIT);
-        command.output().await.map_err(|error| {
-            let text = format!("Failed to load kernel module \"{name}\": {error}");
-            Invalid::of_kind(lxd_model::ErrorKind::Internal, text)
-        })?;
+        load_module(name).await?;
     }
+    Ok(())
+}
+
+/// Loads a module that the kernel may not have yet.
+///
+/// # Errors
+/// It can't be loaded.
+pub(crate) async fn load_module(name: &str) -> Result<(), Error> {
+    if is_there(name) {
+        return Ok(());
+    }
+    // A name that begins with a dash would be an option.
+    let command = Command::new("modprobe")
+        .arg("-b")
+        .arg("--")
+        .arg(name)
+        .timeout(LIMIT);
+    command.output().await.map_err(|error| {
+        let text = format!("Failed to load kernel module \"{name}\": {error}");
+        Invalid::of_kind(lxd_model::ErrorKind::Internal, text)
+    })?;
     Ok(())
 }
 

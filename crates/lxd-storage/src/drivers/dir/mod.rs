@@ -82,6 +82,10 @@ impl Driver for Dir {
         mounts::mount(self, place, volume, ids)
     }
 
+    fn maps_ids(&self, place: &Place) -> bool {
+        mounts::maps_ids(self, place)
+    }
+
     fn unmount_volume(&self, place: &Place, volume: &Volume) -> Result<(), StorageError> {
         mounts::unmount(place, volume)
     }

@@ -4,10 +4,10 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use lxd_sys::mount::{self, BindOptions};
-use lxd_sys::userns::{self, IdMap};
+use lxd_sys::userns::IdMap;
 
 use super::Dir;
-use crate::drivers::{Mounted, Place, make_entrance, remove_entrance};
+use crate::drivers::{Mounted, Place, id_maps, make_entrance, remove_entrance};
 use crate::error::StorageError;
 use crate::volume::Volume;
 
@@ -67,9 +67,9 @@ fn rootfs(place: &Place, volume: &Volume) -> PathBuf {
     place.volume(volume).join("rootfs")
 }
 
-fn maps_ids(driver: &Dir, place: &Place) -> bool {
+pub(super) fn maps_ids(driver: &Dir, place: &Place) -> bool {
     *driver
         .maps_ids
         .lock()
-        .get_or_insert_with(|| userns::idmapped_mounts_supported(&place.root()))
+        .get_or_insert_with(|| id_maps::are_mapped(&place.root()))
 }

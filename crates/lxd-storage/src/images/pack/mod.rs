@@ -10,12 +10,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lxd_sys::path::{Node, walk};
+use lxd_sys::path::{Node, Owners, walk};
 use lxd_sys::userns::IdMap;
 use rustix::fs::FileType;
 
 use super::ImageError;
-use super::unpack::{allowed_attribute, inside};
+use super::unpack::allowed_attribute;
 use crate::watch::Watch;
 
 pub use compress::{Compressor, Packing};
@@ -103,7 +103,8 @@ impl<W: Write> Packer<W> {
     /// The tree can't be read, the archive not be written; the caller has cancelled.
     pub fn tree(&mut self, top: &Path, name: &str, ids: Option<&IdMap>) -> Result<(), ImageError> {
         let mut links: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
-        walk(top, &mut |node: &Node<'_>| self.node(node, name, ids, &mut links))
+        let owners = Owners::new(ids, None);
+        walk(top, &mut |node: &Node<'_>| self.node(node, name, &owners, &mut links))
     }
 
     /// Ends the archive and gives back what it was written to.
@@ -123,7 +124,7 @@ impl<W: Write> Packer<W> {
         &mut self,
         node: &Node<'_>,
         prefix: &str,
-        ids: Option<&IdMap>,
+        owners: &Owners,
         links: &mut HashMap<(u64, u64), Vec<u8>>,
     ) -> Result<(), ImageError> {
         if !self.watch.advance(0) {
@@ -136,8 +137,8 @@ impl<W: Write> Packer<W> {
             link: Vec::new(),
             size: 0,
             mode: stat.st_mode & 0o7777,
-            uid: inside(stat.st_uid, ids.map(|ids| ids.uids.as_slice())),
-            gid: inside(stat.st_gid, ids.map(|ids| ids.gids.as_slice())),
+            uid: owners.user(stat.st_uid),
+            gid: owners.group(stat.st_gid),
             mtime: stat.st_mtime,
             device: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
             xattrs: Vec::new(),
@@ -153,8 +154,10 @@ impl<W: Write> Packer<W> {
             }
             links.insert((stat.st_dev, stat.st_ino), entry.name.clone());
         }
-        let xattrs = node.xattrs(allowed_attribute).map_err(reading)?;
-        entry.xattrs = xattrs;
+        entry.xattrs = node.xattrs(allowed_attribute).map_err(reading)?;
+        for (name, value) in &mut entry.xattrs {
+            *value = owners.attribute(name.as_bytes(), value);
+        }
         match node.file_type() {
             FileType::RegularFile => return self.regular(node, entry),
             FileType::Directory => {

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use lxd_sys::path::{Links, PathError, Root, Special};
-use lxd_sys::userns::{IdMap, IdRange};
+use lxd_sys::path::{Links, Owners, PathError, Root, Special};
+use lxd_sys::userns::IdMap;
 use rustix::fs::{FileType, Timespec, Timestamps};
 
 use super::{Acl, Compression, Decoder, ImageError, ImageFiles, Kind, Member, Members, squashfs};
@@ -109,8 +109,9 @@ fn archive(
     let whole = [Part {
         name: String::new(),
         target: target.to_path_buf(),
+        ids: None,
     }];
-    Unpacking::begin(image, &whole, (layout, None), limits, watch)?.all()
+    Unpacking::begin(image, &whole, layout, limits, watch)?.all()
 }
 
 /// A directory of an archive, and the directory that it becomes.
@@ -120,20 +121,20 @@ pub struct Part {
     pub name: String,
     /// An existing directory, whose owner and mode stay.
     pub target: PathBuf,
+    /// Ids that this has outside become those inside.
+    pub ids: Option<IdMap>,
 }
 
-/// Unpacks some directories of a tar archive; what is in none of them is passed over. Ids that `ids` has outside become
-/// those inside.
+/// Unpacks some directories of a tar archive; what is in none of them is passed over.
 ///
 /// On failure the targets are in an undefined state.
 pub fn unpack_parts(
     archive: &Path,
     parts: &[Part],
-    ids: Option<&IdMap>,
     limits: Limits,
     watch: &Watch,
 ) -> Result<Unpacked, ImageError> {
-    Unpacking::begin(archive, parts, (Layout::Image, ids), limits, watch)?.all()
+    Unpacking::begin(archive, parts, Layout::Image, limits, watch)?.all()
 }
 
 /// `unsquashfs` itself refuses names that lead out; the listing is judged all the same, before anything is written.
@@ -180,11 +181,10 @@ fn from_squashfs(image: &Path, target: &Path, limits: Limits, watch: &Watch) -> 
 }
 
 struct Unpacking<'a> {
-    /// The directories that are unpacked, by their names in the archive.
-    parts: Vec<(Vec<u8>, Root)>,
+    /// The directories that are unpacked, by their names in the archive, and what becomes of their ids.
+    parts: Vec<(Vec<u8>, Root, Owners)>,
     /// The one that the present member is in.
     current: usize,
-    ids: Option<&'a IdMap>,
     layout: Layout,
     limits: Limits,
     watch: &'a Watch,
@@ -200,7 +200,7 @@ impl<'a> Unpacking<'a> {
     fn begin(
         archive: &Path,
         parts: &[Part],
-        (layout, ids): (Layout, Option<&'a IdMap>),
+        layout: Layout,
         limits: Limits,
         watch: &'a Watch,
     ) -> Result<Self, ImageError> {
@@ -209,12 +209,11 @@ impl<'a> Unpacking<'a> {
                 member: part.name.clone(),
                 source,
             })?;
-            Ok((part.name.clone().into_bytes(), root))
+            Ok((part.name.clone().into_bytes(), root, Owners::new(part.ids.as_ref(), None)))
         };
         Ok(Self {
             parts: parts.iter().map(open).collect::<Result<_, ImageError>>()?,
             current: 0,
-            ids,
             layout,
             limits,
             watch,
@@ -246,7 +245,7 @@ impl<'a> Unpacking<'a> {
         }
         let name = clean_name(&member.path).map_err(|reason| ImageError::member(&member.path, reason))?;
         let found = self.parts.iter().enumerate();
-        let mut found = found.filter_map(|(index, (part, _))| Some((index, beneath(&name, part)?.to_vec())));
+        let mut found = found.filter_map(|(index, (part, ..))| Some((index, beneath(&name, part)?.to_vec())));
         let Some((index, name)) = found.next() else {
             return self.advance(0);
         };
@@ -432,13 +431,14 @@ impl<'a> Unpacking<'a> {
 
     /// Owner first: changing it clears capabilities and setuid bits.
     fn attributes(&mut self, member: &Member, path: &Path) -> Result<(), PathError> {
-        let uid = inside(member.uid, self.ids.map(|ids| ids.uids.as_slice()));
-        let gid = inside(member.gid, self.ids.map(|ids| ids.gids.as_slice()));
+        let owners = &self.parts[self.current].2;
+        let (uid, gid) = (owners.user(member.uid), owners.group(member.gid));
         if (uid, gid) != (0, 0) {
             self.root().set_owner(path, uid, gid)?;
         }
         for (name, value) in member.xattrs.iter().filter(|(name, _)| allowed_attribute(name)) {
-            ignore_unsupported(self.root().set_xattr(path, OsStr::from_bytes(name), value))?;
+            let value = owners.attribute(name, value);
+            ignore_unsupported(self.root().set_xattr(path, OsStr::from_bytes(name), &value))?;
         }
         for (which, text) in &member.acls {
             if let Some(value) = acl::encode(text) {
@@ -446,6 +446,7 @@ impl<'a> Unpacking<'a> {
                     Acl::Access => "system.posix_acl_access",
                     Acl::Default => "system.posix_acl_default",
                 };
+                let value = owners.attribute(name.as_bytes(), &value);
                 ignore_unsupported(self.root().set_xattr(path, OsStr::new(name), &value))?;
             }
         }
@@ -516,15 +517,6 @@ fn beneath<'a>(path: &'a [u8], above: &[u8]) -> Option<&'a [u8]> {
         [b'/', rest @ ..] => Some(rest),
         _ => None,
     }
-}
-
-/// The id inside for one outside; one that the map has not stays.
-pub(super) fn inside(id: u32, ranges: Option<&[IdRange]>) -> u32 {
-    let found = ranges.into_iter().flatten().find_map(|range| {
-        let offset = id.checked_sub(range.outside)?;
-        (offset < range.count).then(|| range.inside.saturating_add(offset))
-    });
-    found.unwrap_or(id)
 }
 
 /// A member's path without leading slashes, `.` parts and doubled slashes; the reason if it may not be used.
