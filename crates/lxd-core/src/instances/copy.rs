@@ -6,9 +6,9 @@ use lxd_storage::Watch;
 use serde::{Deserialize, Serialize};
 
 use super::create::Create;
+use super::shift::ON_DISK;
 use super::snapshots::{Root, Saved};
 use super::source::Files;
-use super::shift::ON_DISK;
 use super::volatile;
 use crate::app::App;
 use crate::error::{Context as _, Result};

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::copy::{Frozen, as_copied, copy_snapshots};
 use super::record::Record;
-use super::snapshots::{Root, Saved};
 use super::shift::ON_DISK;
+use super::snapshots::{Root, Saved};
 use super::source::From;
 use super::{backup_file, volatile};
 use crate::app::App;

@@ -126,7 +126,10 @@ impl Emulator {
 
     fn launch(&self, program: &str) -> Result<Child, Error> {
         let make = |folder: &Path, mode: u32| {
-            let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder);
+            let made = std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(mode)
+                .create(folder);
             made.map_err(Error::file("create", folder))
         };
         make(&self.state, 0o700)?;
@@ -152,7 +155,8 @@ impl Emulator {
             .new_session()
             .spawn()
             .map_err(|error| Error::DeviceValue(format!("Failed to start {PROGRAM}: {error}")))?;
-        std::fs::write(&self.pid, format!("pid: {}\n", child.pid())).map_err(Error::file("write", &self.pid))?;
+        std::fs::write(&self.pid, format!("pid: {}\n", child.pid()))
+            .map_err(Error::file("write", &self.pid))?;
         Ok(child)
     }
 
@@ -217,11 +221,14 @@ impl Chip {
         if device.value("pathrm").is_some() {
             let file = sys.join(format!("class/tpmrm/tpmrm{}/dev", self.number));
             let text = std::fs::read_to_string(&file).map_err(Error::file("read", &file))?;
-            let numbers = text.trim().split_once(':').and_then(|(major, minor)| {
-                Some((major.parse().ok()?, minor.parse().ok()?))
-            });
+            let numbers = text
+                .trim()
+                .split_once(':')
+                .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
             let numbers = numbers.ok_or_else(|| {
-                Error::DeviceValue(format!("Failed parsing device numbers {text:?} of the TPM resource manager"))
+                Error::DeviceValue(format!(
+                    "Failed parsing device numbers {text:?} of the TPM resource manager"
+                ))
             })?;
             add("pathrm", numbers);
         }
@@ -248,7 +255,10 @@ mod tests {
     fn what_the_emulator_says_is_understood() {
         let chip = Chip::parse("New TPM device: /dev/tpm3 (major/minor = 253/7)").unwrap();
         assert_eq!((chip.number, chip.major, chip.minor), (3, 253, 7));
-        assert_eq!(Chip::parse("New TPM device: /dev/tpmx (major/minor = 253/7)"), None);
+        assert_eq!(
+            Chip::parse("New TPM device: /dev/tpmx (major/minor = 253/7)"),
+            None
+        );
         assert_eq!(Chip::parse("swtpm: error"), None);
     }
 
@@ -265,7 +275,10 @@ mod tests {
         };
         let both = device(root.path(), &[("path", "/dev/tpm0"), ("pathrm", "/dev/tpmrm0")]);
         let nodes = chip.nodes(root.path(), &both).unwrap();
-        let seen: Vec<_> = nodes.iter().map(|n| (n.path.as_str(), n.major, n.minor)).collect();
+        let seen: Vec<_> = nodes
+            .iter()
+            .map(|n| (n.path.as_str(), n.major, n.minor))
+            .collect();
         assert_eq!(seen, [("/dev/tpm0", 253, 7), ("/dev/tpmrm0", 252, 65_539)]);
         std::fs::remove_file(manager.join("dev")).unwrap();
         assert!(chip.nodes(root.path(), &both).is_err());

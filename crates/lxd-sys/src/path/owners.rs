@@ -3,11 +3,7 @@
 use crate::userns::{IdMap, IdRange};
 
 /// The attributes of files that hold ids.
-pub(super) const ATTRIBUTES: [&str; 3] = [
-    CAPABILITY,
-    "system.posix_acl_access",
-    "system.posix_acl_default",
-];
+pub(super) const ATTRIBUTES: [&str; 3] = [CAPABILITY, "system.posix_acl_access", "system.posix_acl_default"];
 
 const CAPABILITY: &str = "security.capability";
 
@@ -189,7 +185,13 @@ mod tests {
         assert_eq!(shifted.len(), 24);
         assert_eq!(shifted[..4], (REVISION_3 | 1).to_le_bytes());
         assert_eq!(shifted[20..], 1_000_000_u32.to_le_bytes());
-        assert_eq!(shift.clone().reversed().attribute(CAPABILITY.as_bytes(), &shifted), plain);
+        assert_eq!(
+            shift
+                .clone()
+                .reversed()
+                .attribute(CAPABILITY.as_bytes(), &shifted),
+            plain
+        );
         assert_eq!(shift.attribute(CAPABILITY.as_bytes(), b"odd"), b"odd");
     }
 
@@ -207,7 +209,13 @@ mod tests {
         assert_eq!(new[8..12], u32::MAX.to_le_bytes());
         assert_eq!(new[16..20], 100_007_u32.to_le_bytes());
         assert_eq!(new[24..28], 100_009_u32.to_le_bytes());
-        assert_eq!(shift.clone().reversed().attribute(b"system.posix_acl_access", &new), list);
+        assert_eq!(
+            shift
+                .clone()
+                .reversed()
+                .attribute(b"system.posix_acl_access", &new),
+            list
+        );
         assert_eq!(shift.attribute(b"system.posix_acl_access", &list[..9]), list[..9]);
     }
 }

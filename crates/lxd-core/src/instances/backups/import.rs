@@ -369,9 +369,7 @@ impl Import {
             let ids = self.snapshot_ids.get(index).and_then(kernel_map);
             parts.push((name, self.snapshot_volume(&snapshot.name), ids));
         }
-        let left_out = pool
-            .unpack_volumes(self.archive.clone(), parts, watch)
-            .await?;
+        let left_out = pool.unpack_volumes(self.archive.clone(), parts, watch).await?;
         for member in left_out {
             tracing::warn!(instance = self.name, member, "Left a member of a backup out");
         }

@@ -104,7 +104,9 @@ impl<W: Write> Packer<W> {
     pub fn tree(&mut self, top: &Path, name: &str, ids: Option<&IdMap>) -> Result<(), ImageError> {
         let mut links: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
         let owners = Owners::new(ids, None);
-        walk(top, &mut |node: &Node<'_>| self.node(node, name, &owners, &mut links))
+        walk(top, &mut |node: &Node<'_>| {
+            self.node(node, name, &owners, &mut links)
+        })
     }
 
     /// Ends the archive and gives back what it was written to.

@@ -209,7 +209,11 @@ impl<'a> Unpacking<'a> {
                 member: part.name.clone(),
                 source,
             })?;
-            Ok((part.name.clone().into_bytes(), root, Owners::new(part.ids.as_ref(), None)))
+            Ok((
+                part.name.clone().into_bytes(),
+                root,
+                Owners::new(part.ids.as_ref(), None),
+            ))
         };
         Ok(Self {
             parts: parts.iter().map(open).collect::<Result<_, ImageError>>()?,

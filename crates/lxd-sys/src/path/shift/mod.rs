@@ -325,9 +325,8 @@ impl<'a> Worker<'a> {
     /// Whether a file is in the part that is to be changed. A clock that was put back is no reason to leave ids that can only be
     /// old, or to take those back.
     fn is_wanted(&self, stat: &Statx) -> bool {
-        let is_done = |since| {
-            Moment::of(stat) > since && !self.owners.must_be_old(stat.stx_uid, stat.stx_gid)
-        };
+        let is_done =
+            |since| Moment::of(stat) > since && !self.owners.must_be_old(stat.stx_uid, stat.stx_gid);
         match self.extent {
             Extent::Whole => true,
             Extent::Rest(since) => !is_done(since),
@@ -436,7 +435,8 @@ impl Before {
     /// The same with other ids; none leaves it as it is.
     fn with(&self, owners: Option<&Owners>) -> Self {
         let Some(owners) = owners else { return self.clone() };
-        let new = |(name, value): &(String, Vec<u8>)| (name.clone(), owners.attribute(name.as_bytes(), value));
+        let new =
+            |(name, value): &(String, Vec<u8>)| (name.clone(), owners.attribute(name.as_bytes(), value));
         Self {
             uid: owners.user(self.uid),
             gid: owners.group(self.gid),
