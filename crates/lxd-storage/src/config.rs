@@ -28,6 +28,29 @@ pub static OVERLAY_VOLUME: Table = Table {
     keys: VOLUME_KEYS,
 };
 
+/// Pool keys of `btrfs`.
+pub static BTRFS_POOL: Table = Table {
+    noun: "storage pool btrfs",
+    keys: &BTRFS_POOL_KEYS,
+};
+/// Volume keys of `btrfs`.
+pub static BTRFS_VOLUME: Table = Table {
+    noun: "storage volume btrfs",
+    keys: VOLUME_KEYS,
+};
+
+/// The keys of all pools, and the driver's own.
+const BTRFS_POOL_KEYS: [Key; POOL_KEYS.len() + 2] = {
+    let mut keys = [Key::new("size", Check::Bytes); POOL_KEYS.len() + 2];
+    keys[1] = Key::new("btrfs.mount_options", Check::Any).default("user_subvol_rm_allowed");
+    let mut index = 0;
+    while index < POOL_KEYS.len() {
+        keys[index + 2] = POOL_KEYS[index];
+        index += 1;
+    }
+    keys
+};
+
 const POOL_KEYS: &[Key] = &[
     Key::new("source", Check::Any),
     Key::new("volatile.initial_source", Check::Any),

@@ -21,7 +21,7 @@ pub enum StorageError {
         driver: String,
     },
     /// The driver exists in LXD but is not built into this server.
-    #[error("Storage driver {driver:?} is not supported by this server yet (supported: dir, overlay)")]
+    #[error("Storage driver {driver:?} is not supported by this server yet (supported: btrfs, dir, overlay)")]
     DriverUnavailable {
         /// Its name.
         driver: String,

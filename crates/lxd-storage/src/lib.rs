@@ -6,11 +6,12 @@ pub mod images;
 
 mod error;
 mod pool;
+mod tools;
 mod volume;
 mod watch;
 
 pub use drivers::{DriverInfo, Mounted, Place, Resources, View, VolumeSource};
 pub use error::StorageError;
-pub use pool::{Access, Cleaned, OnDisk, Pool, Pools};
+pub use pool::{Access, Cleaned, Held, OnDisk, Pool, Pools, StreamHeader};
 pub use volume::{Volume, VolumeType};
 pub use watch::{Progress, Watch};

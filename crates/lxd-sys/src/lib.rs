@@ -1,7 +1,9 @@
 //! Linux behind traits: processes, mounts, namespaces, cgroups, netlink, nft, sysfs. Knows no word of LXD's.
 
+pub mod btrfs;
 pub mod cgroup;
 pub mod command;
+pub mod loops;
 pub mod memory;
 pub mod mount;
 pub mod netlink;

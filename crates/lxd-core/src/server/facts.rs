@@ -53,10 +53,10 @@ impl Facts {
         let architectures = system::architectures(&kernel.architecture);
         let drivers = lxd_storage::drivers::supported()
             .into_iter()
-            .map(|info| ServerStorageDriverInfo {
-                name: info.name.into(),
-                remote: info.remote,
-                version: info.version.into(),
+            .map(|found| ServerStorageDriverInfo {
+                name: found.info.name.into(),
+                remote: found.info.remote,
+                version: found.version,
             });
         Self {
             host_name: kernel.hostname,

@@ -86,3 +86,21 @@ async fn what_is_refused_leaves_nothing() {
     assert_eq!(taken.kind(), ErrorKind::Conflict);
     delete(&app, &ctx, "p1").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_source_that_is_somebodys_stays_as_it_is() {
+    let app = TestApp::start().await;
+    let ctx = Ctx::daemon("default");
+    let source = tempfile::tempdir().unwrap();
+    let file = source.path().join("precious");
+    std::fs::write(&file, "x").unwrap();
+    for driver in ["dir", "overlay"] {
+        let mut post = post("p1", driver);
+        let path = source.path().display().to_string();
+        post.config.insert("source".into(), path.clone());
+        let error = create(&app, &ctx, post).await.unwrap_err();
+        assert_eq!(error.text(), format!("Source path '{path}' isn't empty"));
+        assert!(file.exists());
+        assert!(!app.paths.storage_pool("p1").exists());
+    }
+}

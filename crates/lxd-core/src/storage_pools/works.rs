@@ -22,11 +22,18 @@ pub(super) struct Create {
     post: StoragePoolsPost,
     /// Whether the row is ours, so that undoing never takes away somebody else's of the same name.
     row: Option<i64>,
+    /// Whether nothing of anybody's was there before; from then on whatever is there is this work's.
+    #[serde(default)]
+    is_free: bool,
 }
 
 impl Create {
     pub(super) fn new(post: StoragePoolsPost) -> Self {
-        Self { post, row: None }
+        Self {
+            post,
+            row: None,
+            is_free: false,
+        }
     }
 }
 
@@ -37,6 +44,7 @@ impl Work for Create {
     fn steps() -> &'static [Step<Self>] {
         steps![Self;
             "row": insert => remove;
+            "check": check;
             "pool": make => unmake;
             unrecorded "created": finish;
         ]
@@ -75,29 +83,43 @@ async fn remove(work: &mut Create, task: &Task) -> Result<()> {
     Ok(())
 }
 
+async fn check(work: &mut Create, task: &Task) -> Result<()> {
+    let (pools, post) = (&task.app.pools, &work.post);
+    let checked = pools.check(&post.name, &post.driver, post.config.clone()).await;
+    checked.map_err(refused)?;
+    work.is_free = true;
+    Ok(())
+}
+
 async fn make(work: &mut Create, task: &Task) -> Result<()> {
-    let post = &work.post;
-    let made = task
-        .app
-        .pools
-        .create(&post.name, &post.driver, post.config.clone())
-        .await;
-    made.map(drop)
-        .map_err(|error| Error::from(error).with_kind(ErrorKind::Internal))
+    let (pools, post) = (&task.app.pools, &work.post);
+    let made = pools.create(&post.name, &post.driver, post.config.clone()).await;
+    if made.is_err() {
+        // The driver has left nothing. What is there now may be what it failed for, and is not ours.
+        work.is_free = false;
+    }
+    made.map(drop).map_err(refused)
+}
+
+/// The reference blames itself for whatever is wrong with a new pool.
+fn refused(error: lxd_storage::StorageError) -> Error {
+    Error::from(error).with_kind(ErrorKind::Internal)
 }
 
 async fn unmake(work: &mut Create, task: &Task) -> Result<()> {
-    if work.row.is_none() {
+    if !work.is_free {
         return Ok(());
     }
-    let pools = &task.app.pools;
-    if pools.get(&work.post.name).is_err() {
+    let (pools, post) = (&task.app.pools, &work.post);
+    if pools.get(&post.name).is_err() {
         // After a crash it may be there, half made: opened, it can be deleted like any other.
-        let _ = pools
-            .open(&work.post.name, &work.post.driver, work.post.config.clone())
-            .await;
+        let opened = pools.open(&post.name, &post.driver, post.config.clone()).await;
+        if opened.is_err() {
+            let config = post.config.clone();
+            return Ok(pools.delete_remains(&post.name, &post.driver, config).await?);
+        }
     }
-    Ok(pools.delete(&work.post.name).await?)
+    Ok(pools.delete(&post.name).await?)
 }
 
 async fn finish(work: &mut Create, task: &Task) -> Result<()> {

@@ -13,8 +13,8 @@ use super::{Place, Resources};
 use crate::error::StorageError;
 use crate::volume::VolumeType;
 
-/// Creates the pool at its place, or binds the given source there.
-pub(super) fn create(place: &Place, config: &Config) -> Result<Config, StorageError> {
+/// Whether the pool's place, or the given source, is an empty directory that may become one.
+pub(super) fn check(place: &Place, config: &Config) -> Result<PathBuf, StorageError> {
     let root = place.root();
     let source = match config.get("source").filter(|source| !source.is_empty()) {
         None => root.clone(),
@@ -23,15 +23,22 @@ pub(super) fn create(place: &Place, config: &Config) -> Result<Config, StorageEr
             PathBuf::from(source)
         }
     };
+    if source.exists() && !is_empty(&source)? {
+        return Err(StorageError::refused(format!(
+            "Source path '{}' isn't empty",
+            source.display()
+        )));
+    }
+    Ok(source)
+}
+
+/// Creates the pool at its place, or binds the given source there.
+pub(super) fn create(place: &Place, config: &Config) -> Result<Config, StorageError> {
+    let root = place.root();
+    let source = check(place, config)?;
     let existed = root.exists();
     make_directory(&root, 0o711)?;
     let made = || -> Result<(), StorageError> {
-        if !is_empty(&source)? {
-            return Err(StorageError::refused(format!(
-                "Source path '{}' isn't empty",
-                source.display()
-            )));
-        }
         bind(&source, &root)?;
         make_volume_directories(&root)
     };
@@ -137,7 +144,7 @@ fn check_source(place: &Place, source: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-fn is_empty(directory: &Path) -> Result<bool, StorageError> {
+pub(super) fn is_empty(directory: &Path) -> Result<bool, StorageError> {
     let mut entries = fs::read_dir(directory).map_err(|e| StorageError::io("listing", directory, e))?;
     Ok(entries.next().is_none())
 }
@@ -162,7 +169,7 @@ fn bind(source: &Path, root: &Path) -> Result<(), StorageError> {
     )?)
 }
 
-fn make_volume_directories(root: &Path) -> Result<(), StorageError> {
+pub(super) fn make_volume_directories(root: &Path) -> Result<(), StorageError> {
     make_directory(&root.join("buckets"), 0o711)?;
     for kind in VolumeType::ALL {
         for (name, mode) in [Some(kind.directory()), kind.snapshots_directory()]

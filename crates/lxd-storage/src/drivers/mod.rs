@@ -1,6 +1,8 @@
 //! Storage drivers: what a pool's kind must be able to do. No driver's name is compared outside its folder.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,9 +12,11 @@ use lxd_sys::path::{CopyOptions, copy_tree, copy_tree_reusing};
 use lxd_sys::userns::IdMap;
 
 use crate::error::StorageError;
+use crate::tools;
 use crate::volume::{Volume, VolumeType};
 use crate::watch::Watch;
 
+mod btrfs;
 #[cfg(test)]
 mod conformance;
 mod dir;
@@ -202,11 +206,20 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// What it is.
     fn info(&self) -> &'static DriverInfo;
 
-    /// Makes the pool's storage and leaves it mounted; returns the configuration with what was decided (such as `source`).
+    /// Whether a pool could be made: what is where it would be is nobody's. Changes nothing.
+    fn check_pool(&self, place: &Place, config: &Config) -> Result<(), StorageError>;
+
+    /// Makes the pool's storage, after checking as [`Self::check_pool`] does, and leaves it mounted; on failure nothing is left.
+    /// Returns the configuration with what was decided (such as `source`).
     fn create_pool(&self, place: &Place, config: &Config) -> Result<Config, StorageError>;
 
     /// Removes the pool's storage with all in it.
     fn delete_pool(&self, place: &Place, config: &Config) -> Result<(), StorageError>;
+
+    /// Lets another configuration of the pool count, which is valid and has the same source. Most need nothing for that.
+    fn update_pool(&self, _place: &Place, _old: &Config, _new: &Config) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// Makes the pool's storage accessible at its place. Being so already is fine.
     fn mount_pool(&self, place: &Place, config: &Config) -> Result<(), StorageError>;
@@ -216,6 +229,31 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// Space and inodes.
     fn resources(&self, place: &Place) -> Result<Resources, StorageError>;
+
+    /// Lets `staged`, an empty directory in the pool, be what volumes of this driver are, still empty.
+    fn prepare_volume(&self, _staged: &Path) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Lets nobody write any more into a volume that is complete and in its place, if it is one that never changes.
+    fn seal_volume(&self, _place: &Place, _volume: &Volume) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Undoes that for a directory that is about to be moved or filled.
+    fn unseal(&self, _directory: &Path) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Removes the directory of a volume, or of one in the making, for good. Not being there is fine.
+    fn remove_directory(&self, directory: &Path) -> Result<(), StorageError> {
+        Ok(lxd_sys::path::remove_tree(directory)?)
+    }
+
+    /// Limits what a volume may take, or nothing any more. Gives whether that is possible here.
+    fn limit_volume(&self, _place: &Place, _volume: &Volume, _bytes: Option<u64>) -> Result<bool, StorageError> {
+        Ok(false)
+    }
 
     /// Fills `staged`, an empty directory in the pool that becomes the volume's directory.
     fn fill_volume(
@@ -259,28 +297,123 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// Called with the directory of a volume that is about to be removed from disk; returns what else may go.
     fn release_volume(&self, place: &Place, removed: &Path) -> Result<Vec<PathBuf>, StorageError>;
+
+    /// The form of its own that it has for volumes, if it has one.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
+    }
 }
 
-/// Drivers of the reference that are not built.
-const ELSEWHERE: [&str; 5] = ["btrfs", "zfs", "lvm", "ceph", "cephfs"];
+/// A part of a volume in the driver's own form: the volume itself, or what lies in it and is sent on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Where it is in the volume: `/`, `/rootfs/var/lib/thing`.
+    pub path: String,
+    /// Whether nobody could write into it. (For snapshots this is so by being one.)
+    pub read_only: bool,
+    /// The file system's name for it.
+    pub uuid: String,
+    /// Where it is held.
+    pub held: PathBuf,
+}
+
+/// What a driver can do that has a form of its own for volumes, which only pools of its kind understand.
+pub trait Streams {
+    /// Holds a volume as it is now: its parts, in the directory `into`, the volume itself first.
+    fn hold(&self, volume: &Path, into: &Path) -> Result<Vec<Part>, StorageError>;
+
+    /// Writes what makes a part that is held, from nothing or from one that the receiver has got before.
+    fn send(&self, part: &Path, parent: Option<&Path>, out: &File) -> Result<(), StorageError>;
+
+    /// Makes in the directory `into` what a stream says, from nothing or from others in there, and gives its place. The
+    /// stream is not trusted.
+    fn receive(&self, stream: &mut dyn Read, into: &Path, watch: &Watch) -> Result<PathBuf, StorageError>;
+
+    /// Lets `staged`, an empty directory, be the volume of these parts, the volume itself first.
+    fn assemble(&self, staged: &Path, parts: &[Part]) -> Result<(), StorageError>;
+}
+
+/// Drivers of the reference that are not built, with what each needs: a module of the kernel and programs, and what the reference
+/// says of one that is missing.
+const ELSEWHERE: [Needs; 4] = [
+    ("ceph", None, &[("ceph", "'ceph'"), ("rbd", "'rbd'")]),
+    ("cephfs", None, &[("ceph", "'ceph'"), ("rbd", "'rbd'")]),
+    ("lvm", None, &[("lvm", "\"lvm\"")]),
+    ("zfs", Some("zfs"), &[("zpool", "'zpool'"), ("zfs", "'zfs'")]),
+];
+
+/// A driver, a module, and programs with their names in quotation marks.
+type Needs = (
+    &'static str,
+    Option<&'static str>,
+    &'static [(&'static str, &'static str)],
+);
 
 /// The driver of this name.
 pub fn load(name: &str) -> Result<Arc<dyn Driver>, StorageError> {
     match name {
+        btrfs::NAME => Ok(Arc::new(btrfs::Btrfs::default())),
         dir::NAME => Ok(Arc::new(dir::Dir::default())),
         overlay::NAME => Ok(Arc::new(overlay::Overlay::default())),
-        name if ELSEWHERE.contains(&name) => Err(StorageError::DriverUnavailable {
-            driver: name.to_owned(),
-        }),
-        name => Err(StorageError::UnknownDriver {
-            driver: name.to_owned(),
-        }),
+        name => Err(not_built(name)),
     }
 }
 
-/// All drivers that work on this host, for `GET /1.0`.
-pub fn supported() -> [&'static DriverInfo; 2] {
-    [&dir::INFO, &overlay::INFO]
+/// Says what is missing here, before it says that all of it is.
+fn not_built(name: &str) -> StorageError {
+    let driver = name.to_owned();
+    let Some((_, module, programs)) = ELSEWHERE.iter().find(|(other, ..)| *other == name) else {
+        return StorageError::UnknownDriver { driver };
+    };
+    if let Some(module) = module
+        && let Err(reason) = load_module(module)
+    {
+        return reason;
+    }
+    match programs.iter().find(|(program, _)| !tools::is_installed(program)) {
+        Some((_, shown)) => StorageError::refused(format!("Required tool {shown} is missing")),
+        None => StorageError::DriverUnavailable { driver },
+    }
+}
+
+/// Whether the kernel has a module, or gets it now. The reason is worded as the reference words it.
+fn load_module(module: &str) -> Result<(), StorageError> {
+    if Path::new("/sys/module").join(module).exists() {
+        return Ok(());
+    }
+    let failed = |reason: &str| StorageError::refused(format!("Error loading {module:?} module: {reason}"));
+    if !tools::is_installed("modprobe") {
+        return Err(failed(&format!(
+            "Failed to run: modprobe -b {module}: exec: \"modprobe\": executable file not found in $PATH"
+        )));
+    }
+    let command = lxd_sys::command::Command::new("modprobe").args(["-b", module]);
+    tools::run_for_user(command).map_err(|error| failed(&error.to_string()))
+}
+
+/// A driver that works on this host.
+#[derive(Debug)]
+pub struct Supported {
+    /// What it is.
+    pub info: &'static DriverInfo,
+    /// The version of what it works with.
+    pub version: String,
+}
+
+/// All drivers that work on this host, for `GET /1.0`. Blocks.
+pub fn supported() -> Vec<Supported> {
+    let own = |info: &'static DriverInfo| {
+        let version = info.version.to_owned();
+        Supported { info, version }
+    };
+    let btrfs = btrfs::version().map(|version| Supported {
+        info: &btrfs::INFO,
+        version,
+    });
+    btrfs
+        .into_iter()
+        .chain([own(&dir::INFO), own(&overlay::INFO)])
+        .collect()
 }
 
 /// Makes the mount point of [`Place::entrance`].

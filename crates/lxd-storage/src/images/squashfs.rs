@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use lxd_sys::command::{Command, Error, Output};
+use lxd_sys::command::{Command, Output};
 
 use super::ImageError;
+use crate::tools;
 use crate::watch::Watch;
 
 /// One line of the listing.
@@ -111,30 +112,7 @@ fn parse(line: &[u8]) -> Result<Entry, ImageError> {
 
 /// Runs to the end from a thread that may block; the program is killed when the work is cancelled.
 fn run(command: Command, watch: &Watch) -> Result<Output, ImageError> {
-    let command = command.env("LC_ALL", "C");
-    let program = command.program().to_string_lossy().into_owned();
-    let args = command.rendered_args();
-    let work = async {
-        tokio::select! {
-            output = command.output() => output.map_err(ImageError::from),
-            () = watch.cancelled() => Err(ImageError::Cancelled),
-        }
-    };
-    match tokio::runtime::Handle::try_current() {
-        Ok(handle) => handle.block_on(work),
-        Err(_) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let step = "starting a runtime";
-            runtime
-                .map_err(|source| Error::Start {
-                    program,
-                    args,
-                    step,
-                    source,
-                })?
-                .block_on(work)
-        }
-    }
+    tools::run(command, watch)?.ok_or(ImageError::Cancelled)
 }
 
 impl Entry {

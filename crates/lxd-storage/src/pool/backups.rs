@@ -57,9 +57,11 @@ impl Inner {
         let limits = Limits::for_free_space(self.driver.resources(&self.place)?.space_free);
         for (_, volume, _) in &parts {
             self.create_volume(volume, &VolumeSource::Empty, watch)?;
+            self.driver.unseal(&self.place.volume(volume))?;
         }
         let mut open = Vec::new();
         let mut targets = Vec::new();
+        let mut volumes = Vec::new();
         for (name, volume, ids) in parts {
             let access = Access::begin(self, &volume)?;
             targets.push(Part {
@@ -68,8 +70,14 @@ impl Inner {
                 ids,
             });
             open.push(access);
+            volumes.push(volume);
         }
         let unpacked = unpack_parts(archive, &targets, limits, watch)?;
+        drop(open);
+        for volume in &volumes {
+            super::volumes::require_root(&self.place.volume(volume))?;
+            self.driver.seal_volume(&self.place, volume)?;
+        }
         Ok(unpacked.skipped)
     }
 }

@@ -31,8 +31,12 @@ impl Inner {
         }
         let limits = Limits::for_free_space(self.driver.resources(&self.place)?.space_free);
         let staged = self.stage()?;
+        self.driver.prepare_volume(staged.path())?;
         let unpacked = unpack(files, staged.path(), limits, watch)?;
-        staged.publish(&self.place.volume(&Volume::image(fingerprint)))?;
+        let volume = Volume::image(fingerprint);
+        staged.publish(&self.place.volume(&volume))?;
+        // An image that can still be written to does no harm: nobody does.
+        self.driver.seal_volume(&self.place, &volume)?;
         Ok(Some(unpacked.skipped))
     }
 

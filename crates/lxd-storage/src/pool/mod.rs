@@ -24,6 +24,7 @@ mod registry;
 mod replace;
 mod scan;
 mod shift;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod volumes;
@@ -31,6 +32,7 @@ mod volumes;
 pub use access::Access;
 pub use registry::Pools;
 pub use scan::OnDisk;
+pub use streams::{Held, StreamHeader};
 
 /// What [`Pool::clean_leftovers`] found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,14 +118,18 @@ impl Pool {
     /// Puts another configuration into force, after checking it. The source can't change.
     pub async fn update(&self, config: Config) -> Result<(), StorageError> {
         config::validate_pool(self.driver(), &config)?;
-        let mut current = self.inner.config.write();
-        if current.get("source") != config.get("source") {
-            return Err(StorageError::refused(
-                "Pool source cannot be changed when not in pending state",
-            ));
-        }
-        *current = config;
-        Ok(())
+        self.blocking(move |pool| {
+            let old = pool.config.read().clone();
+            if old.get("source") != config.get("source") {
+                return Err(StorageError::refused(
+                    "Pool source cannot be changed when not in pending state",
+                ));
+            }
+            pool.driver.update_pool(&pool.place, &old, &config)?;
+            *pool.config.write() = config;
+            Ok(())
+        })
+        .await
     }
 
     /// Checks the configuration of a volume of this pool.
@@ -300,6 +306,19 @@ impl Pool {
     pub async fn access(&self, volume: &Volume) -> Result<Access, StorageError> {
         let volume = volume.clone();
         self.blocking(move |pool| Access::begin(pool, &volume)).await
+    }
+
+    /// Limits what a volume may take, or nothing any more. Gives whether that is possible here.
+    ///
+    /// # Errors
+    /// There is no such volume; the disk.
+    pub async fn limit(&self, volume: &Volume, bytes: Option<u64>) -> Result<bool, StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| {
+            pool.require(&volume)?;
+            pool.driver.limit_volume(&pool.place, &volume, bytes)
+        })
+        .await
     }
 
     /// Bytes on disk of the volume alone, where the driver knows.

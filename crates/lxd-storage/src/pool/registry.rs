@@ -35,6 +35,16 @@ impl Pools {
         Ok(config::validate_pool(drivers::load(driver)?.info(), config)?)
     }
 
+    /// Checks that a pool can be made: that nothing of anybody's is where it would be. Changes nothing.
+    ///
+    /// # Errors
+    /// A bad key or value; the source can't be used; what the driver needs is missing.
+    pub async fn check(&self, name: &str, driver: &str, config: Config) -> Result<(), StorageError> {
+        Self::validate(driver, &config)?;
+        let (place, driver) = (self.place(name), drivers::load(driver)?);
+        blocking(move || driver.check_pool(&place, &config)).await
+    }
+
     /// Makes a pool and keeps it; returns it with the configuration to be stored ([`Pool::config`]).
     pub async fn create(&self, name: &str, driver: &str, config: Config) -> Result<Pool, StorageError> {
         Self::validate(driver, &config)?;
@@ -116,6 +126,15 @@ impl Pools {
         .await?;
         self.pools.write().remove(name);
         Ok(())
+    }
+
+    /// Removes what is there of a pool that could not be opened. Nothing being there is fine.
+    ///
+    /// # Errors
+    /// There is no such driver; the disk.
+    pub async fn delete_remains(&self, name: &str, driver: &str, config: Config) -> Result<(), StorageError> {
+        let (place, driver) = (self.place(name), drivers::load(driver)?);
+        blocking(move || driver.delete_pool(&place, &config)).await
     }
 
     /// Unmounts a pool and forgets it; its data stays.

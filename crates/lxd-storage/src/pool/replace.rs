@@ -32,8 +32,10 @@ impl Inner {
             self.driver.fill_volume(&self.place, staged, source, watch)
         })?;
         let idle = self.idle(volume)?;
+        self.driver.unseal(&target)?;
         rustix::fs::renameat_with(CWD, staged.path(), CWD, &target, RenameFlags::EXCHANGE)
             .map_err(|e| StorageError::io("replacing", &target, e))?;
+        self.driver.seal_volume(&self.place, volume)?;
         drop(idle);
         let kept = self.kept(token)?;
         if kept.symlink_metadata().is_err() {
@@ -50,10 +52,13 @@ impl Inner {
         }
         let idle = self.idle(volume)?;
         if target.symlink_metadata().is_err() {
-            return rename_new(&kept, &target);
+            rename_new(&kept, &target)?;
+            return self.driver.seal_volume(&self.place, volume);
         }
+        self.driver.unseal(&target)?;
         rustix::fs::renameat_with(CWD, &kept, CWD, &target, RenameFlags::EXCHANGE)
             .map_err(|e| StorageError::io("replacing", &target, e))?;
+        self.driver.seal_volume(&self.place, volume)?;
         drop(idle);
         self.forget_replaced(token)
     }

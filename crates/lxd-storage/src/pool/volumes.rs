@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lxd_sys::mount;
-use lxd_sys::path::remove_tree;
 
 use super::{Cleaned, Inner};
-use crate::drivers::{Place, VolumeSource};
+use crate::drivers::{Driver, Place, VolumeSource};
 use crate::error::StorageError;
 use crate::volume::{Volume, VolumeType};
 use crate::watch::Watch;
@@ -18,6 +17,7 @@ use crate::watch::Watch;
 /// A directory in the making; removed when dropped before it was published.
 pub(super) struct Staged {
     path: Option<PathBuf>,
+    driver: Arc<dyn Driver>,
 }
 
 impl Staged {
@@ -39,7 +39,7 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if let Some(path) = &self.path
-            && let Err(error) = remove_tree(path)
+            && let Err(error) = self.driver.remove_directory(path)
         {
             tracing::warn!(%error, "A half-made volume stays until the next start");
         }
@@ -60,7 +60,10 @@ impl Inner {
         let path = made.keep();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o711))
             .map_err(|e| StorageError::io("changing the mode of", &path, e))?;
-        Ok(Staged { path: Some(path) })
+        Ok(Staged {
+            path: Some(path),
+            driver: Arc::clone(&self.driver),
+        })
     }
 
     pub(super) fn staging(&self) -> Result<PathBuf, StorageError> {
@@ -92,7 +95,7 @@ impl Inner {
         }
         if volume.kind == VolumeType::Custom && *source == VolumeSource::Empty {
             // The directory is all there is: such a volume has no root of an instance in it.
-            return self.make(volume, |_| Ok(()));
+            return self.make(volume, |staged| self.driver.prepare_volume(staged));
         }
         self.make(volume, |staged| {
             self.driver.fill_volume(&self.place, staged, source, watch)
@@ -108,7 +111,7 @@ impl Inner {
     }
 
     /// Stages, fills, publishes and links a volume; on failure nothing is left.
-    fn make(
+    pub(super) fn make(
         &self,
         volume: &Volume,
         fill: impl FnOnce(&Path) -> Result<(), StorageError>,
@@ -124,11 +127,12 @@ impl Inner {
         }
         let staged = self.fill(volume, fill)?;
         staged.publish(&target)?;
-        if let Err(error) = link(&self.place, volume) {
-            remove_tree(&target)?;
-            return Err(error);
+        let done = link(&self.place, volume).and_then(|()| self.driver.seal_volume(&self.place, volume));
+        if done.is_err() {
+            self.driver.remove_directory(&target)?;
+            unlink(&self.place, volume)?;
         }
-        Ok(())
+        done
     }
 
     /// A volume's directory in the making, with all that belongs to it.
@@ -277,6 +281,7 @@ impl Inner {
         let place = place
             .map_err(|e| StorageError::io("creating a directory in", &staging, e))?
             .keep();
+        self.driver.unseal(directory)?;
         fs::rename(directory, &place).map_err(|e| StorageError::io("renaming", directory, e))?;
         Ok(place)
     }
@@ -294,7 +299,7 @@ impl Inner {
 
     fn remove(&self, removal: Removal) {
         for path in removal.trash {
-            if let Err(error) = remove_tree(&path) {
+            if let Err(error) = self.driver.remove_directory(&path) {
                 tracing::warn!(%error, "A removed volume stays on disk until the next start");
             }
         }
@@ -366,14 +371,13 @@ impl Inner {
                 match self.driver.release_volume(&self.place, &path) {
                     Ok(more) => errors.extend(
                         more.iter()
-                            .filter_map(|p| remove_tree(p).err())
-                            .map(StorageError::from),
+                            .filter_map(|p| self.driver.remove_directory(p).err()),
                     ),
                     Err(e) => errors.push(e),
                 }
-                match remove_tree(&path) {
+                match self.driver.remove_directory(&path) {
                     Ok(()) => cleaned.directories += 1,
-                    Err(e) => errors.push(e.into()),
+                    Err(e) => errors.push(e),
                 }
             }
         }
@@ -430,6 +434,15 @@ fn unlink(place: &Place, volume: &Volume) -> Result<(), StorageError> {
     match fs::remove_file(&link) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io("removing", &link, e)),
         _ => Ok(()),
+    }
+}
+
+/// Refuses a volume that came from an archive without a directory for a root: a link would lead the container elsewhere.
+pub(super) fn require_root(directory: &Path) -> Result<(), StorageError> {
+    let root = directory.join("rootfs");
+    match root.symlink_metadata() {
+        Ok(found) if found.is_dir() => Ok(()),
+        _ => Err(StorageError::refused("The backup has no root file system")),
     }
 }
 

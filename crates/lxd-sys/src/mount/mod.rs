@@ -18,7 +18,7 @@ mod overlay;
 mod tests;
 
 pub use info::{Mount, mounts, mounts_beneath, parse_mountinfo};
-pub use options::{Options, filesystem, propagate, propagation};
+pub use options::{Options, filesystem, propagate, propagation, remount};
 pub use overlay::{Overlay, OverlayMaps, overlay_view};
 
 /// A mount call that failed.

@@ -105,6 +105,16 @@ pub fn filesystem(source: &Path, target: &Path, fstype: &str, options: &Options)
     rustix::mount::mount(source, target, fstype, options.flags, data.as_c_str()).map_err(|e| call(e.into()))
 }
 
+/// Changes the options of a file system that is mounted at `target`.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn remount(target: &Path, options: &Options) -> Result<(), MountError> {
+    let call = |e: std::io::Error| MountError::call("changing the options of", target, e);
+    let data = CString::new(options.data.join(",")).map_err(|e| call(e.into()))?;
+    rustix::mount::mount_remount(target, options.flags, data.as_c_str()).map_err(|e| call(e.into()))
+}
+
 /// Changes how mounts travel, by the word of mount(8), such as `rslave`.
 ///
 /// # Errors

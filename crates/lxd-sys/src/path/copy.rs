@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Stat, Timespec,
 use rustix::io::Errno;
 
 use super::reuse;
-use super::{DEPTH_MAX, Entry, PathError, chown_at, entries, open_directory, proc_path};
+use super::{DEPTH_MAX, Entry, PathError, chown_at, entries, is_mount_point, open_directory, proc_path};
 
 /// Files up to this size are copied through the buffer, which is quicker than asking for anything cleverer.
 const SMALL: u64 = 64 * 1024;
@@ -122,8 +122,8 @@ struct Place<'a> {
 struct Copy<'a> {
     top: BorrowedFd<'a>,
     device: u64,
-    /// First copies of files with several names, by inode, relative to the top.
-    links: HashMap<u64, PathBuf>,
+    /// First copies of files with several names, by device and inode, relative to the top.
+    links: HashMap<(u64, u64), PathBuf>,
     /// Files of the base that have their second name already.
     reused: HashSet<u64>,
     progress: &'a mut dyn FnMut(u64) -> bool,
@@ -175,7 +175,7 @@ impl Copy<'_> {
         };
         let name = entry.name.as_c_str();
         let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
-        if stat.st_dev != self.device {
+        if stat.st_dev != self.device && is_mount_point(from, name) {
             // A mount point is copied as the empty directory that it covers.
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
@@ -198,10 +198,10 @@ impl Copy<'_> {
             return finish(source.as_fd(), target.as_fd(), &stat).map_err(failed);
         }
         if stat.st_nlink > 1 {
-            if let Some(first) = self.links.get(&stat.st_ino) {
+            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 return rustix::fs::linkat(self.top, first, to, name, AtFlags::empty()).map_err(failed);
             }
-            self.links.insert(stat.st_ino, place.relative.to_path_buf());
+            self.links.insert((stat.st_dev, stat.st_ino), place.relative.to_path_buf());
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {

@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, Timestamps};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, StatxAttributes, StatxFlags, Timestamps,
+};
 
 mod copy;
 mod owners;
@@ -379,6 +381,13 @@ pub(crate) fn entries(directory: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> rustix
         }
     }
     Ok(found)
+}
+
+/// Whether another file system is mounted on a name. What only has another device may be a part of the same one: a subvolume.
+pub(crate) fn is_mount_point(directory: BorrowedFd<'_>, name: &std::ffi::CStr) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    rustix::fs::statx(directory, name, flags, StatxFlags::TYPE)
+        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Opens a directory for listing and as a base, not following a link at the end of a relative path.

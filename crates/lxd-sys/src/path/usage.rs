@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{DEPTH_MAX, PathError, entries};
+use super::{DEPTH_MAX, PathError, entries, is_mount_point};
 
 /// Bytes on disk of the tree at `path`, on its file system only, a file of several names counted once. A missing path is 0.
 pub fn disk_usage(path: &Path) -> Result<u64, PathError> {
@@ -31,7 +31,7 @@ pub fn disk_usage(path: &Path) -> Result<u64, PathError> {
 struct Walk {
     device: u64,
     bytes: u64,
-    seen: HashSet<u64>,
+    seen: HashSet<(u64, u64)>,
     buffer: Vec<u8>,
 }
 
@@ -50,7 +50,8 @@ impl Walk {
                 Err(Errno::NOENT) => continue,
                 Err(e) => return Err(PathError::call("examining", &entry.path_in(path), e)),
             };
-            if stat.st_dev != self.device || (stat.st_nlink > 1 && self.counted(&stat)) {
+            let is_elsewhere = stat.st_dev != self.device && is_mount_point(fd, &entry.name);
+            if is_elsewhere || (stat.st_nlink > 1 && self.counted(&stat)) {
                 continue;
             }
             self.bytes += blocks(&stat);
@@ -67,7 +68,7 @@ impl Walk {
     }
 
     fn counted(&mut self, stat: &rustix::fs::Stat) -> bool {
-        FileType::from_raw_mode(stat.st_mode) != FileType::Directory && !self.seen.insert(stat.st_ino)
+        FileType::from_raw_mode(stat.st_mode) != FileType::Directory && !self.seen.insert((stat.st_dev, stat.st_ino))
     }
 }
 

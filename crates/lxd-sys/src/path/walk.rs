@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{DEPTH_MAX, PathError, entries, open_directory, proc_path};
+use super::{DEPTH_MAX, PathError, entries, is_mount_point, open_directory, proc_path};
 
 /// Room for the names of a file's extended attributes at first.
 const NAMES: usize = 1024;
@@ -134,7 +134,7 @@ impl<E: From<PathError>> Walk<'_, E> {
                 Err(Errno::NOENT) => continue,
                 Err(e) => return Err(PathError::call("examining", &path, e).into()),
             };
-            let is_mount_point = stat.st_dev != self.device;
+            let is_mount_point = stat.st_dev != self.device && is_mount_point(parent, &entry.name);
             let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
             (self.visit)(&Node {
                 path: &path,

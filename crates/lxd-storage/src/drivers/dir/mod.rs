@@ -43,6 +43,10 @@ impl Driver for Dir {
         &INFO
     }
 
+    fn check_pool(&self, place: &Place, config: &Config) -> Result<(), StorageError> {
+        directory::check(place, config).map(drop)
+    }
+
     fn create_pool(&self, place: &Place, config: &Config) -> Result<Config, StorageError> {
         directory::create(place, config)
     }

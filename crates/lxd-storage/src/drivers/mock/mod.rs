@@ -59,6 +59,10 @@ impl Driver for Mock {
         &INFO
     }
 
+    fn check_pool(&self, _place: &Place, _config: &Config) -> Result<(), StorageError> {
+        self.check("check_pool")
+    }
+
     fn create_pool(&self, place: &Place, config: &Config) -> Result<Config, StorageError> {
         self.check("create_pool")?;
         volumes::make_directories(&place.root())?;

@@ -45,6 +45,10 @@ impl Driver for Overlay {
         &INFO
     }
 
+    fn check_pool(&self, place: &Place, config: &Config) -> Result<(), StorageError> {
+        directory::check(place, config).map(drop)
+    }
+
     fn create_pool(&self, place: &Place, config: &Config) -> Result<Config, StorageError> {
         let config = directory::create(place, config)?;
         if let Err(error) = mounts::probe(&place.root()) {
