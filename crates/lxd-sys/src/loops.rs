@@ -55,7 +55,11 @@ impl Loop {
     /// The file can't be opened; no loop devices.
     pub fn attach(file: &Path) -> Result<Self, PathError> {
         let failed = |e: std::io::Error| PathError::call("making a block device of", file, e);
-        let backing = OpenOptions::new().read(true).write(true).open(file).map_err(failed)?;
+        let backing = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(file)
+            .map_err(failed)?;
         let control = Path::new("/dev/loop-control");
         let opened = OpenOptions::new().read(true).write(true).open(control);
         let control = opened.map_err(|e| PathError::call("opening", control, e))?;
@@ -119,7 +123,12 @@ fn set_up(device: &File, backing: &File, name: &Path, flags: u32) -> std::io::Re
         reserved: [0; 8],
     };
     // For people only: a longer name is cut.
-    for (to, from) in config.file_name.iter_mut().take(63).zip(name.as_os_str().as_bytes()) {
+    for (to, from) in config
+        .file_name
+        .iter_mut()
+        .take(63)
+        .zip(name.as_os_str().as_bytes())
+    {
         *to = *from;
     }
     call(device, CONFIGURE, (&raw mut config).cast()).map(drop)

@@ -251,7 +251,12 @@ pub trait Driver: Send + Sync + fmt::Debug {
     }
 
     /// Limits what a volume may take, or nothing any more. Gives whether that is possible here.
-    fn limit_volume(&self, _place: &Place, _volume: &Volume, _bytes: Option<u64>) -> Result<bool, StorageError> {
+    fn limit_volume(
+        &self,
+        _place: &Place,
+        _volume: &Volume,
+        _bytes: Option<u64>,
+    ) -> Result<bool, StorageError> {
         Ok(false)
     }
 

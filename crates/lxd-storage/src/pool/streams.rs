@@ -69,7 +69,9 @@ struct HeldPart {
 
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held").field("parts", &self.headers()).finish_non_exhaustive()
+        f.debug_struct("Held")
+            .field("parts", &self.headers())
+            .finish_non_exhaustive()
     }
 }
 
@@ -203,7 +205,9 @@ impl Inner {
     fn assemble(self: &Arc<Self>, volume: &Volume, parts: &[drivers::Part]) -> Result<(), StorageError> {
         if parts.first().is_none_or(|part| part.path != "/") {
             let place = volume.relative_path();
-            return Err(StorageError::refused(format!("The archive has no stream of {place:?}")));
+            return Err(StorageError::refused(format!(
+                "The archive has no stream of {place:?}"
+            )));
         }
         let streams = self.streams()?;
         self.make(volume, |staged| {

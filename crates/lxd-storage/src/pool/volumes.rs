@@ -369,10 +369,9 @@ impl Inner {
                     .path();
                 // A removal that was under way may have been the last user of a deleted image.
                 match self.driver.release_volume(&self.place, &path) {
-                    Ok(more) => errors.extend(
-                        more.iter()
-                            .filter_map(|p| self.driver.remove_directory(p).err()),
-                    ),
+                    Ok(more) => {
+                        errors.extend(more.iter().filter_map(|p| self.driver.remove_directory(p).err()))
+                    }
                     Err(e) => errors.push(e),
                 }
                 match self.driver.remove_directory(&path) {

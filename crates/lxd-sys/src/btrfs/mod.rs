@@ -22,7 +22,9 @@ mod tree;
 
 pub use quota::{Usage, enable_quotas, limit, usage};
 pub use send::send;
-pub use subvolumes::{Info, create, delete, info, is_read_only, is_subvolume, nested, set_read_only, snapshot};
+pub use subvolumes::{
+    Info, create, delete, info, is_read_only, is_subvolume, nested, set_read_only, snapshot,
+};
 pub use superblock::{Superblock, find_by_uuid, superblock, uuid_text};
 
 /// The kernel's letter for these ioctls.
@@ -59,8 +61,10 @@ pub fn is_btrfs(path: &Path) -> bool {
 
 /// Whether the kernel has it.
 pub fn is_in_kernel() -> bool {
-    std::fs::read_to_string("/proc/filesystems")
-        .is_ok_and(|text| text.lines().any(|line| line.split_whitespace().last() == Some("btrfs")))
+    std::fs::read_to_string("/proc/filesystems").is_ok_and(|text| {
+        text.lines()
+            .any(|line| line.split_whitespace().last() == Some("btrfs"))
+    })
 }
 
 /// Lets the file system, mounted at `path`, fill its device, which has grown.
@@ -118,7 +122,13 @@ fn inode_at(path: &Path) -> Result<u64, Errno> {
 /// Calls the kernel with the structure that belongs to the request.
 fn call<T>(fd: BorrowedFd<'_>, request: Opcode, argument: &mut T) -> Result<(), Errno> {
     // SAFETY: every caller gives the structure whose size is part of the request's number.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request as _, (&raw mut *argument).cast::<c_void>()) };
+    let result = unsafe {
+        libc::ioctl(
+            fd.as_raw_fd(),
+            request as _,
+            (&raw mut *argument).cast::<c_void>(),
+        )
+    };
     if result >= 0 {
         return Ok(());
     }

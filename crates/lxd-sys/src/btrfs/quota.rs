@@ -66,7 +66,11 @@ pub fn enable_quotas(path: &Path) -> Result<(), PathError> {
             command: ENABLE,
             status: 0,
         };
-        match call(root.as_fd(), opcode::read_write::<ControlArgs>(MAGIC, 40), &mut args) {
+        match call(
+            root.as_fd(),
+            opcode::read_write::<ControlArgs>(MAGIC, 40),
+            &mut args,
+        ) {
             Err(Errno::EXIST) => Ok(()),
             done => done,
         }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::ioctl::opcode;
 
-use super::{FIRST_INODE, MAGIC, NameArgs, call, inode_at, is_btrfs, joined, le64, open, parent, put_name, tree};
+use super::{
+    FIRST_INODE, MAGIC, NameArgs, call, inode_at, is_btrfs, joined, le64, open, parent, put_name, tree,
+};
 use crate::path::PathError;
 
 /// `BTRFS_SUBVOL_RDONLY`
@@ -99,7 +101,11 @@ pub fn snapshot(from: &Path, to: &Path, read_only: bool) -> Result<(), PathError
             name: [0; 4040],
         });
         put_name(&mut args.name, name)?;
-        call(above.as_fd(), opcode::write::<SnapshotArgs>(MAGIC, 23), &mut *args)
+        call(
+            above.as_fd(),
+            opcode::write::<SnapshotArgs>(MAGIC, 23),
+            &mut *args,
+        )
     };
     done().map_err(|e| PathError::call("making a snapshot at", to, e))
 }

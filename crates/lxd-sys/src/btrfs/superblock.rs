@@ -29,7 +29,9 @@ pub fn find_by_uuid(uuid: &str) -> Option<PathBuf> {
     }
     // Where nobody keeps the links the devices themselves are asked.
     let entries = std::fs::read_dir("/sys/class/block").ok()?;
-    let devices = entries.flatten().map(|entry| Path::new("/dev").join(entry.file_name()));
+    let devices = entries
+        .flatten()
+        .map(|entry| Path::new("/dev").join(entry.file_name()));
     let mut found = devices.filter(|device| superblock(device).is_some_and(|block| block.uuid == uuid));
     found.next()
 }

@@ -17,7 +17,12 @@ impl Area {
         let area = Self(tempfile::tempdir().unwrap());
         let file = area.0.path().join("image");
         fs::File::create(&file).unwrap().set_len(256 << 20).unwrap();
-        Command::new("mkfs.btrfs").arg("-q").arg(&file).output().await.unwrap();
+        Command::new("mkfs.btrfs")
+            .arg("-q")
+            .arg(&file)
+            .output()
+            .await
+            .unwrap();
         let device = Loop::attach(&file).unwrap();
         fs::create_dir(area.at("")).unwrap();
         let options = mount::Options::parse("user_subvol_rm_allowed");
@@ -74,7 +79,10 @@ async fn quota_groups_limit_and_count() {
     let area = Area::new().await;
     create(&area.at("v")).unwrap();
     assert_eq!(usage(&area.at("v")).unwrap(), None);
-    assert!(limit(&area.at(""), &area.at("v"), Some(1 << 20)).is_err(), "quotas are off");
+    assert!(
+        limit(&area.at(""), &area.at("v"), Some(1 << 20)).is_err(),
+        "quotas are off"
+    );
     enable_quotas(&area.at("")).unwrap();
     enable_quotas(&area.at("")).unwrap();
     limit(&area.at(""), &area.at("v"), Some(4 << 20)).unwrap();
@@ -87,7 +95,10 @@ async fn quota_groups_limit_and_count() {
     fs::write(&file, vec![1; 8 << 20]).unwrap();
     sync(&area.at("")).unwrap();
     let counted = usage(&area.at("v")).unwrap().unwrap();
-    assert!(counted.exclusive >= 8 << 20 && counted.referenced >= counted.exclusive, "{counted:?}");
+    assert!(
+        counted.exclusive >= 8 << 20 && counted.referenced >= counted.exclusive,
+        "{counted:?}"
+    );
 }
 
 #[tokio::test]
@@ -104,7 +115,11 @@ async fn a_stream_makes_the_same_subvolume_again() {
         let stream = fs::File::create(area.0.path().join("stream")).unwrap();
         send(&area.at(name), parent, stream.as_fd()).unwrap();
         let input = fs::read(area.0.path().join("stream")).unwrap();
-        let receive = Command::new("btrfs").arg("receive").arg("-e").arg(area.at("in")).input(input);
+        let receive = Command::new("btrfs")
+            .arg("receive")
+            .arg("-e")
+            .arg(area.at("in"))
+            .input(input);
         receive.output().await.unwrap();
     }
     assert_eq!(fs::read_to_string(area.at("in/s1/file")).unwrap(), "first");
@@ -114,7 +129,10 @@ async fn a_stream_makes_the_same_subvolume_again() {
     snapshot(&area.at("in/s1"), &area.at("copy"), false).unwrap();
     assert_eq!(info(&area.at("copy")).unwrap().received_uuid, [0; 16]);
     let stream = fs::File::create(area.0.path().join("stream")).unwrap();
-    assert!(send(&area.at("v"), None, stream.as_fd()).is_err(), "it can be written to");
+    assert!(
+        send(&area.at("v"), None, stream.as_fd()).is_err(),
+        "it can be written to"
+    );
 }
 
 #[tokio::test]
@@ -131,8 +149,16 @@ async fn file_systems_grow_and_are_found() {
         stat.f_blocks * stat.f_frsize
     };
     assert_eq!(total(), 256 << 20);
-    fs::OpenOptions::new().write(true).open(&image).unwrap().set_len(512 << 20).unwrap();
-    Loop::of_device(Path::new(&mounted.source)).unwrap().grow().unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&image)
+        .unwrap()
+        .set_len(512 << 20)
+        .unwrap();
+    Loop::of_device(Path::new(&mounted.source))
+        .unwrap()
+        .grow()
+        .unwrap();
     fill_device(&area.at("")).unwrap();
     assert_eq!(total(), 512 << 20);
 }

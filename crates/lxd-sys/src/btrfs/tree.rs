@@ -58,7 +58,9 @@ pub(super) fn find(
     (object, kind): (u64, u32),
     offset: u64,
 ) -> Result<Option<Item>, Errno> {
-    Ok(between(fd, tree, (object, kind), [offset, offset])?.into_iter().next())
+    Ok(between(fd, tree, (object, kind), [offset, offset])?
+        .into_iter()
+        .next())
 }
 
 fn between(

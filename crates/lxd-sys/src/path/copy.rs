@@ -201,7 +201,8 @@ impl Copy<'_> {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 return rustix::fs::linkat(self.top, first, to, name, AtFlags::empty()).map_err(failed);
             }
-            self.links.insert((stat.st_dev, stat.st_ino), place.relative.to_path_buf());
+            self.links
+                .insert((stat.st_dev, stat.st_ino), place.relative.to_path_buf());
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {

@@ -68,7 +68,8 @@ impl Walk {
     }
 
     fn counted(&mut self, stat: &rustix::fs::Stat) -> bool {
-        FileType::from_raw_mode(stat.st_mode) != FileType::Directory && !self.seen.insert((stat.st_dev, stat.st_ino))
+        FileType::from_raw_mode(stat.st_mode) != FileType::Directory
+            && !self.seen.insert((stat.st_dev, stat.st_ino))
     }
 }
 

@@ -11,7 +11,9 @@ use lxd_sys::command::Command;
 use lxd_sys::userns::IdMap;
 
 use super::dir::Dir;
-use super::{Driver, DriverInfo, Mounted, Place, Resources, Streams, View, VolumeSource, directory, load_module};
+use super::{
+    Driver, DriverInfo, Mounted, Place, Resources, Streams, View, VolumeSource, directory, load_module,
+};
 use crate::config;
 use crate::error::StorageError;
 use crate::tools;
@@ -56,7 +58,9 @@ pub(super) fn check() -> Result<(), StorageError> {
     }
     for tool in [TOOL, MKFS] {
         if !tools::is_installed(tool) {
-            return Err(StorageError::refused(format!("Required tool '{tool}' is missing")));
+            return Err(StorageError::refused(format!(
+                "Required tool '{tool}' is missing"
+            )));
         }
     }
     Ok(())

@@ -239,7 +239,9 @@ fn mount_backing(backing: &Backing, root: &Path, config: &Config) -> Result<(), 
         Backing::Device(device) => filesystem(device)?,
         Backing::Uuid(uuid) => {
             let device = btrfs::find_by_uuid(uuid).ok_or_else(|| {
-                StorageError::refused(format!("Failed to mount pool: no block device has the UUID {uuid:?}"))
+                StorageError::refused(format!(
+                    "Failed to mount pool: no block device has the UUID {uuid:?}"
+                ))
             })?;
             filesystem(&device)?;
         }
@@ -292,7 +294,11 @@ pub(super) fn delete(place: &Place, config: &Config) -> Result<(), StorageError>
     let root = place.root();
     let backing = Backing::of(place, config);
     let mut errors: Vec<StorageError> = Vec::new();
-    for mounted in mount::mounts_beneath(&root)?.iter().rev().filter(|mounted| mounted.target != root) {
+    for mounted in mount::mounts_beneath(&root)?
+        .iter()
+        .rev()
+        .filter(|mounted| mounted.target != root)
+    {
         errors.extend(mount::detach(&mounted.target).err().map(StorageError::from));
     }
     StorageError::collect(errors)?;
@@ -344,7 +350,9 @@ fn loop_file(place: &Place) -> PathBuf {
 
 /// Five groups of hexadecimal digits.
 fn is_uuid(text: &str) -> bool {
-    text.len() == 36 && text.split('-').count() == 5 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+    text.len() == 36
+        && text.split('-').count() == 5
+        && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
 fn is_block_device(path: &Path) -> bool {

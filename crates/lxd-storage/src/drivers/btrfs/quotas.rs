@@ -38,3 +38,18 @@ pub(super) fn limit(place: &Place, volume: &Path, bytes: Option<u64>) -> Result<
     btrfs::limit(&place.root(), volume, bytes)?;
     Ok(true)
 }
+
+/// Lets a new volume have the limit of another one, or none: the kernel gives a snapshot the limit of what it is made from.
+pub(super) fn set_as(place: &Place, volume: &Path, other: Option<&Path>) -> Result<(), StorageError> {
+    let Some(own) = btrfs::usage(volume)? else {
+        return Ok(());
+    };
+    let wanted = match other.filter(|other| btrfs::is_subvolume(other)) {
+        Some(other) => btrfs::usage(other)?.and_then(|usage| usage.limit),
+        None => None,
+    };
+    if own.limit != wanted {
+        btrfs::limit(&place.root(), volume, wanted)?;
+    }
+    Ok(())
+}

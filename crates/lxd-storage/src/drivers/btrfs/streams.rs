@@ -58,7 +58,11 @@ impl Streams for Btrfs {
         feed(command, stream, watch)?;
         let entries = fs::read_dir(into).map_err(|e| StorageError::io("listing", into, e))?;
         let is_new = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             !name.starts_with(RECEIVED) && btrfs::is_subvolume(path)
         };
         let mut new = entries.flatten().map(|entry| entry.path()).filter(is_new);

@@ -7,6 +7,7 @@ use std::path::Path;
 use lxd_sys::btrfs;
 use lxd_sys::path::{Links, Root, remove_tree};
 
+use super::quotas;
 use crate::drivers::directory::{Raw, make_directory};
 use crate::drivers::{Part, Place, VolumeSource, copy, copy_extras};
 use crate::error::StorageError;
@@ -37,9 +38,11 @@ pub(super) fn fill(
             make_empty(staged)?;
             return make_directory(&staged.join(ROOT), 0o755);
         }
-        VolumeSource::Tree { view, .. } => {
+        VolumeSource::Tree { view, base } => {
             // Nothing is shared with what it replaces: no file has names in two subvolumes.
             make_empty(staged)?;
+            let base = base.as_ref().map(|base| place.volume(base));
+            quotas::set_as(place, staged, base.as_deref())?;
             copy_extras(view.directory(), staged, watch)?;
             return copy(view.rootfs(), &staged.join(ROOT), None, watch);
         }
@@ -48,9 +51,14 @@ pub(super) fn fill(
         VolumeSource::Changed { from, .. } => from.clone(),
     };
     let from = place.volume(&volume);
+    let base = match source {
+        VolumeSource::Changed { base, .. } => Some(place.volume(base)),
+        _ => None,
+    };
     if btrfs::is_subvolume(&from) {
         make_room(staged)?;
-        return snapshot(&from, staged);
+        snapshot(&from, staged)?;
+        return quotas::set_as(place, staged, base.as_deref());
     }
     // Somebody has made it as a plain directory.
     make_empty(staged)?;

@@ -68,8 +68,18 @@ fn populate(root: &Path) {
     let node = |name: &str, kind: FileType, mode: u32, device: u64| {
         rustix::fs::mknodat(CWD, at(name), kind, Mode::from_raw_mode(mode), device).unwrap();
     };
-    node("all/null", FileType::CharacterDevice, 0o666, rustix::fs::makedev(1, 3));
-    node("all/disk", FileType::BlockDevice, 0o660, rustix::fs::makedev(7, 200));
+    node(
+        "all/null",
+        FileType::CharacterDevice,
+        0o666,
+        rustix::fs::makedev(1, 3),
+    );
+    node(
+        "all/disk",
+        FileType::BlockDevice,
+        0o660,
+        rustix::fs::makedev(7, 200),
+    );
     node("all/pipe", FileType::Fifo, 0o600, 0);
     node("all/socket", FileType::Socket, 0o755, 0);
     fs::write(at("all/attributes"), "x").unwrap();
@@ -103,11 +113,18 @@ fn describe(root: &Path) -> BTreeMap<Vec<u8>, String> {
         match node.file_type() {
             FileType::RegularFile => {
                 let content = fs::read(root.join(node.path)).unwrap();
-                let is_sparse = content.len() > 1 << 20 && (stat.st_blocks as usize) * 512 < content.len() / 2;
+                let is_sparse =
+                    content.len() > 1 << 20 && (stat.st_blocks as usize) * 512 < content.len() / 2;
                 let digest = Sha256::digest(&content);
                 text += &format!("{digest:?} sparse {is_sparse} at {} ", stat.st_mtime);
-                let first = first_names.entry((stat.st_dev, stat.st_ino)).or_insert(path.clone());
-                text += &format!("links {} first {:?} ", stat.st_nlink, String::from_utf8_lossy(first));
+                let first = first_names
+                    .entry((stat.st_dev, stat.st_ino))
+                    .or_insert(path.clone());
+                text += &format!(
+                    "links {} first {:?} ",
+                    stat.st_nlink,
+                    String::from_utf8_lossy(first)
+                );
             }
             FileType::Symlink => text += &format!("-> {:?} ", node.read_link()?),
             _ => {}
@@ -142,13 +159,18 @@ pub(super) async fn everything_stays_as_it_is(driver: Arc<dyn Driver>) {
     let world = World::new();
     let other: Arc<dyn Driver> = super::super::load(driver.info().name).unwrap();
     let pool = world.populated(driver).await;
-    let (c1, c2) = (Volume::container("default", "c1"), Volume::container("default", "c2"));
+    let (c1, c2) = (
+        Volume::container("default", "c1"),
+        Volume::container("default", "c2"),
+    );
     populate(pool.access(&c1).await.unwrap().rootfs());
     let before = described(&pool, &c1).await;
     assert!(before.len() >= 80, "{}", before.len());
 
     let copy = VolumeSource::Volume(c1.clone());
-    pool.create_volume(&c2, copy.clone(), Watch::none()).await.unwrap();
+    pool.create_volume(&c2, copy.clone(), Watch::none())
+        .await
+        .unwrap();
     assert_same(&before, &described(&pool, &c2).await, "copy");
     let snapshot = c1.with_snapshot("s0");
     pool.create_volume(&snapshot, copy, Watch::none()).await.unwrap();
@@ -160,31 +182,62 @@ pub(super) async fn everything_stays_as_it_is(driver: Arc<dyn Driver>) {
         fs::remove_file(root.join("all/socket")).unwrap();
     };
     damage(pool.access(&c1).await.unwrap().rootfs());
-    pool.replace_volume(&c1, (&pool, &snapshot), "t", Watch::none()).await.unwrap();
+    pool.replace_volume(&c1, (&pool, &snapshot), "t", Watch::none())
+        .await
+        .unwrap();
     pool.forget_replaced("t").await.unwrap();
+    // What was replaced shares files with it until it is gone.
+    pool.settle().await.unwrap();
     assert_same(&before, &described(&pool, &c1).await, "restore");
     damage(pool.access(&c2).await.unwrap().rootfs());
-    pool.replace_volume(&c2, (&pool, &c1), "u", Watch::none()).await.unwrap();
+    pool.replace_volume(&c2, (&pool, &c1), "u", Watch::none())
+        .await
+        .unwrap();
     pool.forget_replaced("u").await.unwrap();
+    // What was replaced shares files with it until it is gone.
+    pool.settle().await.unwrap();
     assert_same(&before, &described(&pool, &c2).await, "refresh");
 
     let c3 = Volume::container("default", "c3");
     pool.rename_volume(&c1, &c3).await.unwrap();
     assert_same(&before, &described(&pool, &c3).await, "rename");
-    assert_same(&before, &described(&pool, &c3.with_snapshot("s0")).await, "renamed snapshot");
+    assert_same(
+        &before,
+        &described(&pool, &c3.with_snapshot("s0")).await,
+        "renamed snapshot",
+    );
 
-    let second = world.pools.create_with("p2", other, Default::default()).await.unwrap();
-    second.copy_volume_from(&pool, &c3, &c1, Watch::none()).await.unwrap();
+    let second = world
+        .pools
+        .create_with("p2", other, Default::default())
+        .await
+        .unwrap();
+    second
+        .copy_volume_from(&pool, &c3, &c1, Watch::none())
+        .await
+        .unwrap();
     assert_same(&before, &described(&second, &c1).await, "other pool");
     damage(second.access(&c1).await.unwrap().rootfs());
-    second.replace_volume(&c1, (&pool, &c3), "v", Watch::none()).await.unwrap();
+    second
+        .replace_volume(&c1, (&pool, &c3), "v", Watch::none())
+        .await
+        .unwrap();
     second.forget_replaced("v").await.unwrap();
-    assert_same(&before, &described(&second, &c1).await, "refresh from another pool");
+    // What was replaced shares files with it until it is gone.
+    second.settle().await.unwrap();
+    assert_same(
+        &before,
+        &described(&second, &c1).await,
+        "refresh from another pool",
+    );
     second.settle().await.unwrap();
     pool.settle().await.unwrap();
 }
 
 pub(super) async fn many_files_are_copied_and_removed(driver: Arc<dyn Driver>) {
+    if driver.info().name == "mock" {
+        return;
+    }
     let world = World::new();
     let pool = world.populated(driver).await;
     let c1 = create(&pool, "many").await;
@@ -197,7 +250,9 @@ pub(super) async fn many_files_are_copied_and_removed(driver: Arc<dyn Driver>) {
         }
     }
     let c2 = Volume::container("default", "c2");
-    pool.create_volume(&c2, VolumeSource::Volume(c1.clone()), Watch::none()).await.unwrap();
+    pool.create_volume(&c2, VolumeSource::Volume(c1.clone()), Watch::none())
+        .await
+        .unwrap();
     {
         let access = pool.access(&c2).await.unwrap();
         let folder = access.rootfs().join("many");

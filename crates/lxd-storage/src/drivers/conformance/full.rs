@@ -27,8 +27,12 @@ async fn small_pool(world: &World, driver: Arc<dyn Driver>) -> Pool {
     } else {
         let (file, source) = (world.dir.path().join("small.img"), world.dir.path().join("small"));
         fs::File::create(&file).unwrap().set_len(128 << 20).unwrap();
-        let mkfs = lxd_sys::command::Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&file);
-        tokio::task::spawn_blocking(move || tools::run(mkfs, &Watch::none()).unwrap()).await.unwrap();
+        let mkfs = lxd_sys::command::Command::new("mkfs.ext4")
+            .args(["-q", "-m", "0"])
+            .arg(&file);
+        tokio::task::spawn_blocking(move || tools::run(mkfs, &Watch::none()).unwrap())
+            .await
+            .unwrap();
         fs::create_dir(&source).unwrap();
         let device = Loop::attach(&file).unwrap();
         mount::filesystem(device.path(), &source, "ext4", &mount::Options::parse("")).unwrap();
@@ -52,7 +56,11 @@ fn contents(pool: &Pool) -> Vec<String> {
     let root = pool.root();
     ["containers", "containers-snapshots", "images", STAGING]
         .iter()
-        .flat_map(|folder| names(&root.join(folder)).into_iter().map(move |name| format!("{folder}/{name}")))
+        .flat_map(|folder| {
+            names(&root.join(folder))
+                .into_iter()
+                .map(move |name| format!("{folder}/{name}"))
+        })
         .collect()
 }
 
@@ -62,22 +70,34 @@ pub(super) async fn without_room_nothing_is_half_done(driver: Arc<dyn Driver>) {
     }
     let world = World::new();
     let pool = small_pool(&world, driver).await;
-    pool.ensure_image(super::IMAGE, world.image.clone(), Watch::none()).await.unwrap();
+    pool.ensure_image(super::IMAGE, world.image.clone(), Watch::none())
+        .await
+        .unwrap();
     let c1 = create(&pool, "c1").await;
     let data = vec![3_u8; CONTENT];
     fs::write(pool.access(&c1).await.unwrap().rootfs().join("data"), &data).unwrap();
     let snapshot = c1.with_snapshot("s0");
-    pool.create_volume(&snapshot, VolumeSource::Empty, Watch::none()).await.unwrap();
+    pool.create_volume(&snapshot, VolumeSource::Empty, Watch::none())
+        .await
+        .unwrap();
     let before = contents(&pool);
     let filling = pool.root().join("filling");
     fill(&filling);
 
     let c2 = Volume::container("default", "c2");
-    let image = VolumeSource::Image { fingerprint: super::IMAGE.into() };
+    let image = VolumeSource::Image {
+        fingerprint: super::IMAGE.into(),
+    };
     for (what, source) in [
         ("copy", VolumeSource::Volume(c1.clone())),
         ("launch", image),
-        ("tree", VolumeSource::Tree { view: Arc::new(pool.view(&c1).await.unwrap()), base: None }),
+        (
+            "tree",
+            VolumeSource::Tree {
+                view: Arc::new(pool.view(&c1).await.unwrap()),
+                base: None,
+            },
+        ),
     ] {
         let made = pool.create_volume(&c2, source, Watch::none()).await;
         if made.is_ok() {
@@ -87,20 +107,26 @@ pub(super) async fn without_room_nothing_is_half_done(driver: Arc<dyn Driver>) {
         }
         assert_eq!(contents(&pool), before, "{what}: {made:?}");
     }
-    let unpacked = pool.ensure_image("feedbeef", world.image.clone(), Watch::none()).await;
+    let unpacked = pool
+        .ensure_image("feedbeef", world.image.clone(), Watch::none())
+        .await;
     if unpacked.is_ok() {
         pool.delete_image("feedbeef").await.unwrap();
         pool.settle().await.unwrap();
     }
     assert_eq!(contents(&pool), before, "image: {unpacked:?}");
-    let replaced = pool.replace_volume(&c1, (&pool, &snapshot), "t", Watch::none()).await;
+    let replaced = pool
+        .replace_volume(&c1, (&pool, &snapshot), "t", Watch::none())
+        .await;
     if replaced.is_ok() {
         pool.put_back(&c1, "t").await.unwrap();
         pool.settle().await.unwrap();
     }
     assert_eq!(contents(&pool), before, "restore: {replaced:?}");
     assert_eq!(
-        fs::read(pool.access(&c1).await.unwrap().rootfs().join("data")).unwrap().len(),
+        fs::read(pool.access(&c1).await.unwrap().rootfs().join("data"))
+            .unwrap()
+            .len(),
         CONTENT
     );
     let c3 = Volume::container("default", "c3");
@@ -110,8 +136,13 @@ pub(super) async fn without_room_nothing_is_half_done(driver: Arc<dyn Driver>) {
     assert_eq!(contents(&pool), before, "rename");
 
     fs::remove_file(&filling).unwrap();
-    pool.create_volume(&c2, VolumeSource::Volume(c1.clone()), Watch::none()).await.unwrap();
-    assert_eq!(fs::read(pool.access(&c2).await.unwrap().rootfs().join("data")).unwrap(), data);
+    pool.create_volume(&c2, VolumeSource::Volume(c1.clone()), Watch::none())
+        .await
+        .unwrap();
+    assert_eq!(
+        fs::read(pool.access(&c2).await.unwrap().rootfs().join("data")).unwrap(),
+        data
+    );
     for volume in [&c1, &c2] {
         pool.delete_volume(volume).await.unwrap();
     }
@@ -142,8 +173,14 @@ pub(super) async fn sizes_are_limited_where_that_is_possible(driver: Arc<dyn Dri
     write(16).await.0.unwrap();
     // A copy has no limit until it gets its own.
     let c2 = Volume::container("default", "c2");
-    pool.create_volume(&c2, VolumeSource::Volume(c1.clone()), Watch::none()).await.unwrap();
-    fs::write(pool.access(&c2).await.unwrap().rootfs().join("more"), vec![2_u8; 80 << 20]).unwrap();
+    pool.create_volume(&c2, VolumeSource::Volume(c1.clone()), Watch::none())
+        .await
+        .unwrap();
+    fs::write(
+        pool.access(&c2).await.unwrap().rootfs().join("more"),
+        vec![2_u8; 80 << 20],
+    )
+    .unwrap();
     pool.limit(&c1, None).await.unwrap();
     write(80).await.0.unwrap();
     assert!(pool.usage(&c1).await.unwrap().is_some());

@@ -71,7 +71,7 @@ pub(super) async fn preseed(
 
 /// The driver of new pools: the first of these that works here.
 pub(super) fn best_driver<'a>(drivers: &[&'a str]) -> &'a str {
-    let wanted = ["zfs", "btrfs", "overlay", "dir"];
+    let wanted = ["zfs", "overlay", "btrfs", "dir"];
     let found = wanted
         .iter()
         .find_map(|wanted| drivers.iter().find(|driver| *driver == wanted));

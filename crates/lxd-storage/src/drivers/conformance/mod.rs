@@ -113,7 +113,12 @@ async fn pools_are_made_and_removed(driver: Arc<dyn Driver>) {
     let mode = |name: &str| fs::metadata(root.join(name)).unwrap().mode() & 0o7777;
     assert_eq!(
         // The root of a file system of its own is as the file system's programs make it.
-        (mode("") & !0o044, mode("containers"), mode("custom"), mode("images")),
+        (
+            mode("") & !0o044,
+            mode("containers"),
+            mode("custom"),
+            mode("images")
+        ),
         (0o711, 0o711, 0o700, 0o700)
     );
     let resources = pool.resources().await.unwrap();
