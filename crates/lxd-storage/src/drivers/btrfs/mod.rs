@@ -149,6 +149,10 @@ impl Driver for Btrfs {
         self.roots.mount_volume(place, volume, ids)
     }
 
+    fn maps_ids(&self, place: &Place) -> bool {
+        self.roots.maps_ids(place)
+    }
+
     fn unmount_volume(&self, place: &Place, volume: &Volume) -> Result<(), StorageError> {
         self.roots.unmount_volume(place, volume)
     }
