@@ -16,6 +16,7 @@ fn traces(server: &Server) -> BTreeSet<String> {
         "storage_volumes",
         "images_aliases",
         "instances_snapshots",
+        "instances_backups",
     ];
     for table in tables {
         let rows = server
@@ -36,6 +37,7 @@ fn traces(server: &Server) -> BTreeSet<String> {
         walk(&server.dir().join(folder), 1, &mut found);
     }
     walk(&server.dir().join("storage-pools"), 3, &mut found);
+    walk(&server.dir().join("backups"), 3, &mut found);
     walk(&server.dir().join("networks"), 3, &mut found);
     let home = server.scratch().to_str().unwrap().to_owned();
     // The name server's entry of an instance stays from its first start to its deletion.
@@ -284,30 +286,117 @@ fn snapshots_copies_and_moves() {
 }
 
 #[test]
+fn backups_images_and_changes_of_an_instance() {
+    let mut server = server_with_image("overlay");
+    let exists = |server: &Server| {
+        delete_all(server);
+        server.lxc(&["init", "bb", "crash"]).ok();
+    };
+    let backed_up = |server: &Server| {
+        exists(server);
+        let (_, answer) = server.api("POST", "/1.0/instances/crash/backups", &backup("b0"));
+        assert_eq!(wait(server, &answer), 200, "{answer}");
+    };
+    let backups = "/1.0/instances/crash/backups";
+    die_at_every_step(
+        &mut server,
+        "instance_backups.create",
+        &|s| s.api("POST", backups, &backup("b1")),
+        &exists,
+    );
+    let rename = json!({"name": "b2"}).to_string();
+    die_at_every_step(
+        &mut server,
+        "instance_backups.rename",
+        &|s| s.api("POST", &format!("{backups}/b0"), &rename),
+        &backed_up,
+    );
+    die_at_every_step(
+        &mut server,
+        "instance_backups.delete",
+        &|s| s.api("DELETE", &format!("{backups}/b0"), ""),
+        &backed_up,
+    );
+    exists(&server);
+    let file = server.scratch().join("crash.tar");
+    server
+        .lxc(&["export", "crash", file.to_str().unwrap(), "--compression", "none"])
+        .ok();
+    die_at_every_step(
+        &mut server,
+        "instance_backups.import",
+        &|s| upload(s, &file, "/1.0/instances"),
+        &delete_all,
+    );
+    let publish =
+        json!({"source": {"type": "instance", "name": "crash"}, "compression_algorithm": "none"}).to_string();
+    let unpublished = |server: &Server| {
+        exists(server);
+        for image in server.lxc(&["image", "list", "-f", "csv", "-c", "lf"]).ok().lines() {
+            if let Some(fingerprint) = image.strip_prefix(',') {
+                server.lxc(&["image", "delete", fingerprint]).ok();
+            }
+        }
+    };
+    die_at_every_step(
+        &mut server,
+        "images.import",
+        &|s| s.api("POST", "/1.0/images", &publish),
+        &unpublished,
+    );
+    let rename = json!({"name": "crash3"}).to_string();
+    die_at_every_step(
+        &mut server,
+        "instances.rename",
+        &|s| s.api("POST", "/1.0/instances/crash", &rename),
+        &exists,
+    );
+    let runs = |server: &Server| {
+        delete_all(server);
+        server.lxc(&["launch", "bb", "crash"]).ok();
+    };
+    die_at_every_step(
+        &mut server,
+        "instances.restart",
+        &|s| {
+            let restart = json!({"action": "restart", "force": true, "timeout": 30}).to_string();
+            s.api("PUT", "/1.0/instances/crash/state", &restart)
+        },
+        &runs,
+    );
+    let folder = server.scratch().join("shared");
+    std::fs::create_dir(&folder).unwrap();
+    let devices = json!({"d": {"type": "disk", "path": "/mnt", "source": folder}});
+    let change = json!({"profiles": ["default"], "devices": devices}).to_string();
+    die_at_every_step(
+        &mut server,
+        "instances.update",
+        &|s| s.api("PUT", "/1.0/instances/crash", &change),
+        &runs,
+    );
+    delete_all(&server);
+}
+
+fn backup(name: &str) -> String {
+    json!({"name": name, "compression_algorithm": "none"}).to_string()
+}
+
+/// Sends a file as the body of a request.
+fn upload(server: &Server, file: &Path, path: &str) -> (u16, Value) {
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-s", "-S", "-X", "POST", "--unix-socket"]);
+    curl.arg(server.dir().join("unix.socket"));
+    curl.args(["-H", "Content-Type: application/octet-stream", "--data-binary"]);
+    curl.arg(format!("@{}", file.display()))
+        .arg(format!("http://lxd{path}"));
+    let answer = lxd_e2e::program::run(&mut curl, "").ok();
+    (202, serde_json::from_str(&answer).unwrap())
+}
+
+#[test]
 fn importing_an_image() {
     let mut server = Server::ready(Kind::Ours, "dir");
     let file = image::busybox(server.scratch(), "tar.gz");
-    let socket = server.dir().join("unix.socket");
-    let upload = |_: &Server| {
-        let mut curl = std::process::Command::new("curl");
-        curl.args([
-            "-s",
-            "-S",
-            "-X",
-            "POST",
-            "-H",
-            "Content-Type: application/octet-stream",
-            "--unix-socket",
-        ]);
-        curl.arg(&socket)
-            .arg("--data-binary")
-            .arg(format!("@{}", file.display()))
-            .arg("http://lxd/1.0/images");
-        (
-            202,
-            serde_json::from_str(&lxd_e2e::program::run(&mut curl, "").ok()).unwrap(),
-        )
-    };
     let none = |server: &Server| {
         for fingerprint in server
             .lxc(&["image", "list", "-f", "csv", "-c", "f"])
@@ -317,7 +406,12 @@ fn importing_an_image() {
             server.lxc(&["image", "delete", fingerprint]).ok();
         }
     };
-    die_at_every_step(&mut server, "images.import", &upload, &none);
+    die_at_every_step(
+        &mut server,
+        "images.import",
+        &|s| upload(s, &file, "/1.0/images"),
+        &none,
+    );
 }
 
 #[test]

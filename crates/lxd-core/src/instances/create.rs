@@ -10,7 +10,7 @@ use lxd_db::cluster::{ContentType, InstanceType as RowType, Tx, VolumeType, imag
 use lxd_instance::Key;
 use lxd_model::config::Config;
 use lxd_model::devices::{Devices, property, root_disk};
-use lxd_model::instances::{InstanceType, architecture, naming};
+use lxd_model::instances::{InstanceType, architecture, naming, size};
 use lxd_model::names;
 use lxd_model::profiles::{expand_config, expand_devices, validate_list};
 use lxd_storage::images::ImageFiles;
@@ -49,10 +49,9 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
     ctx.require_project()?;
     let kind = InstanceType::parse(&post.r#type)?;
     if !post.instance_type.is_empty() {
-        let preset = &post.instance_type;
-        return Err(Error::bad_request(format!(
-            "Provided instance type doesn't exist: {preset}"
-        )));
+        for (key, value) in size::limits(&post.instance_type)? {
+            post.config.entry(key).or_insert(value);
+        }
     }
     let mut tx = app.cluster.read().await?;
     let project = projects::get(&mut tx, &ctx.project).await;

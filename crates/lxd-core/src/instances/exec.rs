@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{SinkExt as _, StreamExt as _};
 use lxd_api::instance_exec::InstanceExecPost;
 use lxd_instance::exec::{Control, Ends, Exec, ExecRequest, Exit, Prepared, Streams, Terminal, environment};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
+use tokio_util::sync::CancellationToken;
 
 use super::record::Record;
 use crate::app::{App, blocking};
@@ -26,11 +27,14 @@ use crate::operations::{Kind, Message, Operation, Options, Socket, Sockets};
 /// How long a client may take to connect its websockets.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the rest of a terminal's output is read after the program's end, if others keep the terminal open.
+/// How long more output is waited for after the program's end, if others keep its terminal or pipes open.
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
 
-/// Bytes that are read at once.
-const CHUNK: usize = 32 << 10;
+/// Bytes that a program may have left in its terminal or pipe: the largest pipe there can be.
+const LAST_BYTES: usize = 1 << 20;
+
+/// Bytes that are read at once, and so the largest message. Larger ones save little.
+const CHUNK: usize = 128 << 10;
 
 /// The name of the websocket for signals and sizes.
 pub(super) const CONTROL: &str = "control";
@@ -247,28 +251,24 @@ async fn piped(exec: Exec, data: Vec<Socket>) -> Result<i32> {
     };
     let mut last = input.sender;
     let feeding = tokio::spawn(feed(input.receiver, stdin));
+    let over = CancellationToken::new();
     let outputs = async {
-        tokio::join!(copy_all(stdout, out), copy_all(stderr, err));
+        tokio::join!(copy_all(stdout, out, &over), copy_all(stderr, err, &over));
     };
-    let code = ended(exec.exit, outputs).await;
+    let code = ended(exec.exit, &over, outputs).await;
     feeding.abort();
     let _ = last.send(Message::Close).await;
     code
 }
 
-/// Waits for a program's end, and then for the rest of its output, unless something in the background keeps that open.
-async fn ended(exit: Exit, outputs: impl Future<Output = ()>) -> Result<i32> {
-    tokio::pin!(outputs);
-    let exit = exit.wait();
-    tokio::pin!(exit);
-    let code = tokio::select! {
-        code = &mut exit => {
-            // What the program wrote is in the pipes already; only what it left behind could write more.
-            let _ = tokio::time::timeout(LAST_OUTPUT, &mut outputs).await;
-            code
-        }
-        () = &mut outputs => exit.await,
+/// Waits for a program's end and for its output, which learns of the end by `over`.
+async fn ended(exit: Exit, over: &CancellationToken, outputs: impl Future<Output = ()>) -> Result<i32> {
+    let exit = async {
+        let code = exit.wait().await;
+        over.cancel();
+        code
     };
+    let (code, ()) = tokio::join!(exit, outputs);
     Ok(code?)
 }
 
@@ -306,24 +306,40 @@ pub(super) type Receiver = std::pin::Pin<Box<dyn futures::Stream<Item = std::io:
 pub(super) type Sender = std::pin::Pin<Box<dyn futures::Sink<Message, Error = std::io::Error> + Send>>;
 
 /// What a program writes goes to the client; then a sign that this was all.
-async fn copy_all(from: pipe::Receiver, to: Socket) {
+async fn copy_all(from: pipe::Receiver, to: Socket, over: &CancellationToken) {
     let Socket { mut sender, receiver } = to;
     // Read as well, so that pings and the client's end are seen; it says nothing.
     let listening = tokio::spawn(receiver.for_each(|_| async {}));
-    send_all(from, &mut sender).await;
+    send_until(from, &mut sender, over).await;
     finish(&mut sender).await;
     listening.abort();
 }
 
-pub(super) async fn send_all<R: AsyncRead + Unpin>(mut from: R, to: &mut Sender) {
-    let mut buffer = vec![0; CHUNK];
-    while let Ok(count) = from.read(&mut buffer).await {
-        if count == 0
-            || to
-                .send(Message::Binary(Bytes::copy_from_slice(&buffer[..count])))
-                .await
-                .is_err()
-        {
+pub(super) async fn send_all<R: AsyncRead + Unpin>(from: R, to: &mut Sender) {
+    send_until(from, to, &CancellationToken::new()).await;
+}
+
+/// Sends what can be read until it ends. Once the program is over, all that it wrote can be read already, however long the client
+/// takes for it; only what it left behind could write more.
+async fn send_until<R: AsyncRead + Unpin>(mut from: R, to: &mut Sender, over: &CancellationToken) {
+    let mut buffer = BytesMut::new();
+    let mut late = 0;
+    while late < LAST_BYTES {
+        buffer.reserve(CHUNK);
+        let quiet = async {
+            over.cancelled().await;
+            tokio::time::sleep(LAST_OUTPUT).await;
+        };
+        let count = tokio::select! {
+            biased;
+            count = from.read_buf(&mut buffer) => count,
+            () = quiet => return,
+        };
+        let count = count.unwrap_or(0);
+        if over.is_cancelled() {
+            late += count;
+        }
+        if count == 0 || to.send(Message::Binary(buffer.split().freeze())).await.is_err() {
             return;
         }
     }
@@ -336,7 +352,8 @@ pub(super) async fn finish(sender: &mut Sender) {
 
 /// A terminal's output until the program has ended and nothing more comes.
 async fn drain<R: AsyncRead + Unpin>(from: R, mut to: Sender, exit: Exit) -> Result<i32> {
-    let code = ended(exit, send_all(from, &mut to)).await;
+    let over = CancellationToken::new();
+    let code = ended(exit, &over, send_until(from, &mut to, &over)).await;
     finish(&mut to).await;
     code
 }

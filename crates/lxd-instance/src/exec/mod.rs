@@ -17,6 +17,9 @@ use crate::error::Error;
 use crate::instance::Instance;
 use crate::lxd_helper::Connection;
 
+/// Bytes that a program can write ahead of its reader.
+const OUTPUT_PIPE: usize = 256 << 10;
+
 /// What to run.
 #[derive(Debug)]
 pub struct ExecRequest {
@@ -183,9 +186,9 @@ pub(crate) fn open(streams: Streams) -> std::io::Result<(Ends, Vec<OwnedFd>)> {
         Streams::Null => Ok((Ends::None, vec![null()?, null()?, null()?])),
         Streams::Files { stdout, stderr } => Ok((Ends::None, vec![null()?, stdout.into(), stderr.into()])),
         Streams::Pipes => {
-            let pipe =
-                || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(std::io::Error::from);
             let ((r0, w0), (r1, w1), (r2, w2)) = (pipe()?, pipe()?, pipe()?);
+            // A larger one saves switches; where it is refused, the usual size does.
+            let _ = rustix::pipe::fcntl_setpipe_size(&w1, OUTPUT_PIPE);
             let ends = Ends::Pipes {
                 stdin: pipe::Sender::from_owned_fd(w0)?,
                 stdout: pipe::Receiver::from_owned_fd(r1)?,
@@ -194,6 +197,10 @@ pub(crate) fn open(streams: Streams) -> std::io::Result<(Ends, Vec<OwnedFd>)> {
             Ok((ends, vec![r0, w1, w2]))
         }
     }
+}
+
+fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
 /// Sends a request to a helper, and waits until the program runs.

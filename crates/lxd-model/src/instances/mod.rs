@@ -4,6 +4,7 @@ pub mod architecture;
 pub mod boot;
 pub mod naming;
 pub mod pattern;
+pub mod size;
 pub mod volatile;
 
 use serde::{Deserialize, Serialize};
