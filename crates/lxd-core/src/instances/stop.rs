@@ -195,7 +195,7 @@ pub(super) async fn restart(
     Ok(())
 }
 
-/// A stop and a start in one. When the daemon dies in between, the next one starts the instance with the others that ran.
+/// A stop and a start in one. When the daemon dies in between, the next one starts the instance.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Restart {
     project: String,
@@ -249,7 +249,11 @@ impl Restart {
     async fn note_if_stopped(&mut self, task: &Task) -> Result<()> {
         let is_recovery = matches!(task.ctx.caller, crate::ctx::Caller::Daemon);
         let app = &task.app;
-        if is_recovery || app.instances.registry.phase(&self.key()) != Phase::Stopped {
+        if app.instances.registry.phase(&self.key()) != Phase::Stopped {
+            return Ok(());
+        }
+        if is_recovery {
+            app.instances.owe_start(&self.key());
             return Ok(());
         }
         note_stopped(app, &self.key()).await.map(drop)
