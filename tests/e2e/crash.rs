@@ -341,7 +341,11 @@ fn backups_images_and_changes_of_an_instance() {
         json!({"source": {"type": "instance", "name": "crash"}, "compression_algorithm": "none"}).to_string();
     let unpublished = |server: &Server| {
         exists(server);
-        for image in server.lxc(&["image", "list", "-f", "csv", "-c", "lf"]).ok().lines() {
+        for image in server
+            .lxc(&["image", "list", "-f", "csv", "-c", "lf"])
+            .ok()
+            .lines()
+        {
             if let Some(fingerprint) = image.strip_prefix(',') {
                 server.lxc(&["image", "delete", fingerprint]).ok();
             }

@@ -10,7 +10,8 @@ use crate::config::Config;
 pub fn limits(instance_type: &str) -> Result<Config, Invalid> {
     let is_part = |part: &str| {
         let mut letters = part.chars();
-        matches!(letters.next(), Some('c' | 'm')) && letters.next().is_some_and(|second| second.is_ascii_digit())
+        matches!(letters.next(), Some('c' | 'm'))
+            && letters.next().is_some_and(|second| second.is_ascii_digit())
     };
     if !instance_type.split('-').all(is_part) {
         return Err(Invalid::new(format!(
@@ -27,7 +28,10 @@ pub fn limits(instance_type: &str) -> Result<Config, Invalid> {
             continue;
         }
         if resource == "m" {
-            limits.insert("limits.memory".to_owned(), format!("{:.0}MB", (number * 1024.0).floor()));
+            limits.insert(
+                "limits.memory".to_owned(),
+                format!("{:.0}MB", (number * 1024.0).floor()),
+            );
             continue;
         }
         let cpus = number.ceil();
@@ -49,8 +53,14 @@ mod tests {
         let cases = [
             ("c2-m4", "limits.cpu=2 limits.memory=4096MB"),
             ("m4-c2", "limits.cpu=2 limits.memory=4096MB"),
-            ("c0.5-m0.2", "limits.cpu=1 limits.cpu.allowance=50% limits.memory=204MB"),
-            ("c1.5-m1.5", "limits.cpu=2 limits.cpu.allowance=75% limits.memory=1536MB"),
+            (
+                "c0.5-m0.2",
+                "limits.cpu=1 limits.cpu.allowance=50% limits.memory=204MB",
+            ),
+            (
+                "c1.5-m1.5",
+                "limits.cpu=2 limits.cpu.allowance=75% limits.memory=1536MB",
+            ),
             ("c1", "limits.cpu=1"),
             ("m2", "limits.memory=2048MB"),
             ("c0-m0", ""),
@@ -58,14 +68,27 @@ mod tests {
         ];
         for (word, wanted) in cases {
             let limits = limits(word).unwrap();
-            let limits: Vec<String> = limits.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let limits: Vec<String> = limits
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
             assert_eq!(limits.join(" "), wanted, "{word}");
         }
     }
 
     #[test]
     fn what_is_no_size_is_refused() {
-        for word in ["x", "t2.micro", "aws:t2.micro", "c1-m", "c-1-m1", "C2-M4", " c1-m1", "c2-m4-x", ""] {
+        for word in [
+            "x",
+            "t2.micro",
+            "aws:t2.micro",
+            "c1-m",
+            "c-1-m1",
+            "C2-M4",
+            " c1-m1",
+            "c2-m4-x",
+            "",
+        ] {
             let error = limits(word).unwrap_err().to_string();
             assert_eq!(error, format!("Provided instance type doesn't exist: {word}"));
         }
