@@ -86,7 +86,7 @@ wire! {
     /// A storage volume snapshot.
     pub struct StorageVolumeSnapshot {
         description: String,
-        expires_at: Time,
+        expires_at: Option<Time>,
         name: String,
         config: BTreeMap<String, String>,
         content_type: String,
@@ -105,14 +105,14 @@ wire! {
     /// What a PUT may change of a storage volume snapshot.
     pub struct StorageVolumeSnapshotPut {
         description: String,
-        expires_at: Time,
+        expires_at: Option<Time>,
     }
 }
 
 wire! {
     /// A new storage volume snapshot, as a client asks for it.
     pub struct StorageVolumeSnapshotsPost {
-        expires_at: Time,
+        expires_at: Option<Time>,
         name: String,
     }
 }
@@ -163,3 +163,4 @@ wire! {
 }
 
 part_of! { StorageVolumePut of StorageVolume: config, description, restore }
+part_of! { StorageVolumeSnapshotPut of StorageVolumeSnapshot: description, expires_at }

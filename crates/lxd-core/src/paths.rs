@@ -118,6 +118,11 @@ impl Paths {
             .join(instance_path(project, name))
     }
 
+    /// The folder of a custom volume's backups.
+    pub fn volume_backups(&self, pool: &str, project: &str, name: &str) -> PathBuf {
+        self.custom_backups().join(pool).join(format!("{project}_{name}"))
+    }
+
     /// Devices of an instance.
     pub fn instance_devices(&self, project: &str, name: &str) -> PathBuf {
         self.devices().join(instance_path(project, name))

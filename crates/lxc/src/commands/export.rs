@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 /// How long the server keeps a backup that its client could not take away.
-const LIFE: SignedDuration = SignedDuration::from_hours(24);
+pub(super) const LIFE: SignedDuration = SignedDuration::from_hours(24);
 
 /// `lxc export`.
 pub(super) async fn export(cx: &Context) -> Result<()> {
@@ -35,7 +35,8 @@ pub(super) async fn export(cx: &Context) -> Result<()> {
     cx.wait(&started, "Backing up instance: ").await?;
     let backup = name_of(&started)?;
     let at = format!("{backups}/{}", path(&[&backup]).trim_start_matches("/1.0/"));
-    let saved = save(cx, client, &at).await;
+    let failed = "Fetch instance backup file";
+    let saved = save(cx, client, &at, (cx.argument(1), failed)).await;
     // Whatever became of the file, the server need not keep its copy.
     let removed = match client.delete(&at).await {
         Ok(removal) => removal.wait().await.map(drop),
@@ -46,7 +47,7 @@ pub(super) async fn export(cx: &Context) -> Result<()> {
 }
 
 /// The name that the server gave the backup.
-fn name_of(started: &Background) -> Result<String> {
+pub(super) fn name_of(started: &Background) -> Result<String> {
     let urls = started
         .operation()
         .and_then(|operation| operation.resources.get("backups"));
@@ -60,15 +61,21 @@ fn name_of(started: &Background) -> Result<String> {
     }
 }
 
-async fn save(cx: &Context, client: &Client, at: &str) -> Result<()> {
-    let failed = |error| Error::message(format!("Fetch instance backup file: {error}"));
+/// Saves a backup's file under the name that the user gives, or as `backup` with an ending; `text` is said of failures.
+pub(super) async fn save(
+    cx: &Context,
+    client: &Client,
+    at: &str,
+    (target, text): (&str, &str),
+) -> Result<()> {
+    let failed = |error| Error::message(format!("{text}: {error}"));
+    let is_stream = target == "-";
     let download = client.download(&format!("{at}/export")).await.map_err(failed)?;
-    let (target, is_named) = match cx.argument(1) {
+    let (target, is_named) = match target {
         "" => (PathBuf::from("backup.part"), false),
         "-" => (PathBuf::from("/dev/stdout"), true),
         target => (PathBuf::from(target), true),
     };
-    let is_stream = cx.argument(1) == "-";
     let mut progress = Progress::new(cx.is_quiet() || is_stream, "Exporting the backup: ");
     let (total, began) = (download.length().unwrap_or(0), Instant::now());
     let mut counted = |bytes: u64| progress.update(&share(bytes, total, began));

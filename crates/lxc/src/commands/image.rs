@@ -257,10 +257,19 @@ pub(super) async fn upload_with_progress(
     upload: Upload,
     title: &str,
 ) -> Result<lxd_client::Background> {
+    upload_to(cx, (client, &path(&[list])), upload, title).await
+}
+
+/// The same for a list whose path has several parts.
+pub(super) async fn upload_to(
+    cx: &Context,
+    (client, at): (&Client, &str),
+    upload: Upload,
+    title: &str,
+) -> Result<lxd_client::Background> {
     let mut progress = Progress::new(cx.is_quiet(), title);
     let (total, sent, began) = (upload.length(), upload.counter(), Instant::now());
-    let at = path(&[list]);
-    let mut sending = std::pin::pin!(client.upload(&at, upload));
+    let mut sending = std::pin::pin!(client.upload(at, upload));
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
         tokio::select! {

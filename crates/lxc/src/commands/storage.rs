@@ -142,12 +142,23 @@ async fn info(cx: &Context) -> Result<()> {
     ]);
     let mut used_by: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for url in &shown.used_by {
-        let url = url.split('?').next().unwrap_or_default();
-        let mut parts = url.trim_start_matches("/1.0/").split('/');
-        let noun = parts.next().unwrap_or_default();
-        let name = url.rsplit('/').next().unwrap_or_default();
-        let noun = if noun == "storage-pools" { "volumes" } else { noun };
-        used_by.entry(noun.to_owned()).or_default().push(name.to_owned());
+        let (path, project) = url.split_once("?project=").unwrap_or((url, ""));
+        let mut parts = path.trim_start_matches("/1.0/").split('/');
+        let noun = match parts.next().unwrap_or_default() {
+            "storage-pools" => "volumes",
+            noun => noun,
+        };
+        let parts: Vec<&str> = parts.collect();
+        // Snapshots count as what they are of.
+        let name = match (noun, parts.as_slice()) {
+            ("volumes", [_, _, _, name, ..]) | (_, [name, ..]) => *name,
+            _ => "",
+        };
+        let shown = match project {
+            "" => name.to_owned(),
+            project => format!("{name} (project {project:?})"),
+        };
+        used_by.entry(noun.to_owned()).or_default().push(shown);
     }
     used_by.values_mut().for_each(|names| names.sort());
     print_yaml(&Info { info, used_by })

@@ -53,7 +53,7 @@ pub(super) async fn write(app: &App, tx: &mut Tx, record: &Record) -> Result<()>
 ///
 /// # Errors
 /// As [`write`]; the instance is gone.
-pub(super) async fn refresh(app: &App, key: &Key) -> Result<()> {
+pub(crate) async fn refresh(app: &App, key: &Key) -> Result<()> {
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &key.project, &key.name).await?;
     write(app, &mut tx, &record).await
@@ -69,7 +69,7 @@ pub(super) async fn content(app: &App, tx: &mut Tx, record: &Record) -> Result<B
     let phase = app.instances.registry.phase(&record.key());
     let volume_snapshots = snapshots.iter().map(|snapshot| StorageVolumeSnapshot {
         name: snapshot.name.clone(),
-        expires_at: Time::from(snapshot.expires_at),
+        expires_at: Some(Time::from(snapshot.expires_at)),
         content_type: "filesystem".to_owned(),
         created_at: Time::never(),
         ..StorageVolumeSnapshot::default()

@@ -98,6 +98,7 @@ pub(crate) async fn resume(app: &Arc<App>) -> Result<()> {
     follow::spawn(app);
     backups::spawn_expiry(app);
     snapshots::spawn(app);
+    crate::storage_volumes::spawn(app);
     let was_away = is_same_run(app).await;
     let owed = app.instances.take_owed();
     let (app, records) = (Arc::clone(app), records);

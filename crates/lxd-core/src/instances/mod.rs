@@ -38,6 +38,7 @@ mod tests;
 mod update;
 mod volatile;
 
+pub(crate) use backup_file::refresh as refresh_backup_file;
 pub use console::console;
 pub use create::create;
 pub(crate) use create::steps_of;
@@ -45,6 +46,7 @@ pub use delete::delete;
 pub use exec::exec;
 pub use list::{Wanted, get, get_full, list, list_full, names, state};
 pub use rename::rename;
+pub(crate) use runtime::Guard;
 pub use runtime::Runtime;
 pub use state::{change, change_all};
 pub use update::{patch, update};

@@ -62,10 +62,15 @@ impl Runtime {
     }
 
     /// Waits until nobody else changes the instance, and keeps others out until the guard is dropped.
-    pub(super) async fn lock(&self, key: &Key) -> Guard {
+    pub(crate) async fn lock(&self, key: &Key) -> Guard {
         let held = self.locks.lock(key).await;
         self.registry.end_stopped_files(key);
         held
+    }
+
+    /// Whether an instance runs, also while it is frozen.
+    pub(crate) fn is_running(&self, key: &Key) -> bool {
+        self.registry.phase(key).is_running()
     }
 
     /// Like [`Runtime::lock`], for whoever is about to look at files.
@@ -134,7 +139,7 @@ type Lock = Arc<tokio::sync::Mutex<()>>;
 struct Locks(Arc<Mutex<HashMap<Key, Lock>>>);
 
 /// The right to change one instance.
-pub(super) struct Guard {
+pub(crate) struct Guard {
     held: Option<tokio::sync::OwnedMutexGuard<()>>,
     key: Key,
     locks: Arc<Mutex<HashMap<Key, Lock>>>,

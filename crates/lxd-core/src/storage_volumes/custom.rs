@@ -2,25 +2,29 @@
 
 use std::sync::Arc;
 
-use lxd_api::storage_volumes::{StorageVolumePost, StorageVolumesPost};
+use lxd_api::storage_volumes::StorageVolumesPost;
 use lxd_db::cluster::storage_volumes as rows;
 use lxd_db::cluster::{ContentType, VolumeType, storage_pools, used_by};
-use lxd_model::{ErrorKind, names};
-use lxd_storage::Volume;
+use lxd_model::names;
 
-use super::{Path, custom_holder, find, kind_of, tell, works};
+use super::home::{self, Home};
+use super::{Path, copy, custom_holder, defaults, find, kind_of, tell, validate, works};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::events::{Action, Lifecycle};
-use crate::operations;
+use crate::operations::Operation;
 
-/// Makes an empty volume in a pool.
+/// Makes an empty volume in a pool at once, or a copy of another one, which is an operation.
 ///
 /// # Errors
-/// A bad name, type, key or value; the name is taken; a source, which this server does not copy from yet; the caller
-/// may not.
-pub async fn create(app: &Arc<App>, ctx: &Ctx, pool: &str, mut post: StorageVolumesPost) -> Result<()> {
+/// A bad name, type, key or value; the name is taken; the source is not found; the caller may not.
+pub async fn create(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    pool: &str,
+    mut post: StorageVolumesPost,
+) -> Result<Option<Operation>> {
     check_post(&post)?;
     let mut tx = app.cluster.read().await?;
     storage_pools::id(&mut tx, pool).await?;
@@ -32,36 +36,36 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, pool: &str, mut post: StorageVolu
         kind: VolumeType::Custom,
         name,
     };
-    if rows::get(&mut tx, key).await.is_ok() {
+    let is_copy = post.source.r#type == "copy";
+    if rows::get(&mut tx, key).await.is_ok() && !(is_copy && post.source.refresh) {
         return Err(Error::conflict("Volume by that name already exists"));
     }
     drop(tx);
     match post.source.r#type.as_str() {
         "" => {}
-        "copy" | "migration" => {
+        "copy" if post.source.name.is_empty() => {}
+        "copy" => {
+            let to = Home::new(pool, &project, name);
+            return copy::copy(app, ctx, to, post).await.map(Some);
+        }
+        "migration" => {
             return Err(Error::not_implemented(
-                "Copying storage volumes is not implemented by this server yet",
+                "Migration is not supported by this server yet",
             ));
         }
         other => return Err(Error::bad_request(format!("Unknown source type {other:?}"))),
     }
     post.config.retain(|_, value| !value.is_empty());
-    let valid = app
-        .pools
-        .get(pool)?
-        .validate_volume(&Volume::custom(&project, name), &post.config);
-    // The reference answers with its status for internal errors.
-    valid.map_err(|error| Error::from(error).with_kind(ErrorKind::Internal))?;
-    let parts = ["storage-pools", pool, "volumes", "custom", name];
-    let event = Lifecycle::new(
-        Action::StorageVolumeCreated,
-        crate::urls::object(&project, &parts),
-    );
-    let work = works::Create::new(pool.to_owned(), project.clone(), post);
-    operations::run(app, ctx, work).await?;
+    let home = Home::new(pool, &project, name);
+    let content = ContentType::from_word(&post.content_type).unwrap_or(ContentType::Filesystem);
+    defaults::fill(&home.pool(app)?, &mut post.config, content == ContentType::Block);
+    validate(app, &home, &home.volume(), &post.config, content)?;
+    let event = Lifecycle::new(Action::StorageVolumeCreated, home.url());
+    let work = works::Create::new(home.clone(), post);
+    home::run(app, ctx, vec![home], work, None).await?;
     app.events
         .lifecycle(&project, &event.with("type", "custom").by(ctx));
-    Ok(())
+    Ok(None)
 }
 
 fn check_post(post: &StorageVolumesPost) -> Result<()> {
@@ -80,62 +84,9 @@ fn check_post(post: &StorageVolumesPost) -> Result<()> {
     }
     match post.content_type.as_str() {
         "" => Ok(()),
-        word => match ContentType::from_word(word) {
-            Some(ContentType::Filesystem) => Ok(()),
-            Some(ContentType::Block) => Err(Error::not_implemented(
-                "Block volumes are not implemented by this server yet",
-            )),
-            None => Err(Error::bad_request("Invalid volume content type name")),
-        },
+        word if ContentType::from_word(word).is_some() => Ok(()),
+        _ => Err(Error::bad_request("Invalid volume content type name")),
     }
-}
-
-/// Gives a volume that nothing uses another name; gives its new URL.
-///
-/// # Errors
-/// Not found; a volume of an instance or an image; a bad name; the name is taken; it is in use; the caller may not.
-pub async fn rename(app: &Arc<App>, ctx: &Ctx, path: Path<'_>, post: StorageVolumePost) -> Result<String> {
-    let [pool, kind, _] = path;
-    if kind_of(kind)? != VolumeType::Custom {
-        let text = format!("Renaming storage volumes of type {kind:?} is not allowed");
-        return Err(Error::bad_request(text));
-    }
-    names::storage_volume(&post.name)?;
-    let moves = post.migration
-        || !post.project.is_empty() && post.project != ctx.project
-        || !post.pool.is_empty() && post.pool != pool;
-    if moves {
-        return Err(Error::not_implemented(
-            "Moving storage volumes is not implemented by this server yet",
-        ));
-    }
-    let mut tx = app.cluster.read().await?;
-    let project = custom_holder(&mut tx, ctx).await?;
-    let row = find(&mut tx, ctx, path).await?;
-    let taken = rows::Key {
-        pool,
-        project: &project,
-        kind: VolumeType::Custom,
-        name: &post.name,
-    };
-    if rows::get(&mut tx, taken).await.is_ok() {
-        return Err(Error::conflict("Volume by that name already exists"));
-    }
-    refuse_used(&mut tx, &row).await?;
-    drop(tx);
-    let work = works::Rename {
-        id: row.id,
-        pool: pool.to_owned(),
-        project: project.clone(),
-        name: row.name.clone(),
-        new_name: post.name.clone(),
-    };
-    operations::run(app, ctx, work).await?;
-    let parts = ["storage-pools", pool, "volumes", "custom", &post.name];
-    let url = crate::urls::object(&project, &parts);
-    let event = Lifecycle::new(Action::StorageVolumeRenamed, url.clone()).with("old_name", row.name);
-    app.events.lifecycle(&project, &event.by(ctx));
-    Ok(url)
 }
 
 /// Deletes a volume that nothing uses, or what a pool has unpacked of an image.
@@ -143,8 +94,11 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, path: Path<'_>, post: StorageVolu
 /// # Errors
 /// Not found; an instance's volume; it is in use; the caller may not.
 pub async fn delete(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<()> {
-    let [pool, kind, _] = path;
+    let [pool, kind, name] = path;
     ctx.require_project()?;
+    if name.contains('/') {
+        return Err(Error::bad_request(format!("Invalid storage volume {name:?}")));
+    }
     if !matches!(kind_of(kind)?, VolumeType::Custom | VolumeType::Image) {
         let text = format!("Storage volumes of type {kind:?} cannot be deleted with the storage API");
         return Err(Error::bad_request(text));
@@ -154,14 +108,13 @@ pub async fn delete(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<()> {
     ctx.in_project(row.project.clone()).require_project()?;
     refuse_used(&mut tx, &row).await?;
     drop(tx);
+    let home = Home::new(pool, &row.project, &row.name);
     let work = works::Delete {
         id: row.id,
-        pool: pool.to_owned(),
-        project: row.project.clone(),
-        name: row.name.clone(),
+        home: home.clone(),
         is_image: row.kind == VolumeType::Image,
     };
-    operations::run(app, ctx, work).await?;
+    home::run(app, ctx, vec![home], work, None).await?;
     tell(app, ctx, &row, Action::StorageVolumeDeleted);
     Ok(())
 }

@@ -1,8 +1,17 @@
 //! Storage volumes: the roots of instances, unpacked images, and what users make.
 
+pub mod backups;
+mod block;
+mod copy;
 mod custom;
+mod defaults;
+mod home;
+mod refresh;
+mod relocate;
+pub mod snapshots;
 #[cfg(test)]
 mod tests;
+mod users;
 mod works;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,8 +23,9 @@ use lxd_api::storage_volumes::{
 use lxd_db::cluster::projects::{self, Effective, Feature};
 use lxd_db::cluster::storage_volumes as rows;
 use lxd_db::cluster::storage_volumes::StorageVolume as Row;
-use lxd_db::cluster::{Tx, VolumeType, storage_pools, used_by};
+use lxd_db::cluster::{ContentType, Tx, VolumeType, storage_pools, used_by};
 use lxd_model::ErrorKind;
+use lxd_model::config::Config;
 use lxd_storage::{Volume, VolumeType as DiskType};
 use serde_json::Value;
 
@@ -25,11 +35,20 @@ use crate::error::{Error, Result};
 use crate::etag::{self, Tagged};
 use crate::events::{Action, Lifecycle};
 
-pub use custom::{create, delete, rename};
+use home::Home;
+
+pub use custom::{create, delete};
+pub use relocate::{Moved, rename};
 pub(crate) use works::works;
 
 /// Where a volume is, as URLs say it: the names of its pool, its type and itself.
 pub type Path<'a> = [&'a str; 3];
+
+/// Looks after snapshots and backups by the clock, until the daemon stops.
+pub(crate) fn spawn(app: &Arc<App>) {
+    snapshots::spawn(app);
+    backups::spawn_expiry(app);
+}
 
 /// The URL of a volume.
 pub fn url(volume: &StorageVolume, pool: &str) -> String {
@@ -40,6 +59,12 @@ pub fn url(volume: &StorageVolume, pool: &str) -> String {
     let mut parts = vec!["storage-pools", pool, "volumes", &volume.r#type, name];
     parts.extend(snapshot.into_iter().flat_map(|snapshot| ["snapshots", snapshot]));
     crate::urls::object(&volume.project, &parts)
+}
+
+/// The URL of something that belongs to a volume: a snapshot, a backup; by its noun and its name.
+pub fn url_of(project: &str, [pool, kind, volume]: Path<'_>, (noun, name): (&str, &str)) -> String {
+    let parts = ["storage-pools", pool, "volumes", kind, volume, noun, name];
+    crate::urls::object(project, &parts)
 }
 
 /// The volumes of a pool that the context's project has, or those of all projects; of one type or of every.
@@ -73,7 +98,7 @@ pub async fn list(
         let is_wanted = ctx.may_see_project(&row.project)
             && (all_projects || row.project == holder(&homes, &ctx.project, row.kind));
         if is_wanted {
-            let users = users(&mut tx, ctx, &row).await?;
+            let users = user_urls(&mut tx, ctx, &row).await?;
             let own = snapshots.remove(&row.id).unwrap_or_default();
             let own: Vec<StorageVolume> = own.into_iter().map(|one| snapshot_wire(&row, one)).collect();
             volumes.push(wire(row, users));
@@ -121,7 +146,7 @@ pub async fn get(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<Tagged<Sto
     ctx.require_project()?;
     let mut tx = app.cluster.read().await?;
     let row = find(&mut tx, ctx, path).await?;
-    let users = users(&mut tx, ctx, &row).await?;
+    let users = user_urls(&mut tx, ctx, &row).await?;
     let volume = wire(row, users);
     let writable = StorageVolumePut::from(&volume);
     Ok(Tagged::new(volume, &writable))
@@ -163,7 +188,19 @@ pub async fn update(
     put: StorageVolumePut,
     if_match: Option<&str>,
 ) -> Result<()> {
-    change(app, ctx, path, if_match, |_| Ok(put)).await
+    if put.restore.is_empty() {
+        return change(app, ctx, path, if_match, |_| Ok(put)).await;
+    }
+    let volume = snapshots::custom_volume(app, ctx, path).await?;
+    snapshots::restore(app, ctx, &volume, &put.restore).await?;
+    if put.config.is_empty() {
+        return Ok(());
+    }
+    let put = StorageVolumePut {
+        restore: String::new(),
+        ..put
+    };
+    change(app, ctx, path, None, |_| Ok(put)).await
 }
 
 /// Changes the description or some keys of a volume that a user made.
@@ -210,23 +247,41 @@ async fn change(
     };
     etag::check(if_match, &old)?;
     let mut new = new(&old)?;
-    if !new.restore.is_empty() {
-        return Err(Error::not_implemented(
-            "Restoring snapshots of volumes is not implemented by this server yet",
-        ));
-    }
     new.config.retain(|_, value| !value.is_empty());
     if row.kind != VolumeType::Custom && old.config.get("size") != new.config.get("size") {
         return Err(Error::refused(
             "Volume \"size\" property is not valid for volume type",
         ));
     }
-    let valid = app.pools.get(pool)?.validate_volume(&on_disk(&row), &new.config);
-    valid.map_err(|error| Error::from(error).with_kind(ErrorKind::Internal))?;
+    validate(
+        app,
+        &Home::of(&row),
+        &on_disk(&row),
+        &new.config,
+        row.content_type,
+    )?;
+    if let Some(size) = new.config.get("size")
+        && row.content_type == ContentType::Block
+        && old.config.get("size") != Some(size)
+    {
+        block::grow(&app.pools.get(pool)?, &on_disk(&row), size).await?;
+    }
     rows::update(&mut tx, row.id, &new.description, &new.config).await?;
     tx.commit().await?;
     tell(app, ctx, &row, Action::StorageVolumeUpdated);
     Ok(())
+}
+
+/// Checks the configuration of a volume. The reference answers with its status for internal errors.
+fn validate(app: &App, home: &Home, volume: &Volume, config: &Config, content: ContentType) -> Result<()> {
+    if content == ContentType::Block
+        && let Some(key) = config.keys().find(|key| key.starts_with("security."))
+    {
+        let text = format!("Invalid option for volume {:?} option {key:?}", volume.name);
+        return Err(Error::refused(text));
+    }
+    let valid = home.pool(app)?.validate_volume(volume, config);
+    valid.map_err(|error| Error::from(error).with_kind(ErrorKind::Internal))
 }
 
 /// The volume that a path means in the context's project.
@@ -275,7 +330,7 @@ fn on_disk(row: &Row) -> Volume {
 }
 
 /// The users of a volume that the caller may see.
-async fn users(tx: &mut Tx, ctx: &Ctx, row: &Row) -> Result<Vec<String>> {
+async fn user_urls(tx: &mut Tx, ctx: &Ctx, row: &Row) -> Result<Vec<String>> {
     Ok(match row.kind {
         VolumeType::Container | VolumeType::VirtualMachine => {
             vec![crate::urls::object(&row.project, &["instances", &row.name])]

@@ -19,6 +19,7 @@ use crate::watch::Watch;
 mod btrfs;
 #[cfg(test)]
 mod conformance;
+mod custom;
 mod dir;
 mod directory;
 pub mod id_maps;
@@ -268,6 +269,19 @@ pub trait Driver: Send + Sync + fmt::Debug {
         source: &VolumeSource,
         watch: &Watch,
     ) -> Result<(), StorageError>;
+
+    /// The same for a volume that a user made: the directory itself is the content, no root of an instance is in it. A block
+    /// volume's has one file in it. Whoever can do better than copying does.
+    fn fill_custom(
+        &self,
+        place: &Place,
+        staged: &Path,
+        source: &VolumeSource,
+        watch: &Watch,
+    ) -> Result<(), StorageError> {
+        self.prepare_volume(staged)?;
+        custom::fill(place, staged, source, watch)
+    }
 
     /// Makes the volume's root accessible at its place, for writing, with ids mapped if `ids` is given.
     fn mount_volume(

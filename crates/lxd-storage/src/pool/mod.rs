@@ -19,6 +19,7 @@ use crate::watch::Watch;
 
 mod access;
 mod backups;
+mod custom;
 mod images;
 mod registry;
 mod replace;
@@ -30,6 +31,7 @@ mod tests;
 mod volumes;
 
 pub use access::Access;
+pub use custom::{BLOCK_FILE, CustomPart};
 pub use registry::Pools;
 pub use scan::OnDisk;
 pub use streams::{Held, StreamHeader};
@@ -226,11 +228,7 @@ impl Pool {
     /// The files of a volume as they are on disk, whether it is mounted or not.
     pub async fn view(&self, volume: &Volume) -> Result<View, StorageError> {
         let volume = volume.clone();
-        self.blocking(move |pool| {
-            pool.require(&volume)?;
-            pool.driver.view_volume(&pool.place, &volume)
-        })
-        .await
+        self.blocking(move |pool| pool.view(&volume)).await
     }
 
     async fn source_of(

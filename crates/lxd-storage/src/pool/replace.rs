@@ -28,9 +28,7 @@ impl Inner {
             return Err(self.not_found(volume));
         }
         drop(self.idle(volume)?);
-        let staged = self.fill(volume, |staged| {
-            self.driver.fill_volume(&self.place, staged, source, watch)
-        })?;
+        let staged = self.fill(volume, |staged| self.fill_kind(volume, staged, source, watch))?;
         let idle = self.idle(volume)?;
         self.driver.unseal(&target)?;
         rustix::fs::renameat_with(CWD, staged.path(), CWD, &target, RenameFlags::EXCHANGE)

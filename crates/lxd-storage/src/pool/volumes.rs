@@ -93,13 +93,7 @@ impl Inner {
             VolumeSource::Volume(from) => self.require(from)?,
             _ => {}
         }
-        if volume.kind == VolumeType::Custom && *source == VolumeSource::Empty {
-            // The directory is all there is: such a volume has no root of an instance in it.
-            return self.make(volume, |staged| self.driver.prepare_volume(staged));
-        }
-        self.make(volume, |staged| {
-            self.driver.fill_volume(&self.place, staged, source, watch)
-        })
+        self.make(volume, |staged| self.fill_kind(volume, staged, source, watch))
     }
 
     /// Fails if the volume is not there.
@@ -145,7 +139,9 @@ impl Inner {
         fill(staged.path())?;
         let mode = match volume.kind {
             VolumeType::Container | VolumeType::VirtualMachine => 0o100,
-            VolumeType::Custom | VolumeType::Image => 0o711,
+            VolumeType::Image => 0o711,
+            // Its directory is the user's: root's with mode 0711 where it is new, else what it was.
+            VolumeType::Custom => return Ok(staged),
         };
         rustix::fs::chown(
             staged.path(),

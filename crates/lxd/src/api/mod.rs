@@ -20,6 +20,8 @@ mod profiles;
 mod projects;
 pub(crate) mod server;
 mod storage_pools;
+mod storage_volume_backups;
+mod storage_volume_snapshots;
 mod storage_volumes;
 mod warnings;
 
@@ -159,11 +161,24 @@ handlers! {
     StoragePoolResourcesGet => storage_pools::resources,
     StoragePoolsGet => storage_pools::list,
     StoragePoolsPost => storage_pools::create,
+    StorageVolumeBackupDelete => storage_volume_backups::delete,
+    StorageVolumeBackupExportGet => storage_volume_backups::export,
+    StorageVolumeBackupGet => storage_volume_backups::get,
+    StorageVolumeBackupPost => storage_volume_backups::rename,
+    StorageVolumeBackupsGet => storage_volume_backups::list,
+    StorageVolumeBackupsPost => storage_volume_backups::create,
     StorageVolumeDelete => storage_volumes::delete,
     StorageVolumeGet => storage_volumes::get,
     StorageVolumePatch => storage_volumes::patch,
     StorageVolumePost => storage_volumes::rename,
     StorageVolumePut => storage_volumes::update,
+    StorageVolumeSnapshotDelete => storage_volume_snapshots::delete,
+    StorageVolumeSnapshotGet => storage_volume_snapshots::get,
+    StorageVolumeSnapshotPatch => storage_volume_snapshots::patch,
+    StorageVolumeSnapshotPost => storage_volume_snapshots::rename,
+    StorageVolumeSnapshotPut => storage_volume_snapshots::update,
+    StorageVolumeSnapshotsGet => storage_volume_snapshots::list,
+    StorageVolumeSnapshotsPost => storage_volume_snapshots::create,
     StorageVolumeStateGet => storage_volumes::state,
     StorageVolumesGet => storage_volumes::list,
     StorageVolumesPost => storage_volumes::create,

@@ -1,7 +1,7 @@
 //! `/1.0/storage-pools/{name}/volumes`.
 
 use lxd_api::storage_volumes::StorageVolumesPost;
-use lxd_core::storage_volumes;
+use lxd_core::storage_volumes::{self, Moved, backups};
 
 use crate::http::answer::{self, Outcome};
 use crate::http::request::Call;
@@ -18,13 +18,30 @@ pub(super) async fn list(call: Call) -> Outcome {
 
 /// Makes a volume.
 pub(super) async fn create(mut call: Call) -> Outcome {
+    if call.content_type() == "application/octet-stream" {
+        return restore(call).await;
+    }
     let mut post: StorageVolumesPost = call.json().await?;
     let [pool, kind] = call.params();
     if !kind.is_empty() {
         kind.clone_into(&mut post.r#type);
     }
-    storage_volumes::create(&call.app, &call.ctx, pool, post).await?;
-    answer::empty()
+    match storage_volumes::create(&call.app, &call.ctx, pool, post).await? {
+        Some(operation) => answer::in_background(&operation),
+        None => answer::empty(),
+    }
+}
+
+/// Makes a volume of a backup's file.
+async fn restore(mut call: Call) -> Outcome {
+    let [pool, _] = call.params();
+    let request = backups::Request {
+        pool: pool.to_owned(),
+        name: call.header("x-lxd-name").unwrap_or_default().to_owned(),
+    };
+    let stream = call.body_stream();
+    let archive = backups::receive(&call.app, &call.ctx, stream).await?;
+    answer::in_background(&backups::import(&call.app, &call.ctx, archive, request).await?)
 }
 
 /// Shows a volume.
@@ -54,7 +71,10 @@ pub(super) async fn patch(mut call: Call) -> Outcome {
 /// Renames a volume.
 pub(super) async fn rename(mut call: Call) -> Outcome {
     let post = call.json().await?;
-    answer::created(&storage_volumes::rename(&call.app, &call.ctx, call.params(), post).await?)
+    match storage_volumes::rename(&call.app, &call.ctx, call.params(), post).await? {
+        Moved::Renamed(url) => answer::created(&url),
+        Moved::Moving(operation) => answer::in_background(&operation),
+    }
 }
 
 /// Deletes a volume.

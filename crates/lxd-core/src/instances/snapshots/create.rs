@@ -52,7 +52,7 @@ pub async fn create(
     let existing = Saved::all(&mut tx, record.row.id).await?;
     drop(tx);
     let name = if post.name.is_empty() {
-        next_name(app, &record.config, &existing)?
+        next_name(app, &record.config, existing.iter().map(|one| one.name.as_str()))?
     } else {
         post.name
     };
@@ -82,7 +82,11 @@ pub async fn create(
 ///
 /// # Errors
 /// The pattern is broken.
-pub(in crate::instances) fn next_name(app: &App, config: &Config, existing: &[Saved]) -> Result<String> {
+pub(crate) fn next_name<'a>(
+    app: &App,
+    config: &Config,
+    taken: impl Iterator<Item = &'a str> + Clone,
+) -> Result<String> {
     let configured = config.get("snapshots.pattern").map_or("", String::as_str);
     let wanted = if configured.is_empty() {
         "snap%d"
@@ -94,7 +98,6 @@ pub(in crate::instances) fn next_name(app: &App, config: &Config, existing: &[Sa
     if rendered.matches("%d").count() > 1 {
         return Err(Error::bad_request("Snapshot pattern may contain '%d' only once"));
     }
-    let taken = existing.iter().map(|snapshot| snapshot.name.as_str());
     Ok(naming::snapshot(&rendered, taken))
 }
 
@@ -102,14 +105,14 @@ pub(in crate::instances) fn next_name(app: &App, config: &Config, existing: &[Sa
 ///
 /// # Errors
 /// The instance's configuration makes no sense.
-pub(in crate::instances) fn expiry(app: &App, config: &Config) -> Result<Time> {
+pub(crate) fn expiry(app: &App, config: &Config) -> Result<Time> {
     let expression = config.get("snapshots.expiry").map_or("", String::as_str);
     let expires = units::expiry(app.clock.now(), expression)?;
     Ok(expires.map_or_else(Time::never, Time::from))
 }
 
 /// Refuses snapshots in projects that don't allow them.
-pub(super) fn check_allowed(name: &str, project: &Config) -> Result<()> {
+pub(crate) fn check_allowed(name: &str, project: &Config) -> Result<()> {
     let is_on = |key: &str| project.get(key).map(String::as_str);
     let is_restricted = is_on("restricted").is_some_and(lxd_model::config::is_true);
     if is_restricted && is_on("restricted.snapshots") != Some("allow") {

@@ -19,7 +19,8 @@ use lxd_db::cluster::storage_volumes::snapshots as volume_snapshots;
 use serde_json::Value;
 
 pub use create::create;
-pub(super) use create::{New, expiry, next_name, run_locked as take_locked};
+pub(super) use create::{New, run_locked as take_locked};
+pub(crate) use create::{check_allowed, expiry, next_name};
 pub use delete::delete;
 pub(super) use delete::run as remove;
 pub use rename::rename;

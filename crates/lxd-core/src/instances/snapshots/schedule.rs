@@ -95,7 +95,7 @@ async fn next(app: &Arc<App>, record: &Record) -> Result<New> {
     let mut tx = app.cluster.read().await?;
     let existing = Saved::all(&mut tx, record.row.id).await?;
     Ok(New {
-        name: super::next_name(app, &record.config, &existing)?,
+        name: super::next_name(app, &record.config, existing.iter().map(|one| one.name.as_str()))?,
         expires_at: super::expiry(app, &record.config)?,
         stateful: false,
     })

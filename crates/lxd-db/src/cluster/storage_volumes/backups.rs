@@ -56,6 +56,17 @@ pub async fn list(tx: &mut Tx, volume_ids: &[i64]) -> Result<Vec<Backup>> {
     rows.iter().map(|row| record(&row)).collect()
 }
 
+/// The backups that have expired.
+///
+/// # Errors
+/// [`Error::Cluster`] when reading fails.
+pub async fn expired(tx: &mut Tx, now: Timestamp) -> Result<Vec<Backup>> {
+    let rows = tx.query(SELECT, &[]).await?;
+    let mut all: Vec<Backup> = rows.iter().map(|row| record(&row)).collect::<Result<_>>()?;
+    all.retain(|backup| backup.expires_at > time::ZERO && backup.expires_at <= now);
+    Ok(all)
+}
+
 /// Makes a backup's row and gives its id; the id in `backup` is ignored.
 ///
 /// # Errors

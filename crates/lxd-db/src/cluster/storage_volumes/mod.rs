@@ -10,6 +10,7 @@ use crate::{Config, Error, Noun, Result};
 
 pub mod backups;
 pub mod snapshots;
+pub mod users;
 
 const CONFIG: ConfigTable = ConfigTable {
     table: "storage_volumes_config",

@@ -12,8 +12,7 @@ use lxd_sys::userns::IdMap;
 
 use super::dir::Dir;
 use super::{
-    Driver, DriverInfo, Mounted, Place, Resources, Streams, View, VolumeSource, directory, load_module,
-};
+    Driver, DriverInfo, Mounted, Place, Resources, Streams, View, VolumeSource, directory, load_module, custom};
 use crate::config;
 use crate::error::StorageError;
 use crate::tools;
@@ -123,6 +122,22 @@ impl Driver for Btrfs {
         watch: &Watch,
     ) -> Result<(), StorageError> {
         volumes::fill(place, staged, source, watch)
+    }
+
+    fn fill_custom(
+        &self,
+        place: &Place,
+        staged: &Path,
+        source: &VolumeSource,
+        watch: &Watch,
+    ) -> Result<(), StorageError> {
+        match source {
+            VolumeSource::Volume(_) | VolumeSource::Changed { .. } => volumes::fill(place, staged, source, watch),
+            _ => {
+                volumes::make_empty(staged)?;
+                custom::fill(place, staged, source, watch)
+            }
+        }
     }
 
     fn seal_volume(&self, place: &Place, volume: &Volume) -> Result<(), StorageError> {

@@ -10,7 +10,7 @@ use super::mounts::{LOWER, SCRATCH, STATE, UPPER, WORK};
 use crate::drivers::directory::{Raw, make_directory};
 use crate::drivers::{Place, VolumeSource, copy, copy_extras};
 use crate::error::StorageError;
-use crate::volume::Volume;
+use crate::volume::{Volume, VolumeType};
 use crate::watch::Watch;
 
 pub(super) fn fill(
@@ -46,7 +46,13 @@ pub(super) fn fill(
 }
 
 pub(super) fn usage(place: &Place, volume: &Volume) -> Result<u64, StorageError> {
-    Ok(disk_usage(&place.volume(volume).join(STATE).join(UPPER))?)
+    let directory = place.volume(volume);
+    // Nothing of an instance is in those that users made.
+    let own = match volume.kind {
+        VolumeType::Custom => directory,
+        _ => directory.join(STATE).join(UPPER),
+    };
+    Ok(disk_usage(&own)?)
 }
 
 /// Copies a volume without what is mounted there: the layer, not the merged tree.

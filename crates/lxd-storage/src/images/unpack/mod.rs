@@ -137,6 +137,16 @@ pub fn unpack_parts(
     Unpacking::begin(archive, parts, Layout::Image, limits, watch)?.all()
 }
 
+/// The same for directories whose owner and mode are in the archive, too.
+pub fn unpack_contents(
+    archive: &Path,
+    parts: &[Part],
+    limits: Limits,
+    watch: &Watch,
+) -> Result<Unpacked, ImageError> {
+    Unpacking::begin(archive, parts, Layout::Rootfs, limits, watch)?.all()
+}
+
 /// `unsquashfs` itself refuses names that lead out; the listing is judged all the same, before anything is written.
 fn from_squashfs(image: &Path, target: &Path, limits: Limits, watch: &Watch) -> Result<Unpacked, ImageError> {
     let mut done = Unpacked::default();
