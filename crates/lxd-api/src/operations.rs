@@ -17,6 +17,7 @@ wire! {
         updated_at: Time,
         status: String,
         status_code: u16,
+        #[serde(serialize_with = "crate::wire::empty_is_null")]
         resources: BTreeMap<String, Vec<String>>,
         metadata: Value,
         may_cancel: bool,

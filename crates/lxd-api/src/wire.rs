@@ -1,7 +1,7 @@
 //! The macros that declare wire types: every field may be missing or `null` in what a client sends, as with the
 //! reference, and then has its empty value.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Declares structs that go over the wire.
 macro_rules! wire {
@@ -47,6 +47,19 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Writes the empty value as `null`.
+pub(crate) fn empty_is_null<S, T>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+where
+    S: Serializer,
+    T: Default + PartialEq + Serialize,
+{
+    if is_default(value) {
+        serializer.serialize_none()
+    } else {
+        value.serialize(serializer)
+    }
 }
 
 /// Whether a value is the empty one, which some fields leave out.

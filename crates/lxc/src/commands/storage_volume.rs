@@ -131,7 +131,7 @@ async fn create(cx: &Context) -> Result<()> {
         name: name.into(),
         r#type: kind.into(),
         content_type: cx.text("type").into(),
-        config: strict_pairs(&cx.arguments()[2..])?,
+        config: settings(&cx.arguments()[2..])?,
         ..StorageVolumesPost::default()
     };
     let at = path(&["storage-pools", &pool.name, "volumes", kind]);
@@ -141,6 +141,14 @@ async fn create(cx: &Context) -> Result<()> {
         Ok(())
     } else {
         print_line(&format!("Storage volume {} created", cx.argument(1)))
+    }
+}
+
+/// The `key=value` words of a new volume, with words of this command's own for what is none.
+fn settings(words: &[String]) -> Result<BTreeMap<String, String>> {
+    match words.iter().find(|word| !word.contains('=')) {
+        Some(word) => Err(Error::message(format!("Bad key=value pair: [{word}]"))),
+        None => strict_pairs(words),
     }
 }
 

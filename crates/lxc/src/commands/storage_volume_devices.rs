@@ -35,9 +35,7 @@ pub(super) async fn of_profile(cx: &Context, attach: bool) -> Result<()> {
     let pool = pool(cx)?;
     let volume = volume(cx, "profiles")?;
     let at = path(&["profiles", cx.argument(2)]);
-    let found = pool.client.get_with_etag(&at).await;
-    let (profile, etag): (Profile, Etag) =
-        found.map_err(|error| Error::message(format!("Fetch profile: {error}")))?;
+    let (profile, etag): (Profile, Etag) = pool.client.get_with_etag(&at).await?;
     let mut change = ProfilePut::from(&profile);
     if attach {
         add(&mut change.devices, new_disk(cx, &pool.name, volume))?;

@@ -1,11 +1,13 @@
 //! `lxc storage volume list`.
 
+use std::cmp::Ordering;
+
 use lxd_api::storage_volumes::{StorageVolume, StorageVolumeState};
 use lxd_client::path;
 
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
-use crate::render::{List, bytes_binary, list as print_list, sort_rows};
+use crate::render::{List, bytes_binary, list as print_list, natural};
 
 /// A column of `storage volume list`.
 type Column = (char, &'static str, fn(&Shown) -> String);
@@ -67,7 +69,7 @@ pub(super) async fn list(cx: &Context) -> Result<()> {
         let row = Shown { volume, usage };
         rows.push(columns.iter().map(|(_, _, cell)| cell(&row)).collect::<Vec<_>>());
     }
-    sort_rows(&mut rows);
+    rows.sort_by(|a, b| together(a, b));
     let header: Vec<&str> = columns.iter().map(|(_, title, _)| *title).collect();
     print_list(
         cx.text("format"),
@@ -77,6 +79,17 @@ pub(super) async fn list(cx: &Context) -> Result<()> {
             raw: &volumes,
         },
     )
+}
+
+/// The order of rows: by the first word of the first column, so that snapshots stand with their volumes, then by the second.
+fn together(a: &[String], b: &[String]) -> Ordering {
+    let column = |row: &[String], at: usize| row.get(at).cloned().unwrap_or_default();
+    let (first, other) = (column(a, 0), column(b, 0));
+    let word = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
+    if word(&first) != word(&other) {
+        return natural(&first, &other);
+    }
+    natural(&column(a, 1), &column(b, 1))
 }
 
 /// What a volume takes; snapshots have no number of their own.

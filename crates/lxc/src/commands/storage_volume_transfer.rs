@@ -16,7 +16,7 @@ use super::storage::pool;
 use super::storage_volume::{kind_and_name, snapshot_path, volume_path};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::progress::Progress;
+use crate::render::print_line;
 
 /// One end of a copy: `[<remote>:]<pool>/<volume>`.
 struct End {
@@ -111,8 +111,7 @@ pub(super) async fn copy(cx: &Context) -> Result<()> {
     let at = path(&["storage-pools", &target.pool, "volumes", "custom"]);
     let copied = client.start(&at, &post).await?;
     cx.wait(&copied, "Copying the storage volume: ").await?;
-    done(cx, "Storage volume copied successfully!");
-    Ok(())
+    done(cx, "Storage volume copied successfully!")
 }
 
 /// Moves a volume; the server does so as a whole, and who uses the volume follows.
@@ -128,14 +127,15 @@ pub(super) async fn move_volume(cx: &Context) -> Result<()> {
     let at = volume_path(&source.pool, "custom", &source.name);
     let moved = source.client.start(&at, &post).await?;
     cx.wait(&moved, "Moving the storage volume: ").await?;
-    done(cx, "Storage volume moved successfully!");
-    Ok(())
+    done(cx, "Storage volume moved successfully!")
 }
 
-fn done(cx: &Context, text: &str) {
-    if !cx.is_quiet() {
-        Progress::new(false, "").done(text);
+/// Says that it is done, over what stood on the line; the reference does so on pipes, too.
+fn done(cx: &Context, text: &str) -> Result<()> {
+    if cx.is_quiet() {
+        return Ok(());
     }
+    print_line(&format!("\r{text}"))
 }
 
 /// Saves a volume as a backup file.

@@ -2,7 +2,9 @@
 
 use lxd_db::cluster::instances::{self, Filter};
 use lxd_db::cluster::projects::Feature;
-use lxd_db::cluster::{Tx, VolumeType, projects as project_rows, storage_pools, storage_volumes};
+use lxd_db::cluster::{
+    ContentType, Tx, VolumeType, projects as project_rows, storage_pools, storage_volumes,
+};
 use lxd_model::config::{self, Config};
 use lxd_model::devices::{self, Devices, property};
 use lxd_model::instances::InstanceType;
@@ -273,8 +275,23 @@ async fn source(tx: &mut Tx, project: &str, (name, device): (&str, &devices::Dev
         Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::not_found(
             "Failed loading custom volume: Storage volume not found",
         )),
-        found => found.map(drop).map_err(Error::from),
+        found => fits(&found?, device),
     }
+}
+
+/// Refuses a custom volume that is no disk of containers as it is described.
+fn fits(volume: &storage_volumes::StorageVolume, device: &devices::Device) -> Result<()> {
+    if volume.content_type == ContentType::Block {
+        return Err(Error::bad_request(
+            "Custom block volumes cannot be used on containers",
+        ));
+    }
+    if property(device, "path").is_empty() {
+        return Err(Error::bad_request(
+            "Custom filesystem volumes require a path to be defined",
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses cards on a managed network that knows the instance's name already: by another card of its own, or by an

@@ -8,7 +8,7 @@ use lxd_db::cluster::{ContentType, VolumeType, storage_pools, used_by};
 use lxd_model::names;
 
 use super::home::{self, Home};
-use super::{Path, copy, custom_holder, defaults, find, kind_of, tell, validate, works};
+use super::{Path, copy, custom_holder, defaults, find, tell, validate, works};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -99,12 +99,12 @@ pub async fn delete(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<()> {
     if name.contains('/') {
         return Err(Error::bad_request(format!("Invalid storage volume {name:?}")));
     }
-    if !matches!(kind_of(kind)?, VolumeType::Custom | VolumeType::Image) {
+    let mut tx = app.cluster.read().await?;
+    let row = find(&mut tx, ctx, path).await?;
+    if !matches!(row.kind, VolumeType::Custom | VolumeType::Image) {
         let text = format!("Storage volumes of type {kind:?} cannot be deleted with the storage API");
         return Err(Error::bad_request(text));
     }
-    let mut tx = app.cluster.read().await?;
-    let row = find(&mut tx, ctx, path).await?;
     ctx.in_project(row.project.clone()).require_project()?;
     refuse_used(&mut tx, &row).await?;
     drop(tx);

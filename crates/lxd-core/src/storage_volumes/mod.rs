@@ -11,6 +11,8 @@ mod relocate;
 pub mod snapshots;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transfer_tests;
 mod users;
 mod works;
 
@@ -61,10 +63,9 @@ pub fn url(volume: &StorageVolume, pool: &str) -> String {
     crate::urls::object(&volume.project, &parts)
 }
 
-/// The URL of something that belongs to a volume: a snapshot, a backup; by its noun and its name.
-pub fn url_of(project: &str, [pool, kind, volume]: Path<'_>, (noun, name): (&str, &str)) -> String {
-    let parts = ["storage-pools", pool, "volumes", kind, volume, noun, name];
-    crate::urls::object(project, &parts)
+/// The URL of something that belongs to a volume, as lists of them have it: a snapshot, a backup; by its noun and its name.
+pub fn url_of([pool, kind, volume]: Path<'_>, noun: &str, name: &str) -> String {
+    crate::urls::plain(&["storage-pools", pool, "volumes", kind, volume, noun, name])
 }
 
 /// The volumes of a pool that the context's project has, or those of all projects; of one type or of every.
@@ -99,7 +100,8 @@ pub async fn list(
             && (all_projects || row.project == holder(&homes, &ctx.project, row.kind));
         if is_wanted {
             let users = user_urls(&mut tx, ctx, &row).await?;
-            let own = snapshots.remove(&row.id).unwrap_or_default();
+            let mut own = snapshots.remove(&row.id).unwrap_or_default();
+            own.sort_by(|a, b| a.name.cmp(&b.name));
             let own: Vec<StorageVolume> = own.into_iter().map(|one| snapshot_wire(&row, one)).collect();
             volumes.push(wire(row, users));
             volumes.extend(own);

@@ -14,7 +14,7 @@ pub(super) async fn list(call: Call) -> Outcome {
     if call.recursion() > 0 {
         return answer::sync(&all);
     }
-    let url = |name: &str| storage_volumes::url_of(&call.ctx.project, path, ("backups", name));
+    let url = |name: &str| storage_volumes::url_of(path, "backups", name);
     answer::sync(&all.iter().map(|one| url(&one.name)).collect::<Vec<_>>())
 }
 

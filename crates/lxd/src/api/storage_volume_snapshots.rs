@@ -12,8 +12,8 @@ pub(super) async fn list(call: Call) -> Outcome {
     if call.recursion() > 0 {
         return answer::sync(&all);
     }
-    let own = |name: &'_ str| name.rsplit('/').next().unwrap_or_default().to_owned();
-    let url = |name: &str| storage_volumes::url_of(&call.ctx.project, path, ("snapshots", &own(name)));
+    let own = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let url = |name: &str| storage_volumes::url_of(path, "snapshots", &own(name));
     answer::sync(&all.iter().map(|one| url(&one.name)).collect::<Vec<_>>())
 }
 
