@@ -12,7 +12,9 @@ use lxd_sys::userns::IdMap;
 
 use super::dir::Dir;
 use super::{
-    Driver, DriverInfo, Mounted, Place, Resources, Streams, View, VolumeSource, directory, load_module, custom};
+    Driver, DriverInfo, Mounted, Place, Resources, Streams, View, VolumeSource, custom, directory,
+    load_module,
+};
 use crate::config;
 use crate::error::StorageError;
 use crate::tools;
@@ -132,7 +134,9 @@ impl Driver for Btrfs {
         watch: &Watch,
     ) -> Result<(), StorageError> {
         match source {
-            VolumeSource::Volume(_) | VolumeSource::Changed { .. } => volumes::fill(place, staged, source, watch),
+            VolumeSource::Volume(_) | VolumeSource::Changed { .. } => {
+                volumes::fill(place, staged, source, watch)
+            }
             _ => {
                 volumes::make_empty(staged)?;
                 custom::fill(place, staged, source, watch)
