@@ -88,11 +88,13 @@ fn twins(sources: &[Source]) -> Vec<Finding> {
         }
         let file = format!("crates/lxd-core/src/{noun}.rs");
         let folder = format!("crates/lxd-core/src/{noun}/mod.rs");
-        let nested = noun
-            .split_once('_')
-            .map(|(first, rest)| format!("crates/lxd-core/src/{first}s/{rest}"));
+        // `storage_volume_backups` is `storage_volumes/backups`.
+        let mut nested = noun.match_indices('_').map(|(at, _)| {
+            let (first, rest) = noun.split_at(at);
+            format!("crates/lxd-core/src/{first}s/{}", rest.trim_start_matches('_'))
+        });
         let is_nested = |path: String| has(&format!("{path}.rs")) || has(&format!("{path}/mod.rs"));
-        if !has(&file) && !has(&folder) && !nested.is_some_and(is_nested) {
+        if !has(&file) && !has(&folder) && !nested.any(is_nested) {
             findings.push(Finding::new(
                 "twin",
                 source.path.clone(),
