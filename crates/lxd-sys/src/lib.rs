@@ -1,5 +1,6 @@
 //! Linux behind traits: processes, mounts, namespaces, cgroups, netlink, nft, sysfs. Knows no word of LXD's.
 
+pub mod bpf;
 pub mod btrfs;
 pub mod cgroup;
 pub mod command;

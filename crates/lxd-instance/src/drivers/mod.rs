@@ -98,6 +98,15 @@ pub trait Guest: Send + Sync {
     /// Brings limits from those of `old` to those of `new`. A failure leaves the old ones.
     fn update(&self, old: &Instance, new: &Instance, processors: Option<&str>) -> Result<(), Error>;
 
+    /// Shows or hides the socket that it may ask the daemon at. A failure leaves it as it was.
+    fn update_socket<'a>(
+        &'a self,
+        _old: &'a Instance,
+        _new: &'a Instance,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Gives it what a device planned: all of it or nothing.
     fn attach<'a>(&'a self, instance: &'a Instance, plan: &'a Plan) -> BoxFuture<'a, Result<(), Error>>;
 

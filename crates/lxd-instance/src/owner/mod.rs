@@ -251,7 +251,17 @@ impl Owner {
     ) -> Result<Volatile, Error> {
         let old = self.instance();
         set_limits(guest, &old, &new, processors).await?;
-        match devices::change::change(&self.ports.host, guest, &old, &new).await {
+        let changed = async {
+            guest.update_socket(&old, &new).await?;
+            let changed = devices::change::change(&self.ports.host, guest, &old, &new).await;
+            if changed.is_err()
+                && let Err(left) = guest.update_socket(&new, &old).await
+            {
+                tracing::warn!(instance = %old.key, error = %left, "Failed to restore the guest's socket");
+            }
+            changed
+        };
+        match changed.await {
             Ok(volatile) => {
                 self.view.write().instance = Arc::new(with_volatile(&new, &volatile));
                 Ok(volatile)

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RANGE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use lxd_core::instances::devlxd::{Guest, Topics};
@@ -26,7 +26,13 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     let path = request.uri().path().to_owned();
+    if let Some(clean) = cleaned(&path) {
+        return Ok(moved(&clean, request.uri().query()));
+    }
     let parts: Vec<&str> = path.split('/').skip(1).collect();
+    if !is_known(&parts) {
+        return Ok(text(StatusCode::NOT_FOUND, "404 page not found\n"));
+    }
     let outcome = match Guest::of_process(&app, pid, uid) {
         Err(error) => Err(error.into()),
         Ok(guest) => match parts.as_slice() {
@@ -42,6 +48,43 @@ pub(super) async fn answer(
         },
     };
     Ok(outcome.unwrap_or_else(|failure: Failure| text(failure.status(), &format!("{}\n", failure.text()))))
+}
+
+/// Whether somebody answers at a path, whoever asks.
+fn is_known(parts: &[&str]) -> bool {
+    match parts {
+        [""] | ["1.0"] | ["1.0", "config" | "meta-data" | "devices" | "events"] => true,
+        ["1.0", "config", key] => !key.is_empty(),
+        ["1.0", "images", fingerprint, "export"] => !fingerprint.is_empty(),
+        _ => false,
+    }
+}
+
+/// A path without empty parts and dots, if it has any.
+fn cleaned(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut clean = format!("/{}", parts.join("/"));
+    if path.ends_with('/') && !parts.is_empty() {
+        clean.push('/');
+    }
+    (clean != path).then_some(clean)
+}
+
+fn moved(path: &str, query: Option<&str>) -> Answer {
+    let location = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let mut answer = http::Response::new(http_body_util::Either::Left(Default::default()));
+    *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+    answer
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<Answer, Failure> {
@@ -74,7 +117,9 @@ async fn export(
     guest.require_images()?;
     let ctx = Ctx::new(Caller::Untrusted { certificate: None });
     let range = request.headers().get(RANGE).and_then(|value| value.to_str().ok());
-    export_image(app, &ctx, (fingerprint, None), range).await
+    let image = export_image(app, &ctx, (fingerprint, None), range).await;
+    // From here on the reference answers as its API does.
+    Ok(image.unwrap_or_else(Failure::into_answer))
 }
 
 /// Events over a websocket, or line by line where none is asked for.
@@ -112,4 +157,27 @@ fn events(app: &Arc<App>, guest: &Guest, request: Request<Incoming>) -> Answer {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_before_anybody_is_asked() {
+        for (path, clean) in [
+            ("//1.0", Some("/1.0")),
+            ("/1.0//config/", Some("/1.0/config/")),
+            ("/1.0/./x/../config", Some("/1.0/config")),
+            ("/..", Some("/")),
+            ("/", None),
+            ("/1.0/", None),
+            ("/1.0/config/user.x", None),
+        ] {
+            assert_eq!(cleaned(path).as_deref(), clean, "{path}");
+        }
+        let known = |path: &str| is_known(&path.split('/').skip(1).collect::<Vec<_>>());
+        assert!(known("/") && known("/1.0/config/user.x") && known("/1.0/images/a/export"));
+        assert!(!known("/1.0/") && !known("/1.0/config/") && !known("/1.0/images//export"));
+    }
 }

@@ -288,7 +288,17 @@ impl Guest for Container {
     }
 
     fn update(&self, old: &Instance, new: &Instance, processors: Option<&str>) -> Result<(), Error> {
-        self.change_limits(old, new, processors)
+        self.change_limits(old, new, processors)?;
+        self.change_priority(old, new);
+        Ok(())
+    }
+
+    fn update_socket<'a>(
+        &'a self,
+        old: &'a Instance,
+        new: &'a Instance,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.change_socket(old, new))
     }
 
     fn attach<'a>(&'a self, instance: &'a Instance, plan: &'a Plan) -> BoxFuture<'a, Result<(), Error>> {

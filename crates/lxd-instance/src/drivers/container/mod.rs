@@ -2,11 +2,13 @@
 
 mod adopt;
 mod config;
+mod devlxd;
 mod guest;
 pub(crate) mod intercept;
 pub(crate) mod modules;
 mod nvidia;
 mod plug;
+mod priority;
 mod seccomp;
 mod state;
 #[cfg(test)]
@@ -128,8 +130,14 @@ impl ContainerDriver {
         let started = helper
             .start(&name, folder, &config, self.search_path(instance))
             .await?;
-        let guest = Container::open(self.shared.clone(), instance.key.clone(), started)?;
-        Ok(Arc::new(guest))
+        let guest = Arc::new(Container::open(
+            self.shared.clone(),
+            instance.key.clone(),
+            started,
+        )?);
+        // liblxc sets its groups up before there are cards.
+        guest.prioritise_plans(instance, prepared.devices).await?;
+        Ok(guest)
     }
 
     fn search_path(&self, instance: &Instance) -> SearchPath {

@@ -49,6 +49,7 @@ impl Container {
                 .helper
                 .plug_cards(self.pid(), &log, &plan.cards)
                 .await?;
+            self.prioritise_plans(instance, std::slice::from_ref(plan)).await?;
         }
         if !plan.throttles.is_empty() {
             self.limit(&plan.throttles).await?;
@@ -123,7 +124,7 @@ impl Container {
 
     /// Shows a copy of a mount inside: through the folder of shared mounts, because mounts that arrive that way have their
     /// options locked, so that nobody inside makes a read-only one writable.
-    async fn inject(&self, instance: &Instance, wanted: &Mount) -> Result<(), Error> {
+    pub(super) async fn inject(&self, instance: &Instance, wanted: &Mount) -> Result<(), Error> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("lxdmount_{}_{number}", std::process::id());
         let place = instance.paths.shmounts.join(&name);
@@ -143,7 +144,7 @@ impl Container {
         moved.and(gone)
     }
 
-    async fn eject(&self, instance: &Instance, wanted: &Mount) -> Result<(), Error> {
+    pub(super) async fn eject(&self, instance: &Instance, wanted: &Mount) -> Result<(), Error> {
         let target = format!("/{}", wanted.target.display());
         let (spaces, namespaces) = self.namespaces(instance, "mnt")?;
         let removes = if wanted.removes_target { "remove" } else { "keep" };

@@ -60,7 +60,7 @@ seccomp errno 22 [1,8,SCMP_CMP_MASKED_EQ,8]
 
 /// The calls that the daemon answers, by the key's end: character and block devices, one byte of value, no flags of changed
 /// mounts. Where mounts are answered, the newer interface for them is not there.
-const INTERCEPTED: [(&str, &str); 4] = [
+const INTERCEPTED: [(&str, &str); 5] = [
     (
         "mknod",
         "\
@@ -68,6 +68,14 @@ mknod notify [1,8192,SCMP_CMP_MASKED_EQ,61440]
 mknod notify [1,24576,SCMP_CMP_MASKED_EQ,61440]
 mknodat notify [2,8192,SCMP_CMP_MASKED_EQ,61440]
 mknodat notify [2,24576,SCMP_CMP_MASKED_EQ,61440]
+",
+    ),
+    (
+        "bpf",
+        "\
+bpf notify [0,5,SCMP_CMP_EQ]
+bpf notify [0,8,SCMP_CMP_EQ]
+bpf notify [0,9,SCMP_CMP_EQ]
 ",
     ),
     ("sched_setscheduler", "sched_setscheduler notify\n"),

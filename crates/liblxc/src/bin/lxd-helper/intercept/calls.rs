@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use liblxc::intercepted::Caller;
 
 use super::mount::{Detached, attach, detached_tree};
-use super::place::{CAP_MKNOD, CAP_SYS_ADMIN, Place, become_caller, become_root, c_string, check, open};
+use super::place::{CAP_MKNOD, CAP_SYS_ADMIN, Place, become_caller, become_root, c_string, check, open, stat};
 
 /// Makes a device node. Where the file system takes none that can be opened, such as a tmpfs of the container's own, a file
 /// is made and a node is mounted on it.
@@ -82,7 +82,7 @@ fn mount_node(
     attach(&tree, &target)
 }
 
-/// Sets an attribute that only the host's root may set, on a directory that the caller may write to.
+/// Sets an attribute that only the host's root may set, on a directory or file that the caller may write to.
 pub(super) fn attribute(
     caller: &Caller,
     path: &[u8],
@@ -91,7 +91,32 @@ pub(super) fn attribute(
 ) -> io::Result<()> {
     let (path, name) = (c_string(path.to_vec())?, c_string(name.to_vec())?);
     become_caller(caller, CAP_SYS_ADMIN)?;
-    let file = open(libc::AT_FDCWD, &path, libc::O_PATH)?;
+    let file = writable(&path)?;
+    // SAFETY: the name is NUL-terminated, the value as long as it says.
+    check(unsafe {
+        libc::fsetxattr(
+            file.as_raw_fd(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            flags as libc::c_int,
+        )
+    })
+}
+
+/// Opens a directory or file that may be written to, so that attributes can be set.
+fn writable(path: &CStr) -> io::Result<OwnedFd> {
+    // As a mere path it opens nothing that would notice, and takes no attribute.
+    let file = open(libc::AT_FDCWD, path, libc::O_PATH)?;
+    let found = stat(&file)?;
+    if found.st_mode & libc::S_IFMT == libc::S_IFREG {
+        let opened = open(libc::AT_FDCWD, path, libc::O_WRONLY | libc::O_NONBLOCK)?;
+        let now = stat(&opened)?;
+        return match (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino) {
+            true => Ok(opened),
+            false => Err(io::Error::from_raw_os_error(libc::EPERM)),
+        };
+    }
     let effective = libc::AT_EMPTY_PATH | libc::AT_EACCESS;
     // SAFETY: an empty path, an open descriptor.
     let may_write = unsafe {
@@ -104,18 +129,8 @@ pub(super) fn attribute(
         )
     };
     check(may_write as i32)?;
-    // From the descriptor that was checked, which as a mere path takes no attribute.
-    let file = open(file.as_raw_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY)?;
-    // SAFETY: the name is NUL-terminated, the value as long as it says.
-    check(unsafe {
-        libc::fsetxattr(
-            file.as_raw_fd(),
-            name.as_ptr(),
-            value.as_ptr().cast(),
-            value.len(),
-            flags as libc::c_int,
-        )
-    })
+    // From the descriptor that was checked.
+    open(file.as_raw_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
 /// Sets how a process is scheduled. The caller's number of it is understood in the caller's pid namespace.

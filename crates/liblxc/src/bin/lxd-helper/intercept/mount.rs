@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use liblxc::intercepted::{Caller, Mount};
 
-use super::place::{CAP_SYS_ADMIN, Place, become_caller, become_root, c_string, check, open, owned};
+use super::place::{CAP_SYS_ADMIN, Place, become_caller, become_root, c_string, check, open, owned, stat};
 
 // linux/mount.h
 const FSOPEN_CLOEXEC: u32 = 1;
@@ -78,13 +78,7 @@ fn may_use(wanted: &Mount) -> io::Result<()> {
         // Not a path: what it means is the file system's business.
         return Ok(());
     };
-    // SAFETY: an all-zero stat is valid, and the descriptor is open.
-    let stat = unsafe {
-        let mut stat: libc::stat = std::mem::zeroed();
-        check(libc::fstat(held.as_raw_fd(), &raw mut stat))?;
-        stat
-    };
-    if stat.st_mode & libc::S_IFMT != libc::S_IFBLK {
+    if stat(&held)?.st_mode & libc::S_IFMT != libc::S_IFBLK {
         return Ok(());
     }
     let access = match libc::c_ulong::from(wanted.flags) & libc::MS_RDONLY {

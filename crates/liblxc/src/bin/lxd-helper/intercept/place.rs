@@ -118,6 +118,15 @@ pub(super) fn open(folder: RawFd, path: &CStr, flags: libc::c_int) -> io::Result
     owned(unsafe { libc::openat(folder, path.as_ptr(), flags | libc::O_CLOEXEC) }.into())
 }
 
+pub(super) fn stat(file: &OwnedFd) -> io::Result<libc::stat> {
+    // SAFETY: an all-zero stat is valid, and the descriptor is open.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        check(libc::fstat(file.as_raw_fd(), &raw mut stat))?;
+        Ok(stat)
+    }
+}
+
 /// Takes over a new descriptor that a system call returned.
 pub(super) fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
     let fd = RawFd::try_from(fd).unwrap_or(-1);

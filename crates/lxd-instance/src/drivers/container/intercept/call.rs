@@ -5,6 +5,7 @@ use std::io;
 
 use liblxc::intercepted::{At, Call, Intercepted, Mount};
 
+use super::bpf;
 use super::message::{Message, Verdict};
 use super::process::{CAP_MKNOD, CAP_SYS_ADMIN, CAP_SYS_NICE, Process};
 use crate::instance::Instance;
@@ -35,6 +36,17 @@ const ATTRIBUTE: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");
 /// Flags of mount(2) that change a mount instead of making one: remount, bind, move, propagation.
 const NO_NEW_MOUNT: u64 = 0x20 | 0x1000 | 0x2000 | 0x2_0000 | 0x4_0000 | 0x8_0000 | 0x10_0000;
 
+/// The flags of mount(2) that programs which stand in for a file system know as options.
+const FUSE_FLAGS: [(u64, &str); 7] = [
+    (0x1, "ro"),
+    (0x2, "nosuid"),
+    (0x4, "nodev"),
+    (0x8, "noexec"),
+    (0x10, "sync"),
+    (0x80, "dirsync"),
+    (0x400, "noatime"),
+];
+
 /// What to do about a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
@@ -42,6 +54,8 @@ pub(super) enum Decision {
     Answer(Verdict),
     /// Let the helper carry it out.
     Perform(Box<Intercepted>),
+    /// Do this with a device program.
+    Program(bpf::Asked),
     /// Run this program of the container's in it.
     Run {
         /// Program and arguments.
@@ -59,6 +73,7 @@ enum Kind {
     Setxattr,
     Mount,
     Scheduler,
+    Bpf,
 }
 
 /// The numbers of the calls, by machine: x86_64, i386, aarch64.
@@ -71,6 +86,7 @@ const NUMBERS: [(u32, &[(i32, Kind)]); 3] = [
             (188, Kind::Setxattr),
             (165, Kind::Mount),
             (144, Kind::Scheduler),
+            (321, Kind::Bpf),
         ],
     ),
     (
@@ -81,6 +97,7 @@ const NUMBERS: [(u32, &[(i32, Kind)]); 3] = [
             (226, Kind::Setxattr),
             (21, Kind::Mount),
             (156, Kind::Scheduler),
+            (357, Kind::Bpf),
         ],
     ),
     (
@@ -90,6 +107,7 @@ const NUMBERS: [(u32, &[(i32, Kind)]); 3] = [
             (5, Kind::Setxattr),
             (40, Kind::Mount),
             (119, Kind::Scheduler),
+            (280, Kind::Bpf),
         ],
     ),
 ];
@@ -118,6 +136,10 @@ pub(super) fn decide(instance: &Instance, message: &Message, process: &Process) 
         Kind::Setxattr => attribute(process, args)?,
         Kind::Scheduler => Some(scheduler(process, message)?),
         Kind::Mount => return mount(instance, process, args, status.caller),
+        Kind::Bpf => {
+            let asked = bpf::read(process, [low(args[0]).into(), args[1], low(args[2]).into()])?;
+            return asked.map_or(go_on, |asked| Ok(Decision::Program(asked)));
+        }
     };
     let Some(call) = call else { return go_on };
     let caller = status.caller;
@@ -135,6 +157,9 @@ fn wanted(instance: &Instance, message: &Message) -> Option<(Kind, u32)> {
         Kind::Setxattr => ("setxattr", CAP_SYS_ADMIN),
         Kind::Mount => ("mount", CAP_SYS_ADMIN),
         Kind::Scheduler => ("sched_setscheduler", CAP_SYS_NICE),
+        // Without the second key nothing that is asked may be done.
+        Kind::Bpf if instance.is_set("security.syscalls.intercept.bpf") => ("bpf.devices", CAP_SYS_ADMIN),
+        Kind::Bpf => return None,
     };
     let key = format!("security.syscalls.intercept.{key}");
     instance.is_set(&key).then_some((*kind, capability))
@@ -231,9 +256,8 @@ fn mount(
             .filter(|o| !o.is_empty())
             .into_iter()
             .collect();
-        if args[3] & 1 != 0 {
-            all.push("ro".to_owned());
-        }
+        let flags = FUSE_FLAGS.iter().filter(|(flag, _)| args[3] & flag != 0);
+        all.extend(flags.map(|(_, name)| (*name).to_owned()));
         if !all.is_empty() {
             command.extend(["-o".to_owned(), all.join(",")]);
         }
@@ -378,10 +402,13 @@ mod tests {
             (wanted.kind.as_slice(), wanted.flags, wanted.shift),
             (&b"xfs"[..], 1, true)
         );
-        let Decision::Run { command, .. } = mount(&ext4, 1) else {
+        let Decision::Run { command, .. } = mount(&ext4, 0x401) else {
             panic!("ext4 is a program's")
         };
-        assert_eq!(command, ["fuse2fs", "/dev/sda", "/mnt", "-o", "discard,ro"]);
+        assert_eq!(
+            command,
+            ["fuse2fs", "/dev/sda", "/mnt", "-o", "discard,ro,noatime"]
+        );
         let go_on = Decision::Answer(Verdict::Continue);
         assert_eq!(mount(&text("vfat"), 0), go_on);
         assert_eq!(mount(&xfs, 0x1000), go_on, "a bind mount");

@@ -36,8 +36,8 @@ pub(super) struct Message {
 pub(super) enum Verdict {
     /// The kernel carries it out, with the rights that the caller has.
     Continue,
-    /// It was carried out.
-    Done,
+    /// It was carried out, and returns this.
+    Done(i64),
     /// It failed with this `errno`.
     Failed(i32),
 }
@@ -80,15 +80,15 @@ impl Message {
 
     /// The datagram to send back: what came, with the answer in it, without the cookie.
     pub(super) fn answer(&self, verdict: Verdict) -> Vec<u8> {
-        let (error, flags) = match verdict {
-            Verdict::Continue => (0, CONTINUE),
-            Verdict::Done => (0, 0),
-            Verdict::Failed(errno) => (-errno, 0),
+        let (value, error, flags) = match verdict {
+            Verdict::Continue => (0, 0, CONTINUE),
+            Verdict::Done(value) => (value, 0, 0),
+            Verdict::Failed(errno) => (0, -errno, 0),
         };
         let mut bytes = self.bytes.clone();
         let answer = &mut bytes[self.answer_at..self.answer_at + ANSWER];
         answer[..8].copy_from_slice(&self.id.to_le_bytes());
-        answer[8..16].fill(0);
+        answer[8..16].copy_from_slice(&i64::to_le_bytes(value));
         answer[16..20].copy_from_slice(&i32::to_le_bytes(error));
         answer[20..24].copy_from_slice(&u32::to_le_bytes(flags));
         bytes
@@ -148,7 +148,8 @@ pub(super) mod tests {
         );
         assert_eq!(answer[128..132], (-1_i32).to_le_bytes());
         assert_eq!(message.answer(Verdict::Continue)[132..136], 1_u32.to_le_bytes());
-        assert_eq!(message.answer(Verdict::Done)[120..136], [0; 16]);
+        assert_eq!(message.answer(Verdict::Done(0))[120..136], [0; 16]);
+        assert_eq!(message.answer(Verdict::Done(9))[120..128], 9_i64.to_le_bytes());
         for length in 0..bytes.len() {
             assert_eq!(Message::parse(&bytes[..length]), None, "{length}");
         }

@@ -4,6 +4,7 @@
 //! one datagram with three descriptors. While nobody listens the calls fail. What is decided here is carried out by the
 //! helper, in the container's namespaces.
 
+mod bpf;
 mod call;
 mod message;
 mod process;
@@ -144,9 +145,18 @@ impl Interceptor {
             Decision::Answer(verdict) => return verdict,
             Decision::Perform(asked) => self.perform(&asked, &process).await,
             Decision::Run { command, uid } => self.run_inside(&instance, &process, command, uid).await,
+            Decision::Program(asked) => {
+                let (process, id) = (process.clone(), message.id);
+                let program = move || Ok(bpf::perform(&asked, &instance, &process, id));
+                return match blocking(program).await {
+                    Ok(Ok(value)) => Verdict::Done(value),
+                    Ok(Err(error)) => Verdict::Failed(error.raw_os_error().unwrap_or(EPERM)),
+                    Err(_) => Verdict::Failed(EIO),
+                };
+            }
         };
         match done {
-            Ok(0) => Verdict::Done,
+            Ok(0) => Verdict::Done(0),
             Ok(errno) => Verdict::Failed(errno),
             Err(error) => {
                 tracing::warn!(instance = %instance.key, %error, "Failed to carry out a system call");

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use liblxc::intercepted::Caller;
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 /// The longest text that a call may name, `PATH_MAX` of linux/limits.h.
 const TEXT_MAX: usize = 4096;
@@ -79,11 +80,27 @@ impl Process {
 
     /// Its rights.
     pub(super) fn status(&self) -> io::Result<Status> {
+        Status::parse(&self.status_text()?).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// A copy of one of its descriptors. As with its memory, it is the caller's only if the call waits still.
+    pub(super) fn descriptor(&self, number: u32) -> io::Result<OwnedFd> {
+        let bad = || io::Error::from(rustix::io::Errno::BADF);
+        let text = self.status_text()?;
+        // A thread has no descriptors of its own.
+        let group = field(&text, "Tgid").and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
+        let process = rustix::process::pidfd_open(group.ok_or_else(bad)?, PidfdFlags::empty())?;
+        let number = i32::try_from(number).map_err(|_| bad())?;
+        let copy = rustix::process::pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?;
+        Ok(copy)
+    }
+
+    fn status_text(&self) -> io::Result<String> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, "status", flags, Mode::empty())?;
         let mut text = String::new();
         std::fs::File::from(file).read_to_string(&mut text)?;
-        Status::parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        Ok(text)
     }
 
     /// Whether it lives in the same user namespace as another process: whether a capability of its is one over the
@@ -107,10 +124,7 @@ impl Status {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let field = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        };
+        let field = |name: &str| field(text, name);
         // Real, effective, saved, and the one for file systems.
         let last = |name| field(name)?.split_whitespace().nth(3)?.parse().ok();
         let groups = field("Groups")?
@@ -128,6 +142,12 @@ impl Status {
             effective: u64::from_str_radix(field("CapEff")?.trim(), 16).ok()?,
         })
     }
+}
+
+/// The value of a line `name:value`.
+fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
 #[cfg(test)]
@@ -167,6 +187,10 @@ mod tests {
         assert!(process.shares_users_with(std::process::id().cast_signed()));
         assert!(!process.is_waiting(1));
         assert!(process.status().is_ok());
+        let null = open("/dev/null");
+        let number = std::os::fd::AsRawFd::as_raw_fd(&null).cast_unsigned();
+        assert!(process.descriptor(number).is_ok());
+        assert!(process.descriptor(1_000_000).is_err());
         assert!(Process::of(vec![open("/dev/null")]).is_none());
     }
 }
