@@ -76,6 +76,15 @@ pub enum Call {
         /// The priority.
         priority: u32,
     },
+    /// Runs a program of the container's.
+    Run {
+        /// Program and arguments.
+        command: Vec<Vec<u8>>,
+        /// The user inside.
+        uid: u32,
+        /// The group inside.
+        gid: u32,
+    },
 }
 
 /// A file system to mount.
@@ -186,6 +195,13 @@ impl Call {
                     .into_iter()
                     .for_each(|number| out.number(*number));
             }
+            Self::Run { command, uid, gid } => {
+                out.field(b"run");
+                out.number(*uid);
+                out.number(*gid);
+                out.number(u32::try_from(command.len()).unwrap_or(0));
+                command.iter().for_each(|word| out.field(word));
+            }
         }
     }
 
@@ -221,6 +237,12 @@ impl Call {
                 policy: fields.number()?,
                 priority: fields.number()?,
             },
+            b"run" => {
+                let (uid, gid, count) = (fields.number()?, fields.number()?, fields.number()?);
+                let words = (0..count).map(|_| Ok(fields.field()?.to_vec()));
+                let command = words.collect::<Result<_, _>>()?;
+                Self::Run { command, uid, gid }
+            }
             _ => return Err(Malformed("unknown call")),
         })
     }
@@ -265,6 +287,11 @@ mod tests {
                 on_host: false,
                 policy: 1,
                 priority: 50,
+            },
+            Call::Run {
+                command: vec![b"fuse2fs".to_vec(), b"/dev/vol".to_vec()],
+                uid: 0,
+                gid: 5,
             },
         ];
         for call in calls {

@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::record::Record;
 use crate::app::{App, blocking};
@@ -27,10 +28,10 @@ use crate::operations::{Kind, Message, Operation, Options, Socket, Sockets};
 /// How long a client may take to connect its websockets.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long more output is waited for after the program's end, if others keep its terminal or pipes open.
+/// How long more output is waited for after the program's end, if others keep its terminal open.
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
 
-/// Bytes that a program may have left in its terminal or pipe: the largest pipe there can be.
+/// Bytes that a program may have left in its terminal.
 const LAST_BYTES: usize = 1 << 20;
 
 /// Bytes that are read at once, and so the largest message. Larger ones save little.
@@ -250,15 +251,12 @@ async fn piped(exec: Exec, data: Vec<Socket>) -> Result<i32> {
         return Err(Error::internal("Websockets are missing"));
     };
     let mut last = input.sender;
-    let feeding = tokio::spawn(feed(input.receiver, stdin));
-    let over = CancellationToken::new();
-    let outputs = async {
-        tokio::join!(copy_all(stdout, out, &over), copy_all(stderr, err, &over));
-    };
-    let code = ended(exec.exit, &over, outputs).await;
-    feeding.abort();
+    let feeding = AbortOnDropHandle::new(tokio::spawn(feed(input.receiver, stdin)));
+    // What the program left behind may write more: as with the reference, the end is the end of all of them.
+    let (code, (), ()) = tokio::join!(exec.exit.wait(), copy_all(stdout, out), copy_all(stderr, err));
+    drop(feeding);
     let _ = last.send(Message::Close).await;
-    code
+    Ok(code?)
 }
 
 /// Waits for a program's end and for its output, which learns of the end by `over`.
@@ -306,13 +304,12 @@ pub(super) type Receiver = std::pin::Pin<Box<dyn futures::Stream<Item = std::io:
 pub(super) type Sender = std::pin::Pin<Box<dyn futures::Sink<Message, Error = std::io::Error> + Send>>;
 
 /// What a program writes goes to the client; then a sign that this was all.
-async fn copy_all(from: pipe::Receiver, to: Socket, over: &CancellationToken) {
+async fn copy_all(from: pipe::Receiver, to: Socket) {
     let Socket { mut sender, receiver } = to;
     // Read as well, so that pings and the client's end are seen; it says nothing.
-    let listening = tokio::spawn(receiver.for_each(|_| async {}));
-    send_until(from, &mut sender, over).await;
+    let _listening = AbortOnDropHandle::new(tokio::spawn(receiver.for_each(|_| async {})));
+    send_all(from, &mut sender).await;
     finish(&mut sender).await;
-    listening.abort();
 }
 
 pub(super) async fn send_all<R: AsyncRead + Unpin>(from: R, to: &mut Sender) {

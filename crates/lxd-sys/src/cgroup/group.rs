@@ -114,6 +114,18 @@ impl Group {
         put(&folder.join(write.file), &write.value)
     }
 
+    /// Moves a process into this group, in every hierarchy.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn add(&self, pid: i32) -> Result<(), Error> {
+        // Controllers may share a hierarchy.
+        let folders: std::collections::BTreeSet<&Path> = self.folders().collect();
+        folders
+            .into_iter()
+            .try_for_each(|folder| put(&folder.join("cgroup.procs"), &pid.to_string()))
+    }
+
     /// The host's ids of the processes in this group and the groups below it.
     ///
     /// # Errors

@@ -293,11 +293,7 @@ impl Guest for Container {
         Ok(())
     }
 
-    fn update_socket<'a>(
-        &'a self,
-        old: &'a Instance,
-        new: &'a Instance,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn update_socket<'a>(&'a self, old: &'a Instance, new: &'a Instance) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.change_socket(old, new))
     }
 

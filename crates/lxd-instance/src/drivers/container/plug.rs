@@ -49,7 +49,8 @@ impl Container {
                 .helper
                 .plug_cards(self.pid(), &log, &plan.cards)
                 .await?;
-            self.prioritise_plans(instance, std::slice::from_ref(plan)).await?;
+            self.prioritise_plans(instance, std::slice::from_ref(plan))
+                .await?;
         }
         if !plan.throttles.is_empty() {
             self.limit(&plan.throttles).await?;

@@ -22,7 +22,11 @@ impl Container {
         let pairs = cards.filter(|card| card.kind == Kind::Veth);
         let writes = writes(instance, pairs.map(|card| card.host_name.as_str()));
         let group = self.group.clone();
-        blocking(move || Ok(apply(&group, &writes))).await
+        blocking(move || {
+            apply(&group, &writes);
+            Ok(())
+        })
+        .await
     }
 
     /// Sets another priority for the cards that the container has.
@@ -50,7 +54,9 @@ fn apply(group: &Group, writes: &[Write]) {
 /// The cards of the host that the container's hang on, as noted when they were made.
 fn cards_of(instance: &Instance) -> impl Iterator<Item = &str> {
     let noted = instance.config.iter().filter(|(key, value)| {
-        let name = key.strip_prefix("volatile.").and_then(|key| key.strip_suffix(".host_name"));
+        let name = key
+            .strip_prefix("volatile.")
+            .and_then(|key| key.strip_suffix(".host_name"));
         name.is_some() && !value.is_empty()
     });
     noted.map(|(_, value)| value.as_str())

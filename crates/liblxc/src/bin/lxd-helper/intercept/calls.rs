@@ -8,7 +8,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use liblxc::intercepted::Caller;
 
 use super::mount::{Detached, attach, detached_tree};
-use super::place::{CAP_MKNOD, CAP_SYS_ADMIN, Place, become_caller, become_root, c_string, check, open, stat};
+use super::place::{
+    CAP_MKNOD, CAP_SYS_ADMIN, Place, become_caller, become_root, c_string, check, open, stat,
+};
 
 /// Makes a device node. Where the file system takes none that can be opened, such as a tmpfs of the container's own, a file
 /// is made and a node is mounted on it.

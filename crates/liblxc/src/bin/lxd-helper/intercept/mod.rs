@@ -4,6 +4,7 @@
 mod calls;
 mod mount;
 mod place;
+mod run;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -63,5 +64,6 @@ fn perform(asked: &Intercepted, process: OwnedFd) -> io::Result<()> {
             policy,
             priority,
         } => calls::scheduler(&process, (*pid, *on_host), *policy, *priority),
+        Call::Run { command, uid, gid } => run::run(&process, command, (*uid, *gid)),
     }
 }

@@ -134,7 +134,11 @@ fn own_group(instance: &Instance, process: &Process, number: u32) -> io::Result<
     let group = process.descriptor(number)?;
     let owner = rustix::fs::fstat(&group)?.st_uid;
     let mut ranges = instance.idmap.iter().flat_map(|map| &map.uids);
-    let is_own = ranges.any(|range| owner.checked_sub(range.outside).is_some_and(|at| at < range.count));
+    let is_own = ranges.any(|range| {
+        owner
+            .checked_sub(range.outside)
+            .is_some_and(|at| at < range.count)
+    });
     match is_own {
         true => Ok(group),
         false => Err(io::ErrorKind::PermissionDenied.into()),

@@ -4,6 +4,7 @@
 use std::io;
 
 use liblxc::intercepted::{At, Call, Intercepted, Mount};
+use lxd_sys::userns::IdRange;
 
 use super::bpf;
 use super::message::{Message, Verdict};
@@ -56,13 +57,8 @@ pub(super) enum Decision {
     Perform(Box<Intercepted>),
     /// Do this with a device program.
     Program(bpf::Asked),
-    /// Run this program of the container's in it.
-    Run {
-        /// Program and arguments.
-        command: Vec<String>,
-        /// The caller's user inside.
-        uid: u32,
-    },
+    /// Let the helper carry it out in the container's control groups.
+    PerformInside(Box<Intercepted>),
 }
 
 /// The calls that can be held up.
@@ -250,19 +246,24 @@ fn mount(
     let (source, target) = (process.text(args[0])?, process.text(args[1])?);
     let options = process.text(args[4])?;
     if let Some(program) = fuse {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut command = vec![program.to_owned(), text(&source), text(&target)];
-        let mut all: Vec<String> = Some(text(&options))
+        let mut command = vec![program.as_bytes().to_vec(), source, target];
+        let flags = FUSE_FLAGS.iter().filter(|(flag, _)| args[3] & flag != 0);
+        let names = flags.map(|(_, name)| name.as_bytes());
+        let all: Vec<&[u8]> = Some(options.as_slice())
             .filter(|o| !o.is_empty())
             .into_iter()
+            .chain(names)
             .collect();
-        let flags = FUSE_FLAGS.iter().filter(|(flag, _)| args[3] & flag != 0);
-        all.extend(flags.map(|(_, name)| (*name).to_owned()));
         if !all.is_empty() {
-            command.extend(["-o".to_owned(), all.join(",")]);
+            command.extend([b"-o".to_vec(), all.join(&b',')]);
         }
-        let uid = inside(instance, caller.uid);
-        return Ok(Decision::Run { command, uid });
+        let ranges = instance.idmap.as_ref();
+        let call = Call::Run {
+            command,
+            uid: inside(ranges.map(|map| &map.uids), caller.uid),
+            gid: inside(ranges.map(|map| &map.gids), caller.gid),
+        };
+        return Ok(Decision::PerformInside(Box::new(Intercepted { caller, call })));
     }
     let call = Call::Mount(Mount {
         source,
@@ -276,9 +277,8 @@ fn mount(
 }
 
 /// The id inside of an id of the host.
-fn inside(instance: &Instance, outside: u32) -> u32 {
-    let ranges = instance.idmap.iter().flat_map(|map| &map.uids);
-    let mut found = ranges.filter_map(|range| {
+fn inside(ranges: Option<&Vec<IdRange>>, outside: u32) -> u32 {
+    let mut found = ranges.into_iter().flatten().filter_map(|range| {
         let at = outside
             .checked_sub(range.outside)
             .filter(|at| *at < range.count)?;
@@ -402,13 +402,14 @@ mod tests {
             (wanted.kind.as_slice(), wanted.flags, wanted.shift),
             (&b"xfs"[..], 1, true)
         );
-        let Decision::Run { command, .. } = mount(&ext4, 0x401) else {
+        let Decision::PerformInside(asked) = mount(&ext4, 0x401) else {
             panic!("ext4 is a program's")
         };
-        assert_eq!(
-            command,
-            ["fuse2fs", "/dev/sda", "/mnt", "-o", "discard,ro,noatime"]
-        );
+        let Call::Run { command, .. } = asked.call else {
+            panic!("a program runs")
+        };
+        let words = ["fuse2fs", "/dev/sda", "/mnt", "-o", "discard,ro,noatime"];
+        assert_eq!(command, words.map(|word| word.as_bytes().to_vec()));
         let go_on = Decision::Answer(Verdict::Continue);
         assert_eq!(mount(&text("vfat"), 0), go_on);
         assert_eq!(mount(&xfs, 0x1000), go_on, "a bind mount");

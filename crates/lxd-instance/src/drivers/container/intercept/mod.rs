@@ -14,12 +14,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use liblxc::intercepted::Intercepted;
 use liblxc::protocol::Reply;
+use lxd_sys::cgroup::Cgroups;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags,
     SocketAddrUnix, SocketFlags, SocketType,
@@ -143,8 +144,8 @@ impl Interceptor {
         tracing::debug!(instance = %instance.key, number = message.number, ?decision, "System call");
         let done = match decision {
             Decision::Answer(verdict) => return verdict,
-            Decision::Perform(asked) => self.perform(&asked, &process).await,
-            Decision::Run { command, uid } => self.run_inside(&instance, &process, command, uid).await,
+            Decision::Perform(asked) => self.perform(&asked, &process, None).await,
+            Decision::PerformInside(asked) => self.perform(&asked, &process, Some(message.pid)).await,
             Decision::Program(asked) => {
                 let (process, id) = (process.clone(), message.id);
                 let program = move || Ok(bpf::perform(&asked, &instance, &process, id));
@@ -180,9 +181,19 @@ impl Interceptor {
         }
     }
 
-    /// Lets the helper make the call; its `errno`.
-    async fn perform(&self, asked: &Intercepted, process: &Process) -> Result<i32, Error> {
+    /// Lets the helper make the call; its `errno`. With the control groups of another process, where it leaves something
+    /// running.
+    async fn perform(
+        &self,
+        asked: &Intercepted,
+        process: &Process,
+        groups_of: Option<u32>,
+    ) -> Result<i32, Error> {
         let mut connection = self.helper.connect("intercept")?;
+        if let (Some(other), helper) = (groups_of, connection.pid()) {
+            let moved = blocking(move || Ok(join_groups(other.cast_signed(), helper))).await?;
+            moved.map_err(|error| Error::Protocol(format!("joining the control groups: {error}")))?;
+        }
         connection
             .send(&asked.encode(), &[process.folder.as_fd()])
             .await?;
@@ -191,42 +202,12 @@ impl Interceptor {
             (other, _) => Err(Error::Protocol(format!("unexpected answer {other:?}"))),
         }
     }
+}
 
-    /// Runs a program of the container's in it, in the caller's working directory; an `errno`.
-    async fn run_inside(
-        &self,
-        instance: &Instance,
-        process: &Process,
-        command: Vec<String>,
-        uid: u32,
-    ) -> Result<i32, Error> {
-        use crate::exec::{self, Streams};
-        let (config, log, _) = super::config::files(instance);
-        let cwd = rustix::fs::readlinkat(&process.folder, "cwd", Vec::new());
-        let cwd = cwd.map_or_else(
-            |_| PathBuf::from("/"),
-            |path| path.to_string_lossy().into_owned().into(),
-        );
-        let message = liblxc::protocol::Exec {
-            name: instance.key.prefixed(),
-            lxcpath: instance.paths.containers.display().to_string(),
-            config: config.display().to_string(),
-            log: log.display().to_string(),
-            uid,
-            gid: uid,
-            cwd: cwd.display().to_string(),
-            environment: exec::environment(instance, uid, false).into_iter().collect(),
-            argv: command,
-            terminal: None,
-        };
-        let (ends, theirs) = exec::open(Streams::Null).map_err(|e| Error::Exec(e.to_string()))?;
-        let connection = self.helper.connect("exec")?;
-        let program = exec::run(connection, &message, ends, theirs).await?;
-        Ok(match program.exit.wait().await? {
-            0 => 0,
-            _ => EPERM,
-        })
-    }
+/// Moves a process to the control groups of another one.
+fn join_groups(of: i32, pid: i32) -> Result<(), lxd_sys::cgroup::Error> {
+    let groups = Cgroups::detect()?;
+    groups.group_of(of, |_| false)?.add(pid)
 }
 
 fn receive(stream: &UnixStream, fds: &mut Vec<OwnedFd>) -> io::Result<Vec<u8>> {
