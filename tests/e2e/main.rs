@@ -19,6 +19,7 @@ mod daemon;
 mod devices;
 mod devlxd;
 mod files;
+mod intercept;
 mod nics;
 mod output;
 mod proxy;

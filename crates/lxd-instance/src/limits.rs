@@ -207,7 +207,7 @@ fn number<T: std::str::FromStr>(key: &str, text: &str) -> Result<T, Invalid> {
         .map_err(|_| Invalid::new(format!("Invalid value for {key}: {text:?} is not a number")))
 }
 
-/// The machine's memory in bytes.
+/// The machine's memory in bytes, as percentages of it are meant: the reference takes the kernel's "kB" for 1000 bytes.
 pub(crate) fn total_memory() -> Result<u64, Error> {
     let path = Path::new("/proc/meminfo");
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
@@ -219,7 +219,7 @@ pub(crate) fn total_memory() -> Result<u64, Error> {
             .parse()
             .ok()
     });
-    Ok(kib.unwrap_or(0u64) * 1024)
+    Ok(kib.unwrap_or(0u64) * 1000)
 }
 
 #[cfg(test)]
