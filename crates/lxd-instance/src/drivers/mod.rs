@@ -81,7 +81,7 @@ pub trait Guest: Send + Sync {
     fn kill(&self) -> Result<(), Error>;
 
     /// Asks its init to shut down.
-    fn halt(&self) -> Result<(), Error>;
+    fn halt(&self, instance: &Instance) -> Result<(), Error>;
 
     /// Makes all its processes stand still.
     fn freeze(self: Arc<Self>) -> BoxFuture<'static, Result<(), Error>>;

@@ -200,9 +200,9 @@ impl Owner {
             Action::Kill => guest.kill()?,
             Action::ThawAndHalt => {
                 guest.thaw()?;
-                guest.halt()?;
+                guest.halt(&self.instance())?;
             }
-            Action::Halt => guest.halt()?,
+            Action::Halt => guest.halt(&self.instance())?,
             _ => {}
         }
         self.view.write().phase = lifecycle::after(phase, action);

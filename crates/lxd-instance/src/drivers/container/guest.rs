@@ -12,7 +12,7 @@ use lxd_sys::command::Signal;
 use lxd_sys::process::{self, Process};
 use parking_lot::RwLock;
 
-use super::{Shared, blocking, config, state};
+use super::{Shared, blocking, config, halt, state};
 use crate::console::Console;
 use crate::devices::Plan;
 use crate::drivers::{Guest, Target};
@@ -22,9 +22,6 @@ use crate::files::Place;
 use crate::instance::{Instance, Key};
 use crate::limits::{self, Processors};
 use crate::state::State;
-
-/// `SIGRTMIN+3`, which systemd takes for "halt" and therefore blocks; see systemd(1).
-const SYSTEMD_HALT: i32 = 37;
 
 /// How long a monitor may take to put a container away once its init is dead. After that it is either starting the
 /// container again by itself or stuck.
@@ -146,14 +143,6 @@ impl Container {
         }
     }
 
-    /// The signal that makes this init shut down.
-    fn halt_signal(&self, pid: i32) -> i32 {
-        match process::status(pid) {
-            Ok(status) if status.blocks(SYSTEMD_HALT as u32) => SYSTEMD_HALT,
-            _ => Signal::POWER.as_raw(),
-        }
-    }
-
     fn change_limits(&self, old: &Instance, new: &Instance, chosen: Option<&str>) -> Result<(), Error> {
         let machine = &self.shared.machine;
         let all = limits::format_set(&machine.processors);
@@ -258,9 +247,9 @@ impl Guest for Container {
         self.kill_init()
     }
 
-    fn halt(&self) -> Result<(), Error> {
+    fn halt(&self, instance: &Instance) -> Result<(), Error> {
         let init = self.init();
-        let signal = self.halt_signal(init.pid());
+        let signal = halt::signal(instance, init.pid());
         process::signal(init.pidfd().as_fd(), signal)
             .map_err(|source| self.process_error("shut down", source))
     }

@@ -4,6 +4,7 @@ mod adopt;
 mod config;
 mod devlxd;
 mod guest;
+mod halt;
 pub(crate) mod intercept;
 pub(crate) mod modules;
 mod nvidia;

@@ -155,7 +155,7 @@ impl Guest for MockGuest {
         Ok(())
     }
 
-    fn halt(&self) -> Result<(), Error> {
+    fn halt(&self, _instance: &Instance) -> Result<(), Error> {
         self.note("halt");
         if !self.behaviour.ignores_halt {
             self.end(Target::Stop);
