@@ -32,8 +32,8 @@ pub(super) fn signal(instance: &Instance, init: i32) -> i32 {
 /// The last `lxc.signal.halt` of a configuration for liblxc.
 fn wanted(raw: &str) -> Option<i32> {
     let lines = raw.lines().filter_map(|line| line.split_once('='));
-    let values = lines.filter(|(key, _)| key.trim() == "lxc.signal.halt");
-    values.last().and_then(|(_, value)| parse(value.trim()))
+    let mut values = lines.filter(|(key, _)| key.trim() == "lxc.signal.halt");
+    values.next_back().and_then(|(_, value)| parse(value.trim()))
 }
 
 /// Reads a signal as liblxc writes it: `9`, `SIGKILL`, `SIGRTMIN+3`, `SIGRTMAX-1`.
