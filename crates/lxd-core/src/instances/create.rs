@@ -13,7 +13,6 @@ use lxd_model::devices::{Devices, property, root_disk};
 use lxd_model::instances::{InstanceType, architecture, naming, size};
 use lxd_model::names;
 use lxd_model::profiles::{expand_config, expand_devices, validate_list};
-use lxd_storage::images::ImageFiles;
 use lxd_storage::{Pool, Volume, VolumeSource, Watch};
 use serde::{Deserialize, Serialize};
 
@@ -22,12 +21,14 @@ use super::checks::{self, Candidate};
 use super::copy::Copy;
 use super::record::{Record, profiles_of};
 use super::refresh;
+use super::sizes;
 use super::source::{self, Files, Source};
 use super::volatile;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::events::{Action, Lifecycle};
+use crate::images::{Reading, prepare};
 use crate::operations::{self, Kind, OnCrash, Operation, Options, Progress, Step, Task, Work, Works};
 use crate::profiles::DEFAULT_PROFILE;
 use crate::steps;
@@ -416,7 +417,7 @@ impl Create {
         match &self.files {
             Files::Empty => Ok(pool.create_volume(&volume, VolumeSource::Empty, quiet).await?),
             Files::Image { fingerprint, size } => {
-                self.unpack(task, &pool, (fingerprint, *size)).await?;
+                let _reading = self.unpack(task, &pool, (fingerprint, *size)).await?;
                 let fingerprint = fingerprint.clone();
                 let source = VolumeSource::Image { fingerprint };
                 let made = pool.create_volume(&volume, source, quiet).await;
@@ -434,26 +435,19 @@ impl Create {
         }
     }
 
-    /// Unpacks the image into the pool, unless it is there already.
-    async fn unpack(&self, task: &Task, pool: &Pool, (fingerprint, size): (&str, i64)) -> Result<()> {
-        let paths = &task.app.paths;
-        let (metadata, rootfs) = (paths.image(fingerprint), paths.image_rootfs(fingerprint));
-        let files = if rootfs.is_file() {
-            ImageFiles::Split { metadata, rootfs }
-        } else {
-            ImageFiles::Unified(metadata)
-        };
+    /// Unpacks the image into the pool, unless it is there already. It stays as long as the result lives.
+    async fn unpack(&self, task: &Task, pool: &Pool, (fingerprint, size): (&str, i64)) -> Result<Reading> {
         let total = u64::try_from(size).ok();
         let progress = task
             .operation
             .progress("create_instance_from_image_unpack", "Unpack", total);
         let watch = Watch::new(task.ctx.cancel.clone(), Some(steps_of(progress)));
-        let left_out = pool.ensure_image(fingerprint, files, watch).await;
-        let left_out = left_out.context("Failed creating instance from image")?;
+        let prepared = prepare(&task.app, pool, fingerprint, watch).await;
+        let (reading, left_out) = prepared.context("Failed creating instance from image")?;
         for member in left_out.into_iter().flatten() {
             tracing::warn!(fingerprint, member, "Left a member of an image out");
         }
-        Ok(())
+        Ok(reading)
     }
 
     pub(super) async fn remove_volume(&mut self, task: &Task) -> Result<()> {
@@ -469,6 +463,7 @@ impl Create {
     pub(super) async fn announce(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.read().await?;
         let record = Record::load(&mut tx, &self.project, &self.name).await?;
+        sizes::of_new(&task.app, &record).await?;
         backup_file::write(&task.app, &mut tx, &record).await?;
         drop(tx);
         let url = super::url(&self.project, &self.name);

@@ -27,6 +27,7 @@ mod relocate;
 mod rename;
 mod runtime;
 mod shift;
+mod sizes;
 pub mod snapshots;
 mod source;
 mod start;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::checks::{self, Candidate};
 use super::record::Record;
 use super::shift::{self, Shift};
-use super::{snapshots, templates, volatile};
+use super::{sizes, snapshots, templates, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -163,6 +163,7 @@ impl Start {
         let instance = record.instance(&task.app.paths)?;
         // Rendered again if the start fails: what they become is the same.
         templates::apply(&task.app, record).await?;
+        sizes::of_starting(&task.app, record).await?;
         let started = task.app.instances.registry.start(instance).await?;
         self.changes = volatile::of_start(&self.own, started.volatile);
         Ok(())

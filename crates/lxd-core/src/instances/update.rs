@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::checks::{self, Candidate};
 use super::record::{Record, profiles_of};
 use super::start::tell;
-use super::{backup_file, cards, snapshots, volatile};
+use super::{backup_file, cards, sizes, snapshots, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -275,21 +275,31 @@ impl Update {
     }
 
     async fn apply(&mut self, task: &Task) -> Result<()> {
-        let mut tx = task.app.cluster.read().await?;
-        let record = Record::load(&mut tx, &self.project, &self.name).await?;
-        drop(tx);
-        apply(&task.app, &record).await
+        let (old, new) = self.both(task).await?;
+        sizes::follow(&task.app, &old, &new).await?;
+        apply(&task.app, &new).await
     }
 
     async fn apply_old(&mut self, task: &Task) -> Result<()> {
+        let (old, new) = self.both(task).await?;
+        sizes::follow(&task.app, &new, &old).await?;
+        apply(&task.app, &old).await
+    }
+
+    /// The instance as it was and as it becomes.
+    async fn both(&self, task: &Task) -> Result<(Record, Record)> {
         let mut tx = task.app.cluster.read().await?;
-        let mut row = rows::get(&mut tx, &self.project, &self.name).await?;
+        let row = rows::get(&mut tx, &self.project, &self.name).await?;
         let known = profiles_of(&mut tx, &self.project).await?;
-        drop(tx);
-        row.config.clone_from(&self.old.config);
-        row.devices.clone_from(&self.old.devices);
-        row.profiles.clone_from(&self.old.profiles);
-        apply(&task.app, &Record::new(row, &known)).await
+        let as_of = |put: &InstancePut| {
+            let mut row = row.clone();
+            row.devices.clone_from(&put.devices);
+            row.profiles.clone_from(&put.profiles);
+            row
+        };
+        let mut old = as_of(&self.old);
+        old.config.clone_from(&self.old.config);
+        Ok((Record::new(old, &known), Record::new(as_of(&self.new), &known)))
     }
 
     async fn write_backup(&mut self, task: &Task) -> Result<()> {
@@ -436,6 +446,7 @@ async fn follow(app: &Arc<App>, record: &Record, change: &ProfileChange) -> Resu
     }
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &record.row.project, &record.row.name).await?;
+    sizes::follow(app, &before, &after).await?;
     apply(app, &record).await?;
     backup_file::write(app, &mut tx, &record).await
 }

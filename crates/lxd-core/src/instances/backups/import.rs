@@ -21,14 +21,14 @@ use lxd_model::instances::{InstanceType, architecture};
 use lxd_model::names;
 use lxd_model::profiles::{expand_config, expand_devices, validate_list};
 use lxd_storage::images::{Fingerprint, Received};
-use lxd_storage::{Volume, Watch};
+use lxd_storage::{Pool, StreamHeader, Volume, Watch};
 use serde::{Deserialize, Serialize};
 
 use super::super::checks::{self, Candidate};
 use super::super::record::{Record, kernel_map, profiles_of};
 use super::super::shift::ON_DISK;
-use super::super::{backup_file, create, volatile};
-use super::index::{INSTANCE, Index, SNAPSHOTS};
+use super::super::{backup_file, create, sizes, volatile};
+use super::index::{INSTANCE, Index, SNAPSHOTS, STREAMS};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -77,6 +77,7 @@ pub async fn import(app: &Arc<App>, ctx: &Ctx, archive: Received, request: Reque
         request.name.clone()
     };
     let pool = choose_pool(app, ctx, &request.pool, &index.pool).await?;
+    check_form(app, &index, &pool)?;
     let options = Options::task(Kind::BackupRestore)
         .resource("instances", &name)
         .may_cancel();
@@ -95,6 +96,18 @@ pub async fn import(app: &Arc<App>, ctx: &Ctx, archive: Received, request: Reque
         let done = operations::run_in(&app, &owned, &operation, work).await;
         done.context("Create instance from backup").map(drop)
     })
+}
+
+/// Whether the pool understands the archive.
+fn check_form(app: &App, index: &Index, pool: &str) -> Result<()> {
+    let driver = app.pools.get(pool)?.driver().name;
+    if index.optimized && index.backend != driver {
+        return Err(Error::internal(format!(
+            "Optimized backup storage driver {:?} differs from the target storage pool driver {driver:?}",
+            index.backend
+        )));
+    }
+    Ok(())
 }
 
 /// The pool that is asked for, or the one in the archive, or the default profile's.
@@ -168,7 +181,7 @@ pub(super) async fn plan(
         checked = checks::devices_of_new(tx, candidate).await;
     }
     checked.context("Failed initialising instance").context(DOING)?;
-    let kept = index.config.unwrap_or_default().snapshots;
+    let kept = index.config.clone().unwrap_or_default().snapshots;
     let snapshots: Vec<InstanceSnapshot> = kept
         .into_iter()
         .filter(|snapshot| index.snapshots.contains(&snapshot.name))
@@ -186,10 +199,16 @@ pub(super) async fn plan(
     };
     let snapshot_ids = snapshots.iter().map(of_snapshot).collect::<Result<_>>()?;
     let mut snapshots = snapshots;
-    snapshots
-        .iter_mut()
-        .for_each(|snapshot| drop(snapshot.config.insert(ON_DISK.into(), "[]".into())));
+    if index.optimized {
+        // The driver's own form has the ids as they are on disk.
+        wire.config.insert(ON_DISK.into(), ids.to_json());
+    } else {
+        snapshots
+            .iter_mut()
+            .for_each(|snapshot| drop(snapshot.config.insert(ON_DISK.into(), "[]".into())));
+    }
     Ok(Import {
+        streams: index.streams,
         project: ctx.project.clone(),
         name,
         pool,
@@ -249,6 +268,9 @@ pub(in super::super) struct Import {
     /// The instance as it will be; `volatile.uuid` tells it from another of its name.
     pub(in super::super) wire: Wire,
     pub(in super::super) snapshots: Vec<InstanceSnapshot>,
+    /// The streams in an archive in the driver's own form; none in others.
+    #[serde(default)]
+    pub(in super::super) streams: Vec<StreamHeader>,
 }
 
 impl Work for Import {
@@ -363,6 +385,9 @@ impl Import {
             .operation
             .progress("create_instance_from_backup_unpack", "Unpack", None);
         let watch = Watch::new(task.ctx.cancel.clone(), Some(create::steps_of(progress)));
+        if !self.streams.is_empty() {
+            return self.receive(&pool, watch).await;
+        }
         let mut parts = vec![(INSTANCE.to_owned(), self.volume(), kernel_map(&self.ids))];
         for (index, snapshot) in self.snapshots.iter().enumerate() {
             let name = format!("{SNAPSHOTS}/{}", snapshot.name);
@@ -374,6 +399,15 @@ impl Import {
             tracing::warn!(instance = self.name, member, "Left a member of a backup out");
         }
         Ok(())
+    }
+
+    /// Makes the volumes of what is in the driver's own form.
+    async fn receive(&self, pool: &Pool, watch: Watch) -> Result<()> {
+        let of_snapshot = |one: &InstanceSnapshot| (one.name.clone(), self.snapshot_volume(&one.name));
+        let mut volumes: Vec<(String, Volume)> = self.snapshots.iter().map(of_snapshot).collect();
+        volumes.push((String::new(), self.volume()));
+        let (archive, headers) = (self.archive.clone(), self.streams.clone());
+        Ok(pool.receive(archive, STREAMS, headers, volumes, watch).await?)
     }
 
     async fn remove_volumes(&mut self, task: &Task) -> Result<()> {
@@ -392,6 +426,7 @@ impl Import {
     async fn announce(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.read().await?;
         let record = Record::load(&mut tx, &self.project, &self.name).await?;
+        sizes::of_new(&task.app, &record).await?;
         backup_file::write(&task.app, &mut tx, &record).await?;
         drop(tx);
         let event = Lifecycle::new(

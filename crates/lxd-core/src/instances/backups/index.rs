@@ -1,9 +1,10 @@
 //! `backup/index.yaml`, which comes first in a backup's archive and says what is in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lxd_api::instances::Instance;
 use lxd_model::yaml;
+use lxd_storage::StreamHeader;
 use lxd_storage::images::read_member;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,25 @@ pub(super) const INSTANCE: &str = "backup/container";
 
 /// The directory of its snapshots' volumes.
 pub(super) const SNAPSHOTS: &str = "backup/snapshots";
+
+/// What says which streams are in an archive in the driver's own form.
+pub(super) const HEADER: &str = "backup/optimized_header.yaml";
+
+/// The directory of all, and the word for the instance's own stream.
+pub(super) const STREAMS: (&str, &str) = ("backup", "container");
+
+/// [`HEADER`], in the reference's words.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Header {
+    pub(super) subvolumes: Vec<StreamHeader>,
+}
+
+impl Header {
+    pub(super) fn to_text(&self) -> Result<String> {
+        yaml::to_string(self).map_err(|error| Error::internal("Failed writing the header").because(error))
+    }
+}
 
 /// The file, in the reference's words.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -39,6 +59,9 @@ pub(super) struct Index {
     pub(super) r#type: String,
     /// What `backup.yaml` says.
     pub(super) config: Option<BackupFile>,
+    /// The streams of an archive in the driver's own form.
+    #[serde(skip)]
+    pub(super) streams: Vec<StreamHeader>,
 }
 
 impl Index {
@@ -65,16 +88,12 @@ impl Index {
                 let text = text.ok_or_else(|| Error::bad_request("Backup is missing backup.yaml"))?;
                 index.config = Some(parse(&text)?);
             }
+            if index.optimized {
+                index.streams = index.streams_of(&archive)?;
+            }
             Ok(index)
         });
         let index = index.await?;
-        if index.optimized {
-            let text = format!(
-                "Optimized backup of storage driver {:?} can't be restored by this server",
-                index.backend
-            );
-            return Err(Error::bad_request(text));
-        }
         if !matches!(index.r#type.as_str(), "" | "container") {
             let text = format!(
                 "Backups of type {:?} can't be restored by this server",
@@ -84,6 +103,17 @@ impl Index {
         }
         index.instance()?;
         Ok(index)
+    }
+
+    /// What the archive's header says of its streams; older ones have none, and whole volumes only.
+    fn streams_of(&self, archive: &Path) -> Result<Vec<StreamHeader>> {
+        if !self.optimized_header {
+            let snapshots = self.snapshots.iter().map(String::as_str);
+            return Ok(snapshots.chain([""]).map(StreamHeader::whole).collect());
+        }
+        let text = read_member(archive, HEADER)?;
+        let text = text.ok_or_else(|| Error::bad_request("Backup is missing optimized_header.yaml"))?;
+        Ok(parse::<Header>(&text)?.subvolumes)
     }
 
     /// The instance that is in the archive.

@@ -12,14 +12,14 @@ use lxd_db::cluster::projects;
 use lxd_instance::Key;
 use lxd_storage::images::UPLOAD_PREFIX;
 use lxd_storage::images::pack::{Compressor, Packer};
-use lxd_storage::{Access, Volume, Watch};
+use lxd_storage::{Access, Held, Pool, Volume, Watch};
 use lxd_sys::userns::IdMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::backup_file;
 use super::super::record::Record;
 use super::super::shift::running;
-use super::index::{INSTANCE, Index, PATH, SNAPSHOTS};
+use super::index::{HEADER, Header, INSTANCE, Index, PATH, SNAPSHOTS, STREAMS};
 use super::{check_name, file, find, lock, tell};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
@@ -64,6 +64,8 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceBackups
         expires_at: post.expires_at,
         instance_only: post.instance_only || post.container_only,
         algorithm,
+        // Without a form of the driver's own it is a backup like any other, as in the reference.
+        is_optimized: post.optimized_storage && app.pools.get(record.pool())?.has_streams(),
     };
     let options = Options::task(Kind::BackupCreate)
         .resource("instances", name)
@@ -116,6 +118,9 @@ pub(in super::super) struct Make {
     pub(in super::super) expires_at: Time,
     pub(in super::super) instance_only: bool,
     pub(in super::super) algorithm: String,
+    /// Whether volumes are in the driver's own form.
+    #[serde(default)]
+    pub(in super::super) is_optimized: bool,
 }
 
 impl Work for Make {
@@ -133,6 +138,14 @@ impl Work for Make {
 impl Make {
     fn key(&self) -> Key {
         Key::new(&self.project, &self.instance)
+    }
+
+    /// The volume of a snapshot, or of the instance for no name.
+    fn volume(&self, snapshot: &str) -> Volume {
+        match snapshot {
+            "" => Volume::container(&self.project, &self.instance),
+            name => Volume::container(&self.project, &format!("{}/{name}", self.instance)),
+        }
     }
 
     fn file(&self, app: &App) -> PathBuf {
@@ -154,8 +167,7 @@ impl Make {
             created_at: self.created_at.timestamp(),
             expires_at: self.expires_at.timestamp(),
             instance_only: self.instance_only,
-            // No driver of this server has a form of its own, whatever was asked for.
-            optimized_storage: false,
+            optimized_storage: self.is_optimized,
         };
         rows::create(&mut tx, &row).await?;
         Ok(tx.commit().await?)
@@ -203,11 +215,20 @@ impl Make {
 /// What goes into an archive.
 struct Contents {
     index: String,
-    snapshots: Vec<(String, Access)>,
-    instance: Access,
-    /// The ids of the running instance, if its mount shows those. Ids on disk go in as they are, as with the reference: the
-    /// configuration says which these are.
-    ids: Option<IdMap>,
+    volumes: Volumes,
+}
+
+/// The volumes of an instance and its snapshots.
+enum Volumes {
+    /// As files.
+    Files {
+        snapshots: Vec<(String, Access)>,
+        instance: Access,
+        /// The ids of the running instance, if its mount shows them.
+        ids: Option<IdMap>,
+    },
+    /// In the driver's own form, with a place for what is on its way.
+    Streams { held: Held, scratch: PathBuf },
 }
 
 impl Contents {
@@ -222,45 +243,77 @@ impl Contents {
         backup_file::write(app, &mut tx, &record).await?;
         drop(tx);
         let pool = app.pools.get(record.pool())?;
-        let mut snapshots = Vec::new();
-        for snapshot in &config.snapshots {
-            let name = snapshot.name.clone();
-            let volume = Volume::container(&make.project, &format!("{}/{name}", make.instance));
-            snapshots.push((name, pool.access(&volume).await?));
-        }
-        let instance = pool
-            .access(&Volume::container(&make.project, &make.instance))
-            .await?;
-        let ids = match instance.shows_mapped_ids() {
-            true => running(&record.config)?,
-            false => None,
+        let names: Vec<String> = config.snapshots.iter().map(|one| one.name.clone()).collect();
+        let volumes = match make.is_optimized {
+            true => Volumes::streams(app, &pool, make, &names).await?,
+            false => Volumes::files(&pool, make, (&names, &record)).await?,
         };
         let index = Index {
             name: make.instance.clone(),
             backend: pool.driver().name.to_owned(),
             pool: pool.name().to_owned(),
-            snapshots: snapshots.iter().map(|(name, _)| name.clone()).collect(),
-            optimized: false,
-            optimized_header: false,
+            snapshots: names,
+            optimized: make.is_optimized,
+            optimized_header: make.is_optimized,
             r#type: record.row.kind.as_str().to_owned(),
             config: Some(config),
+            streams: Vec::new(),
         };
-        Ok(Self {
-            index: index.to_text()?,
+        let index = index.to_text()?;
+        Ok(Self { index, volumes })
+    }
+
+    fn pack<W: std::io::Write>(self, out: W, watch: Watch) -> Result<W> {
+        let mut packer = Packer::new(out, watch);
+        packer.file(PATH, self.index.as_bytes())?;
+        match self.volumes {
+            Volumes::Files {
+                snapshots,
+                instance,
+                ids,
+            } => {
+                for (name, access) in &snapshots {
+                    access.pack(&mut packer, &format!("{SNAPSHOTS}/{name}"), None)?;
+                }
+                instance.pack(&mut packer, INSTANCE, ids.as_ref())?;
+            }
+            Volumes::Streams { held, scratch } => {
+                let header = Header {
+                    subvolumes: held.headers(),
+                };
+                packer.file(HEADER, header.to_text()?.as_bytes())?;
+                held.pack(&mut packer, STREAMS, &scratch)?;
+            }
+        }
+        Ok(packer.finish()?)
+    }
+}
+
+impl Volumes {
+    async fn files(pool: &Pool, make: &Make, (names, record): (&[String], &Record)) -> Result<Self> {
+        let mut snapshots = Vec::new();
+        for name in names {
+            snapshots.push((name.clone(), pool.access(&make.volume(name)).await?));
+        }
+        let instance = pool.access(&make.volume("")).await?;
+        let ids = match instance.shows_mapped_ids() {
+            true => running(&record.config)?,
+            false => None,
+        };
+        Ok(Self::Files {
             snapshots,
             instance,
             ids,
         })
     }
 
-    fn pack<W: std::io::Write>(self, out: W, watch: Watch) -> Result<W> {
-        let mut packer = Packer::new(out, watch);
-        packer.file(PATH, self.index.as_bytes())?;
-        for (name, access) in &self.snapshots {
-            access.pack(&mut packer, &format!("{SNAPSHOTS}/{name}"), None)?;
-        }
-        self.instance.pack(&mut packer, INSTANCE, self.ids.as_ref())?;
-        Ok(packer.finish()?)
+    async fn streams(app: &App, pool: &Pool, make: &Make, names: &[String]) -> Result<Self> {
+        let names = names.iter().map(String::as_str).chain([""]);
+        let volumes = names.map(|name| (name.to_owned(), make.volume(name))).collect();
+        Ok(Self::Streams {
+            held: pool.hold(volumes).await?,
+            scratch: app.paths.backups(),
+        })
     }
 }
 

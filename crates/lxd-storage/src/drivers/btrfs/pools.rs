@@ -154,7 +154,8 @@ fn format_as(what: &str, place: &Place, device: &Path) -> Result<(), StorageErro
 /// A fifth of what is free, but at least 5 and at most 30 GiB, in whole ones.
 fn default_size(lxd_dir: &Path) -> Result<u64, StorageError> {
     let stat = rustix::fs::statvfs(lxd_dir).map_err(|e| StorageError::io("examining", lxd_dir, e))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    // As the reference counts: with what only root may use.
+    let free = stat.f_bfree.saturating_mul(stat.f_frsize);
     Ok((free / 5 / GIB).clamp(5, 30) * GIB)
 }
 

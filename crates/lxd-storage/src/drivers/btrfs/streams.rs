@@ -1,5 +1,6 @@
 //! Volumes as `btrfs send` writes them.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -12,6 +13,7 @@ use super::{Btrfs, TOOL};
 use crate::drivers::{Part, Streams};
 use crate::error::StorageError;
 use crate::tools;
+use crate::volume::VolumeType;
 use crate::watch::Watch;
 
 /// Bytes that are passed on at a time.
@@ -24,6 +26,11 @@ impl Streams for Btrfs {
     fn hold(&self, volume: &Path, into: &Path) -> Result<Vec<Part>, StorageError> {
         let mut paths = vec![PathBuf::new()];
         paths.extend(btrfs::nested(volume)?);
+        // The names of the held subvolumes are in the streams: those that the reference's have.
+        let whole = match volume.parent().and_then(Path::file_name) {
+            Some(folder) if folder == VolumeType::Container.directory().0 => OsStr::new(".backup"),
+            _ => volume.file_name().unwrap_or_default(),
+        };
         let mut parts = Vec::new();
         for below in paths {
             // Joining nothing would end the path with a slash.
@@ -35,7 +42,9 @@ impl Streams for Btrfs {
                 tracing::warn!(path = ?source, "A subvolume whose name is not text is left out of a backup");
                 continue;
             };
-            let held = free_name(into, "held-");
+            let folder = free_name(into, "held-");
+            fs::create_dir(&folder).map_err(|e| StorageError::io("creating the directory", &folder, e))?;
+            let held = folder.join(below.file_name().unwrap_or(whole));
             btrfs::snapshot(&source, &held, true)?;
             let info = btrfs::info(&source)?;
             parts.push(Part {

@@ -148,12 +148,17 @@ pub(super) fn remove(directory: &Path) -> Result<(), StorageError> {
     Ok(btrfs::delete(directory)?)
 }
 
-/// A staging directory may hold a subvolume of a work that was interrupted.
+/// A staging directory may hold subvolumes of a work that was interrupted.
 fn remove_plain(directory: &Path) -> Result<(), StorageError> {
-    if let Ok(entries) = fs::read_dir(directory) {
-        for entry in entries.flatten() {
-            if btrfs::is_subvolume(&entry.path()) {
-                remove(&entry.path())?;
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if btrfs::is_subvolume(&path) {
+            remove(&path)?;
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+                if btrfs::is_subvolume(&entry.path()) {
+                    remove(&entry.path())?;
+                }
             }
         }
     }
