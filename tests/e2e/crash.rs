@@ -294,6 +294,45 @@ fn snapshots_copies_and_moves() {
     }
 }
 
+/// What pools of btrfs do in their own way.
+#[test]
+fn on_btrfs() {
+    let mut server = server_with_image("btrfs");
+    let exists = |server: &Server| {
+        delete_all(server);
+        server.lxc(&["init", "bb", "crash"]).ok();
+        server.lxc(&["snapshot", "crash", "s0"]).ok();
+    };
+    let create = json!({"name": "crash", "source": {"type": "image", "alias": "bb"}}).to_string();
+    die_at_every_step(
+        &mut server,
+        "instances.create",
+        &|s| s.api("POST", "/1.0/instances", &create),
+        &delete_all,
+    );
+    let take = json!({"name": "s1"}).to_string();
+    die_at_every_step(
+        &mut server,
+        "instance-snapshots.create",
+        &|s| s.api("POST", "/1.0/instances/crash/snapshots", &take),
+        &exists,
+    );
+    let restore = json!({"restore": "s0"}).to_string();
+    die_at_every_step(
+        &mut server,
+        "instances.restore",
+        &|s| s.api("PUT", "/1.0/instances/crash", &restore),
+        &exists,
+    );
+    die_at_every_step(
+        &mut server,
+        "instances.delete",
+        &|s| s.api("DELETE", "/1.0/instances/crash", ""),
+        &exists,
+    );
+    delete_all(&server);
+}
+
 #[test]
 fn backups_images_and_changes_of_an_instance() {
     let mut server = server_with_image("overlay");

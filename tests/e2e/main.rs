@@ -12,6 +12,7 @@
 
 mod backups;
 mod bad_input;
+mod btrfs;
 mod clients;
 mod console;
 mod crash;

@@ -109,7 +109,7 @@ fn read(server: &Server, name: &str) -> String {
 
 #[test]
 fn a_running_container_goes_back_and_on() {
-    for driver in ["dir", "overlay"] {
+    for driver in ["btrfs", "dir", "overlay"] {
         let server = server(driver);
         server.lxc(&["launch", "bb", "c1"]).ok();
         write(&server, "c1", "one");

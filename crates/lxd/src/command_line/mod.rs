@@ -17,7 +17,7 @@ pub(crate) use help::reference;
 pub(crate) use tree::ROOT;
 
 /// Where the state directory is unless `LXD_DIR` says otherwise.
-const DEFAULT_DIR: &str = "/var/lib/lxd";
+pub(crate) const DEFAULT_DIR: &str = "/var/lib/lxd";
 
 /// A command as the user gave it.
 pub(crate) struct Invocation {

@@ -9,7 +9,7 @@ use lxd_api::storage_pools::StoragePoolsPost;
 
 use super::super::client::Client;
 use super::auto::{self, Present};
-use super::dump;
+use super::{dump, source};
 use crate::commands::answers::{Answers, not_empty};
 
 /// Asks what the server shall be like.
@@ -103,9 +103,11 @@ fn ask_pool<R: BufRead, W: Write>(
     };
     let root = auto::device(&[("path", "/"), ("pool", &name), ("type", "disk")]);
     profile.devices.insert("root".into(), root);
+    let config = source::ask(answers, &driver)?;
     preseed.storage_pools.push(StoragePoolsPost {
         name,
         driver,
+        config,
         ..StoragePoolsPost::default()
     });
     Ok(())

@@ -4,6 +4,7 @@ mod apply;
 mod auto;
 mod dump;
 mod interactive;
+mod source;
 
 use std::io::Read as _;
 
