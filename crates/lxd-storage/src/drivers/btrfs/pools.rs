@@ -305,25 +305,43 @@ pub(super) fn delete(place: &Place, config: &Config) -> Result<(), StorageError>
     StorageError::collect(errors)?;
     match &backing {
         Backing::Loop(file) => {
-            mount::detach(&root)?;
+            detach_all(&root)?;
             remove_file(file)?;
         }
         Backing::Device(_) | Backing::Uuid(_) => {
             if mount::is_mountpoint(&root) {
                 empty(&root)?;
             }
-            mount::detach(&root)?;
+            detach_all(&root)?;
         }
         Backing::Directory(source) if *source == root => volumes::remove(&root)?,
         Backing::Directory(source) => {
-            mount::detach(&root)?;
+            detach_all(&root)?;
             // What the user has given stays, without what was in it.
             if btrfs::is_subvolume(source) {
                 empty(source)?;
             }
         }
     }
-    Ok(path::remove_tree(&root)?)
+    match path::remove_tree(&root) {
+        // A daemon before this one has mounted it beneath a mount of ours, out of reach. It goes with the machine.
+        Err(error) if error.io_kind() == Some(std::io::ErrorKind::ResourceBusy) => {
+            tracing::warn!(
+                pool = place.name,
+                "An older mount of the pool stays until the next boot"
+            );
+            Ok(())
+        }
+        removed => Ok(removed?),
+    }
+}
+
+/// Unmounts whatever is at the place, be it mounted several times over each other.
+fn detach_all(root: &Path) -> Result<(), StorageError> {
+    while mount::is_mountpoint(root) {
+        mount::detach(root)?;
+    }
+    Ok(())
 }
 
 /// Removes all subvolumes and directories of a file system that stays.
