@@ -25,6 +25,7 @@ fn backup(name: &str) -> Make {
         expires_at: Time::never(),
         instance_only: false,
         algorithm: "zstd".into(),
+        is_optimized: false,
     }
 }
 
