@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::connection::{Body, Connections};
 use crate::operations::Background;
+use crate::proxies::Proxies;
 use crate::tls::Tls;
 use crate::transport::{Address, Stream};
 use crate::{Error, Result};
@@ -69,11 +70,20 @@ impl Client {
     /// # Errors
     /// [`Error::Url`] for anything else, [`Error::Certificate`] for certificates or keys that can't be used.
     pub fn https(url: &str, tls: &Tls) -> Result<Self> {
+        Self::https_through(url, tls, &Proxies::default())
+    }
+
+    /// As [`Client::https`], with proxies other than the environment's.
+    ///
+    /// # Errors
+    /// As [`Client::https`].
+    pub fn https_through(url: &str, tls: &Tls, proxies: &Proxies) -> Result<Self> {
         let (host, port) = split_url(url)?;
         Ok(Self::new(Address::Https {
             host,
             port,
             tls: tls.config()?,
+            proxies: proxies.clone(),
         }))
     }
 

@@ -18,14 +18,26 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 #[derive(Debug)]
 pub(crate) struct Connections {
     address: Address,
+    /// What error texts name when the server can't be reached; else what was asked for.
+    first: Option<&'static str>,
     idle: Mutex<Vec<SendRequest<Body>>>,
 }
 
 impl Connections {
-    /// No connection yet.
+    /// No connection yet, to a server of the API.
     pub(crate) fn new(address: Address) -> Self {
         Self {
+            // A server that can't be reached can't be reached for any path: the reference's texts name the first one.
+            first: Some("/1.0"),
+            ..Self::web(address)
+        }
+    }
+
+    /// No connection yet, to a web server.
+    pub(crate) fn web(address: Address) -> Self {
+        Self {
             address,
+            first: None,
             idle: Mutex::default(),
         }
     }
@@ -38,7 +50,11 @@ impl Connections {
     /// Sends a request over a kept connection, or over a new one where none is free.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>> {
         let method = verb(request.method());
-        let url = format!("{}{}", self.address.base(), request.uri());
+        let base = self.address.base();
+        let url = match request.uri().scheme() {
+            Some(_) => request.uri().to_string(),
+            None => format!("{base}{}", request.uri()),
+        };
         let mut request = request;
         if let Some(mut sender) = self.take_idle() {
             match sender.try_send_request(request).await {
@@ -53,11 +69,10 @@ impl Connections {
                 },
             }
         }
-        // A server that can't be reached can't be reached for any path: texts name the first one, as the reference's do.
-        let stream = self
-            .address
-            .connect("Get", &format!("{}/1.0", self.address.base()))
-            .await?;
+        let stream = match self.first {
+            Some(first) => self.address.connect("Get", &format!("{base}{first}")).await?,
+            None => self.address.connect(method, &url).await?,
+        };
         let (mut sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(method, &url, &error))?;

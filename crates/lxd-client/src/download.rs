@@ -160,8 +160,17 @@ where
     file.flush().await.map_err(failed)?;
     Ok(Received {
         bytes,
-        sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: hex(&hash.finalize()),
     })
+}
+
+/// The SHA-256 hash of a text in hexadecimal.
+pub(crate) fn sha256_hex(text: &[u8]) -> String {
+    hex(&Sha256::digest(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The file name of a Content-Disposition header, with or without quotes.

@@ -66,6 +66,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file came only in part, however often the rest was asked for.
+    #[error("{reason}")]
+    Cut {
+        /// The whole URL.
+        url: String,
+        /// How it broke.
+        reason: String,
+    },
+    /// The lists of a simplestreams server can't be had or read.
+    #[error("Failed parsing stream: {0}")]
+    Streams(String),
     /// A URL that this client can't talk to.
     #[error("Invalid URL {0:?}")]
     Url(String),

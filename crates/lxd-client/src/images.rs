@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::client::{Client, path};
+use lxd_api::images::{Image, ImageAliasesEntry};
+
+use crate::client::{Client, escape, path};
 use crate::download::{Download, Progress, save};
 use crate::{Error, Result};
 
@@ -19,6 +21,27 @@ pub struct ExportedImage {
 const PARTIAL: &str = ".part";
 
 impl Client {
+    /// What an alias of an image means.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn image_alias(&self, name: &str) -> Result<ImageAliasesEntry> {
+        self.get(&path(&["images", "aliases", name])).await
+    }
+
+    /// An image by its fingerprint or the beginning of it; with a secret for it also one that is not public.
+    ///
+    /// # Errors
+    /// There is none that may be seen.
+    pub async fn image(&self, fingerprint: &str, secret: &str) -> Result<Image> {
+        self.get(&with_secret(&["images", fingerprint], secret)).await
+    }
+
+    /// The whole URL of an image's files.
+    pub fn image_url(&self, fingerprint: &str, secret: &str) -> String {
+        self.url(&with_secret(&["images", fingerprint, "export"], secret))
+    }
+
     /// Begins to fetch an image by its fingerprint.
     pub async fn image_file(&self, fingerprint: &str) -> Result<Download> {
         self.download(&path(&["images", fingerprint, "export"])).await
@@ -77,6 +100,13 @@ impl Client {
             metadata,
             rootfs: take(true),
         })
+    }
+}
+
+fn with_secret(parts: &[&str], secret: &str) -> String {
+    match secret {
+        "" => path(parts),
+        secret => format!("{}?secret={}", path(parts), escape(secret)),
     }
 }
 

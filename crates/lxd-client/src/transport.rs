@@ -1,10 +1,11 @@
-//! Where a server is reached: a unix socket, or TLS over TCP.
+//! Where a server is reached: a unix socket, TLS over TCP, or for files of web servers TCP alone.
 
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,7 +13,12 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::proxies::Proxies;
+use crate::tls;
 use crate::{Error, Result};
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The address of a server.
 #[derive(Debug, Clone)]
@@ -24,6 +30,13 @@ pub(crate) enum Address {
         host: String,
         port: u16,
         tls: Arc<rustls::ClientConfig>,
+        proxies: Proxies,
+    },
+    /// A host with a port, for what needs no secrecy.
+    Http {
+        host: String,
+        port: u16,
+        proxies: Proxies,
     },
 }
 
@@ -34,6 +47,8 @@ pub enum Stream {
     Unix(UnixStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
+    /// TCP alone.
+    Plain(TcpStream),
 }
 
 impl Address {
@@ -41,8 +56,8 @@ impl Address {
     pub(crate) fn base(&self) -> String {
         match self {
             Self::Unix(_) => "http://unix.socket".into(),
-            Self::Https { host, port, .. } if host.contains(':') => format!("https://[{host}]:{port}"),
-            Self::Https { host, port, .. } => format!("https://{host}:{port}"),
+            Self::Https { host, port, .. } => format!("https://{}", authority(host, *port)),
+            Self::Http { host, port, .. } => format!("http://{}", authority(host, *port)),
         }
     }
 
@@ -65,12 +80,18 @@ impl Address {
                 Ok(stream) => Ok(Stream::Unix(stream)),
                 Err(error) => Err(unreachable(format!("unix {}", path.display()), error)),
             },
-            Self::Https { host, port, tls } => {
-                let stream = TcpStream::connect((host.as_str(), *port))
-                    .await
-                    .map_err(|error| unreachable(format!("tcp {}", self.host()), error))?;
-                // Small requests go back and forth: waiting for more to send only costs time.
-                let _ = stream.set_nodelay(true);
+            Self::Https {
+                host,
+                port,
+                tls,
+                proxies,
+            } => {
+                let proxy = proxies.of("https", host, *port);
+                let stream = match &proxy {
+                    Some(proxy) => proxy.tunnel(&authority(host, *port)).await,
+                    None => tcp(host, *port).await,
+                };
+                let stream = stream.map_err(|error| unreachable(format!("tcp {}", self.host()), error))?;
                 let untrusted = |reason: String| Error::Untrusted {
                     method,
                     url: url.into(),
@@ -78,12 +99,47 @@ impl Address {
                 };
                 let name =
                     ServerName::try_from(host.clone()).map_err(|error| untrusted(error.to_string()))?;
-                let stream = TlsConnector::from(tls.clone()).connect(name, stream).await;
+                let stream = TlsConnector::from(tls.clone()).connect(name, stream);
+                let stream = in_time(stream).await;
                 stream
                     .map(|stream| Stream::Tls(Box::new(stream)))
-                    .map_err(|error| untrusted(error.to_string()))
+                    .map_err(|error| untrusted(tls::reason(&error)))
+            }
+            Self::Http { host, port, proxies } => {
+                let stream = match proxies.of("http", host, *port) {
+                    Some(proxy) => proxy.connect().await,
+                    None => tcp(host, *port).await,
+                };
+                let stream = stream.map_err(|error| unreachable(format!("tcp {}", self.host()), error))?;
+                Ok(Stream::Plain(stream))
             }
         }
+    }
+
+    /// Whether requests go to a proxy, which must be told the whole URL.
+    pub(crate) fn is_proxied(&self) -> bool {
+        matches!(self, Self::Http { host, port, proxies } if proxies.of("http", host, *port).is_some())
+    }
+}
+
+/// Connects to a host.
+pub(crate) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = in_time(TcpStream::connect((host, port))).await?;
+    // Small requests go back and forth: waiting for more to send only costs time.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+pub(crate) async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "i/o timeout"));
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(late)
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
     }
 }
 
@@ -92,6 +148,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -101,6 +158,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -108,6 +166,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -115,6 +174,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

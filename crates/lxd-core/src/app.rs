@@ -69,6 +69,8 @@ pub struct App {
     pub pools: Pools,
     /// Who may touch the files of which image.
     pub images: Locks,
+    /// Who fetches which image from another server.
+    pub downloads: Locks,
     /// The drivers of managed networks.
     pub networks: Networks,
     /// The instances that run.
@@ -135,6 +137,7 @@ impl App {
             trust,
             pools,
             images: Locks::default(),
+            downloads: Locks::default(),
             networks,
             instances,
             profile_users: RwLock::default(),

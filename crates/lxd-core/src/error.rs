@@ -158,6 +158,18 @@ from_mechanism!(
     lxd_instance::Error
 );
 
+/// Another server's answer; only what it says of the thing asked for is told on with its status.
+impl From<lxd_client::Error> for Error {
+    fn from(error: lxd_client::Error) -> Self {
+        let kind = match error.code() {
+            403 => ErrorKind::Forbidden,
+            404 => ErrorKind::NotFound,
+            _ => ErrorKind::Internal,
+        };
+        Self::from_source(kind, error)
+    }
+}
+
 impl From<lxd_sys::path::PathError> for Error {
     fn from(error: lxd_sys::path::PathError) -> Self {
         lxd_storage::StorageError::from(error).into()

@@ -82,6 +82,28 @@ pub fn resolve<T>(matches: Vec<T>) -> Result<T, Invalid> {
     }
 }
 
+/// The fingerprint and the URL of an image that is a single file on a web server, from the headers `LXD-Image-Hash` and
+/// `LXD-Image-URL` of its answer.
+///
+/// # Errors
+/// One of them is missing, or says nothing that can be used.
+pub fn direct_headers<'a>(
+    hash: Option<&'a str>,
+    url: Option<&'a str>,
+) -> Result<(String, &'a str), Invalid> {
+    let hash = hash.filter(|hash| !hash.is_empty());
+    let hash = hash.ok_or_else(|| Invalid::new("Missing LXD-Image-Hash header"))?;
+    let url = url.filter(|url| !url.is_empty());
+    let url = url.ok_or_else(|| Invalid::new("Missing LXD-Image-URL header"))?;
+    if hash.len() != 64 || !is_fingerprint_prefix(hash) {
+        return Err(Invalid::new(format!("Invalid LXD-Image-Hash header {hash:?}")));
+    }
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        return Err(Invalid::new(format!("Invalid LXD-Image-URL header {url:?}")));
+    }
+    Ok((hash.to_ascii_lowercase(), url))
+}
+
 /// The error for an image that isn't there.
 pub fn not_found() -> Invalid {
     Invalid::of_kind(ErrorKind::NotFound, "Image not found")

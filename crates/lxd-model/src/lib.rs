@@ -13,6 +13,7 @@ pub mod networks;
 pub mod operations;
 pub mod profiles;
 pub mod projects;
+pub mod simplestreams;
 pub mod storage;
 pub mod templates;
 pub mod units;

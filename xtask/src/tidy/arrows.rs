@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("liblxc", &[]),
     ("dqlite", &[]),
     ("lxd-model", &["lxd-api"]),
-    ("lxd-client", &["lxd-api"]),
+    ("lxd-client", &["lxd-model", "lxd-api"]),
     ("lxd-db", &["lxd-model", "lxd-api", "dqlite"]),
     ("lxd-storage", &["lxd-model", "lxd-api", "lxd-sys"]),
     ("lxd-network", &["lxd-model", "lxd-api", "lxd-sys"]),

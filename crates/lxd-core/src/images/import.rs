@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use lxd_api::images::ImagesPost;
 
-use super::publish;
 use super::receive::Upload;
+use super::remote::Protocol;
 use super::works::{Import, ImportRequest};
-use super::writable_project;
+use super::{fetch, publish, writable_project};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -62,14 +62,19 @@ pub async fn import_from(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Result<
         "image" if source.alias.is_empty() && source.fingerprint.is_empty() => {
             Error::bad_request("must specify one of alias or fingerprint for init from image")
         }
-        "image" => {
-            Error::not_implemented("Copying images of other servers is not implemented by this server yet")
-        }
+        "image" => match Protocol::parse(&source.protocol) {
+            Some(protocol) => return start(app, ctx, &post, protocol),
+            None => Error::bad_request(format!("Unsupported protocol: {}", source.protocol)),
+        },
         "url" if source.url.is_empty() => Error::bad_request("Missing URL"),
-        "url" => Error::not_implemented("Fetching images from a URL is not implemented by this server yet"),
+        "url" => return start(app, ctx, &post, Protocol::Direct),
         _ => return Err(Error::refused("Invalid images JSON")),
     };
     fail(app, ctx, reason)
+}
+
+fn start(app: &Arc<App>, ctx: &Ctx, post: &ImagesPost, protocol: Protocol) -> Result<Operation> {
+    fetch::start(app, ctx, fetch::of_post(post, protocol), post.aliases.clone())
 }
 
 /// An operation that has failed.

@@ -2,10 +2,12 @@
 
 pub mod aliases;
 mod export;
+mod fetch;
 mod import;
 mod locks;
 mod publish;
 mod receive;
+mod remote;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -33,12 +35,14 @@ use crate::operations::{self, Kind, Operation, Options};
 
 pub use export::{Export, Exported, export};
 pub use import::{holder, import, import_from};
+pub(crate) use fetch::{Fetch, follows, run as bring};
 pub use locks::{Locks, Reading};
 pub use receive::{FirstPart, Upload, invalid_form};
 pub(crate) use receive::{clean, room};
+pub(crate) use remote::{Protocol, Wish};
 pub use resolve::{prepare, resolve};
 pub use tokens::{refresh, secret, send};
-pub use works::ImportRequest;
+pub use works::{ImportRequest, Origin, Stated};
 pub(crate) use works::works;
 
 /// The profiles of instances made of an image, unless it says others.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lxd_api::images::{ImageAliasesPost, ImageMetadata, ImagesPost};
+use lxd_api::images::{ImageMetadata, ImagesPost};
 use lxd_model::images::parse_metadata;
 use lxd_model::yaml;
 use lxd_storage::images::pack::{Compressor, Packer};
@@ -13,7 +13,7 @@ use lxd_sys::userns::IdMap;
 
 use super::receive::Upload;
 use super::works::{Import, ImportRequest, Stated};
-use super::{aliases, holder};
+use super::{fetch, holder};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -52,16 +52,7 @@ pub(super) async fn publish(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Resu
             let fingerprint = upload.fingerprint.clone();
             let work = Import::new(project, upload, request(&app, &post));
             operations::run_in(&app, &owned, &operation, work).await?;
-            for alias in post.aliases {
-                let alias = ImageAliasesPost {
-                    name: alias.name,
-                    description: alias.description,
-                    target: fingerprint.clone(),
-                    ..ImageAliasesPost::default()
-                };
-                aliases::create(&app, &owned, alias).await?;
-            }
-            Ok(())
+            fetch::name(&app, &owned, &fingerprint, post.aliases).await
         },
     )
 }
@@ -72,6 +63,7 @@ fn request(app: &App, post: &ImagesPost) -> ImportRequest {
         public: post.public,
         properties: post.properties.clone(),
         fingerprint: String::new(),
+        origin: None,
         stated: Some(Stated {
             created_at: app.clock.time(),
             expires_at: post.expires_at,

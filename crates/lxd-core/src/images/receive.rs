@@ -92,6 +92,11 @@ impl Upload {
 }
 
 impl FirstPart {
+    /// SHA-256 over the file.
+    pub(super) fn hex(&self) -> String {
+        self.fingerprint.hex()
+    }
+
     /// Receives the root file system. The form's name of the part says what it is.
     ///
     /// # Errors

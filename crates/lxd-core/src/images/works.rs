@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lxd_api::Time;
+use lxd_api::images::Image;
 use lxd_db::cluster::images as rows;
 use lxd_db::cluster::images::NewImage;
 use lxd_db::cluster::{InstanceType, VolumeType, projects, storage_volumes};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::locks::Writing;
 use super::receive::Upload;
+use super::remote::Wish;
 use super::{DEFAULT_PROFILES, url};
 use crate::app::{App, blocking};
 use crate::error::{Error, Result};
@@ -39,6 +41,37 @@ pub struct ImportRequest {
     /// For an image that this server has made: what goes before what the image says of itself.
     #[serde(default)]
     pub stated: Option<Stated>,
+    /// For an image that came from another server.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
+/// Where an image came from, and what its server says of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The server; its name is the alias that was followed.
+    pub source: Wish,
+    /// Whether the image follows its source.
+    pub auto_update: bool,
+    /// Whether it was fetched for an instance, and may be forgotten.
+    pub cached: bool,
+    /// What the server says of it; none where only its files tell.
+    pub image: Option<Image>,
+    /// The profiles for its instances; the default one if none are said.
+    pub profiles: Option<Vec<String>>,
+}
+
+impl Origin {
+    /// The same for the database; none for what can't be followed.
+    pub(super) fn row(&self) -> Option<rows::Source> {
+        Some(rows::Source {
+            server: self.source.server.clone(),
+            protocol: self.source.protocol.into(),
+            certificate: self.source.certificate.clone(),
+            alias: self.source.name.clone(),
+        })
+        .filter(|source| !source.alias.is_empty())
+    }
 }
 
 /// What is said of an image that this server has made of an instance.
@@ -76,6 +109,21 @@ struct Facts {
     created_at: Time,
     expires_at: Time,
     properties: BTreeMap<String, String>,
+}
+
+impl Facts {
+    /// What the server that an image came from says of it.
+    fn said(image: &Image, request: &ImportRequest) -> Self {
+        let mut properties = image.properties.clone();
+        properties.extend(request.properties.clone());
+        Self {
+            virtual_machine: image.r#type == InstanceType::VirtualMachine.as_str(),
+            architecture: image.architecture.clone(),
+            created_at: image.created_at,
+            expires_at: image.expires_at,
+            properties,
+        }
+    }
 }
 
 impl Import {
@@ -127,9 +175,15 @@ async fn inspect(work: &mut Import, task: &Task) -> Result<()> {
         )));
     }
     let upload = work.upload.as_ref().ok_or_else(lost)?;
-    let (files, is_disk) = (upload.files(), upload.is_disk);
-    let contents = blocking(move || Ok(read_contents(&files)?)).await?;
-    let facts = facts(contents, is_disk, &work.request)?;
+    let said = work.request.origin.as_ref().and_then(|origin| origin.image.as_ref());
+    let facts = match said {
+        Some(image) => Facts::said(image, &work.request),
+        None => {
+            let (files, is_disk) = (upload.files(), upload.is_disk);
+            let contents = blocking(move || Ok(read_contents(&files)?)).await?;
+            facts(contents, is_disk, &work.request)?
+        }
+    };
     let (fingerprint, size) = (work.fingerprint.as_str(), work.size.to_string());
     task.operation.update_metadata([
         ("fingerprint".to_owned(), fingerprint.into()),
@@ -187,6 +241,10 @@ async fn remove_placed(work: &mut Import, task: &Task) -> Result<()> {
 async fn insert(work: &mut Import, task: &Task) -> Result<()> {
     let cluster = &task.app.cluster;
     let facts = work.facts.as_ref().ok_or_else(lost)?;
+    let origin = work.request.origin.as_ref();
+    let stated = work.request.stated.as_ref().map(|stated| stated.profiles.clone());
+    let profiles = stated.or_else(|| origin.and_then(|origin| origin.profiles.clone()));
+    let profiles = profiles_or_default(profiles.filter(|profiles| !profiles.is_empty()));
     let image = NewImage {
         fingerprint: work.fingerprint.clone(),
         filename: work.request.filename.clone(),
@@ -196,14 +254,11 @@ async fn insert(work: &mut Import, task: &Task) -> Result<()> {
         created_at: facts.created_at.timestamp(),
         expires_at: facts.expires_at.timestamp(),
         public: work.request.public,
-        cached: false,
-        auto_update: false,
+        cached: origin.is_some_and(|origin| origin.cached),
+        auto_update: origin.is_some_and(|origin| origin.auto_update),
         properties: facts.properties.clone(),
-        profiles: match &work.request.stated {
-            Some(stated) if !stated.profiles.is_empty() => stated.profiles.clone(),
-            _ => DEFAULT_PROFILES.map(str::to_owned).to_vec(),
-        },
-        source: None,
+        profiles,
+        source: origin.and_then(Origin::row),
     };
     let mut tx = cluster.begin().await?;
     rows::create(&mut tx, &work.project, cluster.node_id(), &image).await?;
@@ -311,6 +366,11 @@ async fn delete_row(work: &mut Delete, task: &Task) -> Result<()> {
 /// The files of an image that has arrived are not written to the record: only the process that received them has them.
 fn lost() -> Error {
     Error::internal("The uploaded files are gone")
+}
+
+/// The profiles of instances made of an image: the given ones, or the default one.
+pub(super) fn profiles_or_default(given: Option<Vec<String>>) -> Vec<String> {
+    given.unwrap_or_else(|| DEFAULT_PROFILES.map(str::to_owned).to_vec())
 }
 
 /// Whether another project than the given one has the image.

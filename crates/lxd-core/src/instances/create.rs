@@ -67,7 +67,7 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
         post.name = free_name(&mut tx, &ctx.project).await?;
     }
     names::instance(&post.name)?;
-    let options = options(&post, kind);
+    let mut options = options(&post, kind);
     if let Source::Instance(from) = &source
         && post.source.refresh
         && rows::id(&mut tx, &ctx.project, &post.name).await.is_ok()
@@ -79,12 +79,22 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
         Source::Instance(from) => (from.snapshots.clone(), post.devices.clone()),
         _ => (Vec::new(), Devices::new()),
     };
+    let fetch = match &source {
+        Source::Remote(fetch) => Some((fetch.clone(), post.clone())),
+        _ => None,
+    };
+    if fetch.is_some() {
+        options = options.may_cancel();
+    }
     let planned = plan(app, &mut tx, (ctx, &project.config), post, (kind, source)).await?;
     drop(tx);
     let (app, ctx) = (Arc::clone(app), ctx.clone());
     let operations = Arc::clone(&app.operations);
     operations.spawn(&ctx.clone(), options, move |operation| async move {
-        let create = planned?;
+        let create = match fetch {
+            Some((fetch, post)) => fetch_and_plan(&app, &ctx, &operation, (*fetch, post, kind)).await?,
+            None => planned?,
+        };
         let _guard = app.instances.lock(&Key::new(&create.project, &create.name)).await;
         match create.files {
             Files::Instance { .. } => {
@@ -95,6 +105,21 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
         }
         Ok(())
     })
+}
+
+/// Fetches the image of another server, and decides about its instance.
+async fn fetch_and_plan(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    operation: &Operation,
+    (mut fetch, post, kind): (crate::images::Fetch, InstancesPost, InstanceType),
+) -> Result<Create> {
+    fetch.auto_update = crate::images::follows(app, ctx).await?;
+    let image = crate::images::bring(app, ctx, operation, &fetch).await?;
+    let mut tx = app.cluster.read().await?;
+    let project = projects::get(&mut tx, &ctx.project).await?;
+    let source = Source::Image(Some(Box::new(image)));
+    plan(app, &mut tx, (ctx, &project.config), post, (kind, source)).await?
 }
 
 fn options(post: &InstancesPost, kind: InstanceType) -> Options {
@@ -204,7 +229,7 @@ fn inherit(post: &mut InstancesPost, source: &Source) {
                 post.devices.entry(name.clone()).or_insert_with(|| device.clone());
             }
         }
-        Source::Image(None) | Source::None => {}
+        Source::Image(None) | Source::Remote(_) | Source::None => {}
     }
 }
 
@@ -258,7 +283,7 @@ fn assemble(
 ) -> Result<Create> {
     let (_, root) = root_disk(&devices)?;
     let files = match source {
-        Source::None => Files::Empty,
+        Source::None | Source::Remote(_) => Files::Empty,
         Source::Image(image) => image.map_or(Files::Empty, |image| Files::Image {
             size: image.content.size,
             fingerprint: image.content.fingerprint,

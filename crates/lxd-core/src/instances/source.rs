@@ -4,11 +4,13 @@ use lxd_api::instances::{InstanceSource, InstancesPost};
 use lxd_db::cluster::Tx;
 use lxd_db::cluster::images;
 use lxd_model::ErrorKind;
+use lxd_model::instances::InstanceType;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use super::snapshots::{Root, Saved};
 use crate::error::{Context as _, Error, Result};
+use crate::images::{Fetch, Protocol, Wish};
 
 /// Where the files of a new instance come from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +33,8 @@ pub(super) enum Source {
     None,
     /// An image; none where the fingerprint leads nowhere, which the operation reports.
     Image(Option<Box<images::Image>>),
+    /// An image of another server, which the operation fetches first.
+    Remote(Box<Fetch>),
     /// An instance.
     Instance(Box<From>),
 }
@@ -43,7 +47,8 @@ pub(super) async fn find(tx: &mut Tx, project: &str, post: &InstancesPost) -> Re
     let source = &post.source;
     match source.r#type.as_str() {
         "none" => Ok(Source::None),
-        "image" => image(tx, project, source).await,
+        "image" if source.server.is_empty() => image(tx, project, source).await,
+        "image" => remote(post).map(|fetch| Source::Remote(Box::new(fetch))),
         "copy" => instance(tx, project, source).await,
         "migration" => match source.mode.as_str() {
             "pull" | "push" => Err(Error::not_implemented(
@@ -56,17 +61,48 @@ pub(super) async fn find(tx: &mut Tx, project: &str, post: &InstancesPost) -> Re
 }
 
 async fn image(tx: &mut Tx, project: &str, source: &InstanceSource) -> Result<Source> {
-    if !source.server.is_empty() {
-        return Err(Error::not_implemented(
-            "Images of other servers are not supported by this server yet: import the image first",
-        ));
-    }
     let (alias, fingerprint) = (&source.alias, &source.fingerprint);
     match crate::images::resolve(tx, project, alias, fingerprint, &source.properties).await {
         Ok(image) => Ok(Source::Image(Some(Box::new(image)))),
         Err(error) if error.kind() == ErrorKind::NotFound && alias.is_empty() => Ok(Source::Image(None)),
         Err(error) => Err(error),
     }
+}
+
+/// The image of another server that a request names.
+fn remote(post: &InstancesPost) -> Result<Fetch> {
+    let source = &post.source;
+    let name = match (source.fingerprint.as_str(), source.alias.as_str()) {
+        ("", "") if source.properties.is_empty() => {
+            return Err(Error::refused(
+                "Must specify one of alias, fingerprint or properties for init from image",
+            ));
+        }
+        ("", "") => {
+            return Err(Error::refused(
+                "Property match is only supported for local images",
+            ));
+        }
+        ("", alias) => alias,
+        (fingerprint, _) => fingerprint,
+    };
+    let protocol = Protocol::parse(&source.protocol);
+    let protocol = protocol.ok_or_else(|| {
+        let text = format!("Unsupported protocol: {}", source.protocol);
+        Error::bad_request(text)
+    })?;
+    Ok(Fetch {
+        wish: Wish {
+            server: source.server.clone(),
+            protocol,
+            certificate: source.certificate.clone(),
+            secret: source.secret.clone(),
+            name: name.to_owned(),
+            kind: InstanceType::parse(&post.r#type)?.as_str().to_owned(),
+        },
+        cached: true,
+        ..Fetch::default()
+    })
 }
 
 /// An instance, or one of its snapshots, that is to be copied.

@@ -288,7 +288,7 @@ impl Operation {
         wire.status = state.status.text().into();
         wire.status_code = state.status.code();
         wire.metadata = metadata_value(&state.metadata);
-        wire.may_cancel = self.0.may_cancel;
+        wire.may_cancel = self.0.may_cancel && !state.status.is_final();
         wire.err.clone_from(&state.error);
         wire
     }

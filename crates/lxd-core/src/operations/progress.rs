@@ -18,6 +18,8 @@ pub struct Progress {
     /// What stands before the numbers, such as `Image Unpack`; empty for none.
     prefix: String,
     total: Option<u64>,
+    /// Whether the numbers are shown one by one as well.
+    has_numbers: bool,
     state: Mutex<State>,
 }
 
@@ -39,7 +41,17 @@ impl Progress {
             stage: stage.into(),
             prefix: prefix.into(),
             total,
+            has_numbers: true,
             state: Mutex::new(state),
+        }
+    }
+
+    /// Shows the text only, as the reference does for downloads.
+    #[must_use]
+    pub fn text_only(self) -> Self {
+        Self {
+            has_numbers: false,
+            ..self
         }
     }
 
@@ -64,18 +76,18 @@ impl Progress {
         } else {
             format!("{}: {}", self.prefix, shown.text)
         };
-        self.operation.update_metadata([
-            (
-                "progress".to_owned(),
-                json!({
-                    "percent": shown.percent.to_string(),
-                    "processed": done.to_string(),
-                    "speed": shown.speed.to_string(),
-                    "stage": self.stage,
-                }),
-            ),
-            (format!("{}_progress", self.stage), json!(text)),
-        ]);
+        let numbers = self.has_numbers.then(|| {
+            let numbers = json!({
+                "percent": shown.percent.to_string(),
+                "processed": done.to_string(),
+                "speed": shown.speed.to_string(),
+                "stage": self.stage,
+            });
+            ("progress".to_owned(), numbers)
+        });
+        let text = (format!("{}_progress", self.stage), json!(text));
+        self.operation
+            .update_metadata(numbers.into_iter().chain([text]));
     }
 }
 

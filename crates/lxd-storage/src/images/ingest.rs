@@ -39,6 +39,11 @@ impl Fingerprint {
         }
     }
 
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
     /// 64 lower case hexadecimal digits.
     pub fn hex(&self) -> String {
         self.0

@@ -132,6 +132,25 @@ pub async fn list(tx: &mut Tx, project: Option<&str>) -> Result<Vec<Image>> {
     rows.iter().map(|row| record(&row)).collect()
 }
 
+/// The images of a project that came from a source by its alias, newest first.
+///
+/// # Errors
+/// [`Error::Cluster`] when reading fails.
+pub async fn of_source(tx: &mut Tx, project: &str, source: &Source) -> Result<Vec<Image>> {
+    let sql = format!(
+        "{SELECT} JOIN images_source s ON s.image_id = i.id
+         WHERE p.name = ? AND s.server = ? AND s.protocol = ? AND s.alias = ? ORDER BY i.creation_date DESC"
+    );
+    let values = [
+        project.into(),
+        source.server.as_str().into(),
+        source.protocol.code().into(),
+        source.alias.as_str().into(),
+    ];
+    let rows = tx.query(&sql, &values).await?;
+    rows.iter().map(|row| record(&row)).collect()
+}
+
 /// The fingerprints of a project's images, sorted.
 ///
 /// # Errors
@@ -236,6 +255,15 @@ pub async fn set_not_cached(tx: &mut Tx, id: i64) -> Result<()> {
     tx.execute("UPDATE images SET cached = 0 WHERE id = ?", &[id.into()])
         .await
         .map(|_| ())
+}
+
+/// Changes the name of the file that an image came from.
+///
+/// # Errors
+/// [`Error::Cluster`] when writing fails.
+pub async fn set_filename(tx: &mut Tx, id: i64, filename: &str) -> Result<()> {
+    let sql = "UPDATE images SET filename = ? WHERE id = ?";
+    tx.execute(sql, &[filename.into(), id.into()]).await.map(|_| ())
 }
 
 /// Records where an image came from.

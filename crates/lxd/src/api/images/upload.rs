@@ -60,7 +60,7 @@ fn request(call: &Call) -> ImportRequest {
         ),
         properties: properties(text("x-lxd-properties")),
         fingerprint: text("x-lxd-fingerprint").to_owned(),
-        stated: None,
+        ..ImportRequest::default()
     }
 }
 
