@@ -25,6 +25,7 @@ mod nics;
 mod output;
 mod proxy;
 mod questions;
+mod remote_images;
 mod snapshots;
 mod takeover;
 mod templates;

@@ -19,6 +19,8 @@ pub mod image;
 pub mod program;
 pub mod server;
 pub mod socket;
+pub mod streams;
+pub mod web;
 
 pub use program::Done;
 pub use server::{Kind, Server};

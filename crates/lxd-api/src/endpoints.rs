@@ -388,6 +388,9 @@ endpoints! {
         GET InternalSqlGet Trusted;
         POST InternalSqlPost Trusted;
     }
+    "/internal/testing/image-refresh" {
+        GET InternalTestingImageRefreshGet Trusted;
+    }
     "/internal/gc" {
         GET InternalGcGet Trusted;
     }

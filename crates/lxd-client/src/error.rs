@@ -66,6 +66,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A web server has no such file.
+    #[error("Unable to fetch {url}: {status}")]
+    NoFile {
+        /// The whole URL.
+        url: String,
+        /// The HTTP status.
+        code: u16,
+        /// The same with the server's words for it.
+        status: String,
+    },
     /// A file came only in part, however often the rest was asked for.
     #[error("{reason}")]
     Cut {
@@ -74,9 +84,14 @@ pub enum Error {
         /// How it broke.
         reason: String,
     },
-    /// The lists of a simplestreams server can't be had or read.
-    #[error("Failed parsing stream: {0}")]
-    Streams(String),
+    /// A list of a simplestreams server can't be had or read.
+    #[error("Failed parsing {list}: {reason}")]
+    Streams {
+        /// Which one: the `stream` that names the others, or `products`.
+        list: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// A URL that this client can't talk to.
     #[error("Invalid URL {0:?}")]
     Url(String),
@@ -106,7 +121,7 @@ impl Error {
     /// The HTTP status of a refused request, the code of a failed operation, else 0.
     pub fn code(&self) -> u16 {
         match self {
-            Self::Refused { code, .. } | Self::Failed { code, .. } => *code,
+            Self::Refused { code, .. } | Self::Failed { code, .. } | Self::NoFile { code, .. } => *code,
             _ => 0,
         }
     }

@@ -57,13 +57,17 @@ impl SimpleStreams {
     /// # Errors
     /// The server can't be reached, or its lists can't be read.
     pub async fn catalogue(&self, architecture: &str) -> Result<Catalogue> {
-        let index = self.document(INDEX).await?;
+        let of = |list: &'static str| move |reason: String| Error::Streams { list, reason };
+        let stream = of("stream");
+        let index = self.document(INDEX).await.map_err(stream)?;
         let mut images = Vec::new();
-        for path in parse_index(&index).map_err(unreadable)? {
-            let list = self.document(&path).await?;
+        let paths = parse_index(&index);
+        for path in paths.map_err(|error| stream(undecoded("stream", INDEX, &error)))? {
+            let products = of("products");
+            let list = self.document(&path).await.map_err(products)?;
             let listed = tokio::task::spawn_blocking(move || parse_products(&list)).await;
-            let listed = listed.map_err(|error| Error::Streams(error.to_string()))?;
-            images.extend(listed.map_err(unreadable)?);
+            let listed = listed.map_err(|error| products(error.to_string()))?;
+            images.extend(listed.map_err(|error| products(undecoded("products", &path, &error)))?);
         }
         Ok(Catalogue::new(images, architecture))
     }
@@ -81,7 +85,8 @@ impl SimpleStreams {
         join(&self.base, path)
     }
 
-    async fn document(&self, path: &str) -> Result<Bytes> {
+    /// A list, or why it can't be had.
+    async fn document(&self, path: &str) -> std::result::Result<Bytes, String> {
         let url = join(&self.base, path);
         let kept = self.kept(&url).await;
         let mut headers = Vec::new();
@@ -101,12 +106,12 @@ impl SimpleStreams {
                 Ok(page.body)
             }
             (Ok(page), Some(kept)) if page.status == 304 => Ok(kept.body),
-            (Ok(page), _) => Err(Error::Streams(format!("Unable to fetch {url}: {}", page.status_text()))),
+            (Ok(page), _) => Err(format!("Unable to fetch {url}: {}", page.status_text())),
             (Err(error), Some(kept)) if kept.age < GOOD => {
                 tracing::debug!(url, %error, "Using the list that was kept");
                 Ok(kept.body)
             }
-            (Err(error), _) => Err(Error::Streams(error.to_string())),
+            (Err(error), _) => Err(error.to_string()),
         }
     }
 
@@ -152,8 +157,8 @@ impl SimpleStreams {
     }
 }
 
-fn unreadable(error: impl std::fmt::Display) -> Error {
-    Error::Streams(error.to_string())
+fn undecoded(list: &str, path: &str, error: &dyn std::fmt::Display) -> String {
+    format!("Failed decoding {list} JSON from {path:?}: {error}")
 }
 
 /// Writes a file so that nobody ever sees a part of it.

@@ -189,9 +189,10 @@ impl Web {
     pub async fn file(self: &Arc<Self>, url: &str) -> Result<WebFile> {
         let (response, place) = self.send(Method::GET, url, &HeaderMap::new()).await?;
         if response.status() != StatusCode::OK {
-            return Err(Error::Refused {
+            return Err(Error::NoFile {
+                url: url.to_owned(),
                 code: response.status().as_u16(),
-                text: format!("Unable to fetch {url}: {} {}", response.status().as_u16(), reason(&response)),
+                status: format!("{} {}", response.status().as_u16(), reason(&response)),
             });
         }
         let headers = response.headers().clone();
@@ -240,6 +241,14 @@ impl Web {
     }
 
     async fn send_once(&self, method: &Method, url: &str, headers: &HeaderMap) -> Result<Response<Incoming>> {
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        if !matches!(scheme, "http" | "https") {
+            return Err(Error::Broken {
+                method: crate::connection::verb(method),
+                url: url.to_owned(),
+                reason: format!("unsupported protocol scheme {scheme:?}"),
+            });
+        }
         let (server, path) = self.server(url)?;
         let target = if server.address().is_proxied() {
             format!("{}{path}", server.address().base())

@@ -149,6 +149,7 @@ impl App {
         operations::recover(&app).await?;
         startup::start_networks(&app).await?;
         instances::boot::resume(&app).await?;
+        crate::images::spawn(&app);
         Ok(app)
     }
 

@@ -166,7 +166,8 @@ impl From<lxd_client::Error> for Error {
             404 => ErrorKind::NotFound,
             _ => ErrorKind::Internal,
         };
-        Self::from_source(kind, error)
+        // Its text holds what caused it.
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -368,5 +368,89 @@ fn day(text: &str) -> Option<Time> {
 }
 
 fn broken(error: &serde_json::Error) -> Invalid {
-    Invalid::of_kind(ErrorKind::Internal, error.to_string())
+    let text = if error.is_eof() {
+        "unexpected end of JSON input".to_owned()
+    } else {
+        error.to_string()
+    };
+    Invalid::of_kind(ErrorKind::Internal, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PRODUCTS: &str = r#"{"products": {
+        "a": {"aliases": "busybox, bb", "arch": "amd64", "os": "Busybox", "release": "one", "release_title": "One",
+              "support_eol": "2033-04-21", "lxd_requirements": {"secureboot": "false"}, "variant": "default",
+              "versions": {
+                "20230101_07:42": {"label": "release", "items": {
+                    "m": {"ftype": "lxd.tar.xz", "path": "1/lxd.tar.xz", "size": 2, "sha256": "aa",
+                          "combined_squashfs_sha256": "11", "combined_sha256": "12", "combined_disk-kvm-img_sha256": "13"},
+                    "s": {"ftype": "squashfs", "path": "1/s", "size": 3}, "r": {"ftype": "root.tar.xz", "path": "1/r"},
+                    "d": {"ftype": "disk-kvm.img", "path": "1/d"}}},
+                "20230201": {"items": {
+                    "m": {"ftype": "lxd.tar.xz", "path": "2/lxd.tar.xz", "combined_squashfs_sha256": "21"},
+                    "s": {"ftype": "squashfs", "path": "2/s"},
+                    "v": {"ftype": "squashfs.vcdiff", "path": "2/v", "delta_base": "20230101_07:42"}}}}},
+        "b": {"aliases": "busybox", "arch": "arm64",
+              "versions": {"20230301": {"items": {"c": {"ftype": "lxd_combined.tar.gz", "path": "3/c", "sha256": "31"}}}}},
+        "c": {"aliases": "vax", "arch": "vax", "versions": {"20230301": {"items": {}}}},
+        "d": {"aliases": "undated", "arch": "amd64", "versions": {"foo": {"items": {}}}}}}"#;
+
+    fn catalogue() -> Catalogue {
+        Catalogue::new(parse_products(PRODUCTS.as_bytes()).unwrap(), "x86_64")
+    }
+
+    #[test]
+    fn the_newest_image_for_this_host_has_the_alias() {
+        let catalogue = catalogue();
+        let means = |kind, name| catalogue.alias(kind, name).map(|alias| alias.target.as_str());
+        assert_eq!(means("", "busybox"), Some("21"));
+        assert_eq!(means("container", "bb/amd64"), Some("21"));
+        assert_eq!(means("virtual-machine", "bb"), Some("13"));
+        assert_eq!(means("", "busybox/arm64"), Some("31"));
+        assert_eq!(means("", "vax"), None);
+        assert_eq!(means("", "undated"), None);
+    }
+
+    #[test]
+    fn an_image_is_what_the_reference_makes_of_it() {
+        let catalogue = catalogue();
+        let listed = catalogue.image("11").unwrap();
+        let image = &listed.image;
+        assert_eq!(image.properties["description"], "Busybox One amd64 (release) (20230101_07:42)");
+        assert_eq!(image.properties["requirements.secureboot"], "false");
+        assert_eq!((image.size, image.filename.as_str(), image.architecture.as_str()), (5, "lxd.tar.xz", "x86_64"));
+        assert_eq!(image.created_at.to_string(), "2023-01-01T00:00:00Z");
+        assert_eq!(image.expires_at.to_string(), "2033-04-21T00:00:00Z");
+        assert_eq!(listed.rootfs.as_ref().unwrap().path, "1/s");
+        assert_eq!(catalogue.image("12").unwrap().image.properties["type"], "root.tar.xz");
+        assert_eq!(catalogue.image("13").unwrap().image.r#type, "virtual-machine");
+        let unified = catalogue.image("3").unwrap();
+        assert!(unified.rootfs.is_none());
+        assert_eq!(unified.image.expires_at.to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(catalogue.image("21").unwrap().deltas[0].base, "11");
+        assert!(catalogue.image("1").unwrap_err().to_string().starts_with("More than one"));
+        assert_eq!(catalogue.image("x").unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_index_names_the_lists_of_images() {
+        let index = r#"{"index": {
+            "images": {"datatype": "image-downloads", "path": "streams/v1/images.json", "products": ["a"]},
+            "none": {"datatype": "image-downloads", "path": "n", "products": []},
+            "ids": {"datatype": "image-ids", "path": "i", "products": ["a"]}}}"#;
+        assert_eq!(parse_index(index.as_bytes()).unwrap(), ["streams/v1/images.json"]);
+        assert_eq!(parse_index(b"{").unwrap_err().to_string(), "unexpected end of JSON input");
+    }
+
+    proptest! {
+        #[test]
+        fn no_version_name_is_too_odd(name in ".{0,20}") {
+            let _ = created(&name);
+        }
+    }
 }

@@ -18,6 +18,8 @@ use crate::events::{Action, Lifecycle};
 pub struct Export {
     /// The files in order: the one, or metadata and then the root file system.
     pub files: Vec<Exported>,
+    /// The image's fingerprint.
+    pub fingerprint: String,
     _reading: Reading,
 }
 
@@ -63,6 +65,7 @@ pub async fn export(app: &Arc<App>, ctx: &Ctx, fingerprint: &str, secret: Option
     app.events.lifecycle(&image.project, &event);
     Ok(Export {
         files,
+        fingerprint,
         _reading: reading,
     })
 }

@@ -24,8 +24,10 @@ pub(crate) struct Fetch {
     pub(crate) wish: Wish,
     /// Whether it follows its source from now on.
     pub(crate) auto_update: bool,
-    /// Whether it is for an instance: then it may be forgotten, and a version that is here already is good enough.
+    /// Whether it was fetched for an instance, and may be forgotten.
     pub(crate) cached: bool,
+    /// Whether a version that is here already is good enough.
+    pub(crate) may_be_old: bool,
     /// Whether anyone may use it.
     pub(crate) public: bool,
     /// What goes before the file name that it has.
@@ -47,6 +49,7 @@ pub(super) fn start(app: &Arc<App>, ctx: &Ctx, fetch: Fetch, given: Vec<ImageAli
     operations.spawn(ctx, options, move |operation| async move {
         let row = run(&app, &owned, &operation, &fetch).await?;
         let fingerprint = row.content.fingerprint;
+        operation.remove_metadata("download_progress");
         operation.update_metadata([
             ("fingerprint".to_owned(), fingerprint.as_str().into()),
             ("size".to_owned(), row.content.size.to_string().into()),
@@ -83,6 +86,7 @@ pub(super) fn of_post(post: &ImagesPost, protocol: Protocol) -> Fetch {
         },
         auto_update: post.auto_update,
         cached: false,
+        may_be_old: false,
         public: post.public,
         filename: says_more.then(|| post.filename.clone()),
         properties: post.properties.clone(),
@@ -91,6 +95,9 @@ pub(super) fn of_post(post: &ImagesPost, protocol: Protocol) -> Fetch {
 }
 
 /// Gives an image aliases.
+///
+/// # Errors
+/// One of them is taken.
 pub(super) async fn name(
     app: &Arc<App>,
     ctx: &Ctx,
@@ -98,6 +105,12 @@ pub(super) async fn name(
     given: Vec<ImageAlias>,
 ) -> Result<()> {
     for alias in given {
+        let mut tx = app.cluster.read().await?;
+        let home = project_of(&mut tx, &ctx.project).await?;
+        if rows::aliases::get(&mut tx, &home, &alias.name).await.is_ok() {
+            return Err(Error::conflict(format!("Alias already exists: {}", alias.name)));
+        }
+        drop(tx);
         let alias = ImageAliasesPost {
             name: alias.name,
             description: alias.description,
@@ -116,7 +129,7 @@ pub(super) async fn name(
 pub(crate) async fn run(app: &Arc<App>, ctx: &Ctx, operation: &Operation, fetch: &Fetch) -> Result<Row> {
     let mut tx = app.cluster.read().await?;
     let project = project_of(&mut tx, &ctx.project).await?;
-    if fetch.cached
+    if fetch.may_be_old
         && let Some(row) = good_enough(app, &mut tx, &project, &fetch.wish).await?
     {
         return Ok(row);
@@ -198,8 +211,9 @@ fn request(fetch: &Fetch, found: &Found) -> ImportRequest {
         public: fetch.public,
         properties: fetch.properties.clone(),
         fingerprint: said.fingerprint.clone(),
-        stated: None,
+        profiles: fetch.profiles.clone(),
         origin: Some(origin(fetch, found, (!is_direct).then(|| said.clone()))),
+        ..ImportRequest::default()
     }
 }
 
@@ -219,7 +233,6 @@ fn origin(fetch: &Fetch, found: &Found, image: Option<Image>) -> Origin {
         },
         cached: fetch.cached,
         image,
-        profiles: fetch.profiles.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use lxd_api::images::ImagesPost;
 use super::receive::Upload;
 use super::remote::Protocol;
 use super::works::{Import, ImportRequest};
-use super::{fetch, publish, writable_project};
+use super::{fetch, publish, send, writable_project};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -25,13 +25,25 @@ pub async fn import(
     request: ImportRequest,
 ) -> Result<Operation> {
     let project = holder(app, ctx).await?;
-    match upload {
-        Ok(upload) => {
-            let work = Import::new(project, upload, request);
-            operations::start(app, ctx, Options::task(Kind::ImageDownload), work)
-        }
-        Err(error) => fail(app, ctx, error),
+    let upload = match upload {
+        Ok(upload) => upload,
+        Err(error) => return fail(app, ctx, error),
+    };
+    let mut options = Options::task(Kind::ImageDownload);
+    if !request.secret.is_empty() {
+        options = options.metadata("secret", request.secret.as_str());
     }
+    let (aliases, fingerprint) = (request.aliases.clone(), upload.fingerprint.clone());
+    let work = Import::new(project, upload, request);
+    if aliases.is_empty() {
+        return operations::start(app, ctx, options, work);
+    }
+    let (app, owned) = (Arc::clone(app), ctx.clone());
+    let operations = Arc::clone(&app.operations);
+    operations.spawn(ctx, options, move |operation| async move {
+        operations::run_in(&app, &owned, &operation, work).await?;
+        fetch::name(&app, &owned, &fingerprint, aliases).await
+    })
 }
 
 /// Refuses callers that may not bring images in, before they send any.
@@ -52,6 +64,9 @@ pub async fn holder(app: &Arc<App>, ctx: &Ctx) -> Result<String> {
 pub async fn import_from(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Result<Operation> {
     holder(app, ctx).await?;
     let source = post.source.clone().unwrap_or_default();
+    if source.mode == "push" {
+        return send::expect(app, ctx, &post);
+    }
     let reason = match source.r#type.as_str() {
         "container" | "instance" | "virtual-machine" | "snapshot" if source.name.is_empty() => {
             Error::bad_request("No source provided")

@@ -7,8 +7,11 @@ mod import;
 mod locks;
 mod publish;
 mod receive;
+mod refresh;
 mod remote;
 mod resolve;
+mod send;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -22,7 +25,7 @@ use lxd_api::images::{Image, ImageAlias, ImagePut, ImageSource};
 use lxd_db::cluster::images as rows;
 use lxd_db::cluster::images::Image as Row;
 use lxd_db::cluster::projects::{self, Feature};
-use lxd_db::cluster::{InstanceType, Tx};
+use lxd_db::cluster::Tx;
 use lxd_model::{ErrorKind, images};
 use serde::Deserialize;
 
@@ -41,7 +44,11 @@ pub use receive::{FirstPart, Upload, invalid_form};
 pub(crate) use receive::{clean, room};
 pub(crate) use remote::{Protocol, Wish};
 pub use resolve::{prepare, resolve};
-pub use tokens::{refresh, secret, send};
+pub use refresh::refresh;
+pub use send::send;
+pub(crate) use tasks::spawn;
+pub use tasks::refresh_all;
+pub use tokens::{secret, sender};
 pub use works::{ImportRequest, Origin, Stated};
 pub(crate) use works::works;
 
@@ -275,10 +282,8 @@ fn wire(row: Row) -> Image {
     let source = |source: rows::Source| ImageSource {
         alias: source.alias,
         certificate: source.certificate,
-        image_type: match content.kind {
-            InstanceType::Container => "container".to_owned(),
-            InstanceType::VirtualMachine => "virtual-machine".to_owned(),
-        },
+        // Not recorded: the image's own type says it.
+        image_type: String::new(),
         protocol: source.protocol.as_str().to_owned(),
         server: source.server,
     };

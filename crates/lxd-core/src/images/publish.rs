@@ -62,13 +62,12 @@ fn request(app: &App, post: &ImagesPost) -> ImportRequest {
         filename: post.filename.clone(),
         public: post.public,
         properties: post.properties.clone(),
-        fingerprint: String::new(),
-        origin: None,
         stated: Some(Stated {
             created_at: app.clock.time(),
             expires_at: post.expires_at,
             profiles: post.profiles.clone(),
         }),
+        ..ImportRequest::default()
     }
 }
 

@@ -568,3 +568,91 @@ async fn bringing_in_and_deleting_are_whole_at_every_step() {
     testing::death_at_every_step(&app, &ctx, &again, &async || (), &is_there_or_gone).await;
     is_clean().await;
 }
+
+#[tokio::test]
+async fn a_newer_image_takes_the_others_place_whenever_the_daemon_dies() {
+    let app = TestApp::start().await;
+    let ctx = root();
+    let old = bring(&app, &ctx, "old", ImportRequest::default()).await;
+    let new = bring(&app, &ctx, "new", ImportRequest::default()).await;
+    let alias = ImageAliasesPost {
+        name: "follow".into(),
+        target: old.clone(),
+        ..ImageAliasesPost::default()
+    };
+    aliases::create(&app, &ctx, alias).await.unwrap();
+    let make = || refresh::Replace::new("default", &old, &new);
+    let is_one_or_both = async || {
+        let target = aliases::get(&app, &ctx, "follow").await.unwrap().value.target;
+        let mut held: Vec<String> = list(&app, &ctx)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|image| image.fingerprint)
+            .collect();
+        held.retain(|fingerprint| *fingerprint == target);
+        assert_eq!(held, [target], "an alias of nothing");
+    };
+    testing::death_at_every_step(&app, &ctx, &make, &async || (), &is_one_or_both).await;
+    assert_eq!(aliases::get(&app, &ctx, "follow").await.unwrap().value.target, new);
+    assert_eq!(names(&app.paths.images()), [new]);
+}
+
+#[tokio::test]
+async fn only_fetched_images_that_nobody_used_are_forgotten() {
+    let app = TestApp::start().await;
+    let ctx = root();
+    let fetched = |cached| ImportRequest {
+        origin: Some(Origin {
+            source: Wish::default(),
+            auto_update: false,
+            cached,
+            image: None,
+        }),
+        ..ImportRequest::default()
+    };
+    let used = bring(&app, &ctx, "used", fetched(true)).await;
+    bring(&app, &ctx, "unused", fetched(true)).await;
+    let own = bring(&app, &ctx, "own", fetched(false)).await;
+    let mut tx = app.cluster.begin().await.unwrap();
+    let long_ago = app.clock.now() - jiff::SignedDuration::from_hours(11 * 24);
+    let sql = "UPDATE images SET upload_date = ?";
+    tx.execute(sql, &[lxd_db::time::value(long_ago)]).await.unwrap();
+    rows::set_last_used(&mut tx, &used, app.clock.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    tasks::prune(&app).await.unwrap();
+    let mut left = [used, own];
+    left.sort();
+    assert_eq!(names(&app.paths.images()), left);
+}
+
+#[tokio::test]
+async fn an_announced_image_may_be_sent_by_who_knows_the_secret() {
+    let app = TestApp::start().await;
+    let ctx = root();
+    let content = upload(&app, "pushed").await;
+    let post = ImagesPost {
+        properties: [("said".to_owned(), "before".to_owned())].into(),
+        source: Some(ImagesPostSource {
+            mode: "push".into(),
+            fingerprint: content.fingerprint.clone(),
+            ..ImagesPostSource::default()
+        }),
+        ..ImagesPost::default()
+    };
+    let token = import_from(&app, &ctx, post).await.unwrap();
+    let secret = token.metadata()["secret"].as_str().unwrap().to_owned();
+    let mut request = ImportRequest {
+        fingerprint: content.fingerprint.clone(),
+        ..ImportRequest::default()
+    };
+    let refused = sender(&app, &stranger(), &mut request, "guessed").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Forbidden);
+    // What lets one send does not let one see.
+    assert!(get(&app, &stranger(), &content.fingerprint, Some(&secret)).await.is_err());
+    let sender = sender(&app, &stranger(), &mut request, &secret).await.unwrap();
+    let operation = import(&app, &sender, Ok(content), request).await.unwrap();
+    operation.outcome().await.unwrap();
+    assert_eq!(operation.metadata()["secret"], secret.as_str());
+    assert_eq!(list(&app, &ctx).await.unwrap()[0].properties["said"], "before");
+}

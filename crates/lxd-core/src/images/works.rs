@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lxd_api::Time;
-use lxd_api::images::Image;
+use lxd_api::images::{Image, ImageAlias};
 use lxd_db::cluster::images as rows;
 use lxd_db::cluster::images::NewImage;
 use lxd_db::cluster::{InstanceType, VolumeType, projects, storage_volumes};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::locks::Writing;
 use super::receive::Upload;
+use super::refresh::Replace;
 use super::remote::Wish;
 use super::{DEFAULT_PROFILES, url};
 use crate::app::{App, blocking};
@@ -25,6 +26,7 @@ use crate::steps;
 pub(crate) fn works(works: &mut Works) {
     works.add::<Import>();
     works.add::<Delete>();
+    works.add::<Replace>();
 }
 
 /// What a client says about an image that it sends.
@@ -41,6 +43,15 @@ pub struct ImportRequest {
     /// For an image that this server has made: what goes before what the image says of itself.
     #[serde(default)]
     pub stated: Option<Stated>,
+    /// The profiles for its instances; the default one if none are said.
+    #[serde(default)]
+    pub profiles: Option<Vec<String>>,
+    /// Aliases that it gets.
+    #[serde(default)]
+    pub aliases: Vec<ImageAlias>,
+    /// What lets a sender that is not known wait for the end; empty for none.
+    #[serde(skip)]
+    pub secret: String,
     /// For an image that came from another server.
     #[serde(default)]
     pub origin: Option<Origin>,
@@ -57,8 +68,6 @@ pub struct Origin {
     pub cached: bool,
     /// What the server says of it; none where only its files tell.
     pub image: Option<Image>,
-    /// The profiles for its instances; the default one if none are said.
-    pub profiles: Option<Vec<String>>,
 }
 
 impl Origin {
@@ -243,8 +252,8 @@ async fn insert(work: &mut Import, task: &Task) -> Result<()> {
     let facts = work.facts.as_ref().ok_or_else(lost)?;
     let origin = work.request.origin.as_ref();
     let stated = work.request.stated.as_ref().map(|stated| stated.profiles.clone());
-    let profiles = stated.or_else(|| origin.and_then(|origin| origin.profiles.clone()));
-    let profiles = profiles_or_default(profiles.filter(|profiles| !profiles.is_empty()));
+    let stated = stated.filter(|profiles| !profiles.is_empty());
+    let profiles = profiles_or_default(stated.or_else(|| work.request.profiles.clone()));
     let image = NewImage {
         fingerprint: work.fingerprint.clone(),
         filename: work.request.filename.clone(),
@@ -296,6 +305,56 @@ impl Delete {
         }
     }
 
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub(super) async fn empty_pools(&mut self, task: &Task) -> Result<()> {
+        self.isolate(&task.app).await;
+        let app = &task.app;
+        let mut tx = app.cluster.read().await?;
+        let is_shared = is_used_elsewhere(&mut tx, &self.fingerprint, Some(&self.project)).await?;
+        drop(tx);
+        if is_shared {
+            return Ok(());
+        }
+        for pool in app.pools.list() {
+            pool.delete_image(&self.fingerprint).await?;
+        }
+        let mut tx = app.cluster.begin().await?;
+        let filter = storage_volumes::Filter {
+            project: Some(projects::DEFAULT),
+            kind: Some(VolumeType::Image),
+            pool: None,
+        };
+        let volumes = storage_volumes::list(&mut tx, filter).await?;
+        let own: Vec<i64> = volumes
+            .into_iter()
+            .filter(|volume| volume.name == self.fingerprint)
+            .map(|volume| volume.id)
+            .collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        for id in own {
+            storage_volumes::delete(&mut tx, id).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    pub(super) async fn delete_files(&mut self, task: &Task) -> Result<()> {
+        self.isolate(&task.app).await;
+        remove_unused_files(&task.app, &self.fingerprint, Some(&self.project)).await
+    }
+
+    pub(super) async fn delete_row(&mut self, task: &Task) -> Result<()> {
+        self.isolate(&task.app).await;
+        delete_row_of(&task.app, &self.project, &self.fingerprint).await?;
+        let event = Lifecycle::new(Action::ImageDeleted, url(&self.project, &self.fingerprint)).by(&task.ctx);
+        task.app.events.lifecycle(&self.project, &event);
+        Ok(())
+    }
+
     /// Waits until nobody uses the files; at the first step, and at the first after a crash.
     async fn isolate(&mut self, app: &App) {
         if self.alone.is_none() {
@@ -310,57 +369,11 @@ impl Work for Delete {
 
     fn steps() -> &'static [Step<Self>] {
         steps![Self;
-            "pools": empty_pools;
-            "files": delete_files;
-            "row": delete_row;
+            "pools": Self::empty_pools;
+            "files": Self::delete_files;
+            "row": Self::delete_row;
         ]
     }
-}
-
-async fn empty_pools(work: &mut Delete, task: &Task) -> Result<()> {
-    work.isolate(&task.app).await;
-    let app = &task.app;
-    let mut tx = app.cluster.read().await?;
-    let is_shared = is_used_elsewhere(&mut tx, &work.fingerprint, Some(&work.project)).await?;
-    drop(tx);
-    if is_shared {
-        return Ok(());
-    }
-    for pool in app.pools.list() {
-        pool.delete_image(&work.fingerprint).await?;
-    }
-    let mut tx = app.cluster.begin().await?;
-    let filter = storage_volumes::Filter {
-        project: Some(projects::DEFAULT),
-        kind: Some(VolumeType::Image),
-        pool: None,
-    };
-    let volumes = storage_volumes::list(&mut tx, filter).await?;
-    let own: Vec<i64> = volumes
-        .into_iter()
-        .filter(|volume| volume.name == work.fingerprint)
-        .map(|volume| volume.id)
-        .collect();
-    if own.is_empty() {
-        return Ok(());
-    }
-    for id in own {
-        storage_volumes::delete(&mut tx, id).await?;
-    }
-    Ok(tx.commit().await?)
-}
-
-async fn delete_files(work: &mut Delete, task: &Task) -> Result<()> {
-    work.isolate(&task.app).await;
-    remove_unused_files(&task.app, &work.fingerprint, Some(&work.project)).await
-}
-
-async fn delete_row(work: &mut Delete, task: &Task) -> Result<()> {
-    work.isolate(&task.app).await;
-    delete_row_of(&task.app, &work.project, &work.fingerprint).await?;
-    let event = Lifecycle::new(Action::ImageDeleted, url(&work.project, &work.fingerprint)).by(&task.ctx);
-    task.app.events.lifecycle(&work.project, &event);
-    Ok(())
 }
 
 /// The files of an image that has arrived are not written to the record: only the process that received them has them.

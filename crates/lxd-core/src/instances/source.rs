@@ -101,6 +101,7 @@ fn remote(post: &InstancesPost) -> Result<Fetch> {
             kind: InstanceType::parse(&post.r#type)?.as_str().to_owned(),
         },
         cached: true,
+        may_be_old: true,
         ..Fetch::default()
     })
 }

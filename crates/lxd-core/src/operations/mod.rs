@@ -114,6 +114,19 @@ impl Operations {
         self.admit(ctx, options)
     }
 
+    /// Makes an operation of class task for work that the caller does itself; [`Operations::finish`] ends it.
+    ///
+    /// # Errors
+    /// The daemon is stopping.
+    pub fn begin(self: &Arc<Self>, ctx: &Ctx, options: Options) -> Result<Operation> {
+        self.admit(ctx, options)
+    }
+
+    /// Ends an operation of [`Operations::begin`].
+    pub fn finish(self: &Arc<Self>, operation: &Operation) {
+        self.retire(operation, &Ok(()));
+    }
+
     /// Ends a token operation: it was used, or expired.
     pub fn finish_token(self: &Arc<Self>, operation: &Operation) {
         self.retire(operation, &Ok(()));

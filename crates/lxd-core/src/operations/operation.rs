@@ -250,6 +250,11 @@ impl Operation {
         self.publish();
     }
 
+    /// Takes a key out of the metadata; what is set next tells whoever listens.
+    pub fn remove_metadata(&self, key: &str) {
+        self.0.state.lock().metadata.shift_remove(key);
+    }
+
     /// Begins to show the progress of a stage: `progress("create_instance_from_image_unpack", "Unpack", total bytes)`
     /// fills the metadata key `create_instance_from_image_unpack_progress`.
     pub fn progress(&self, stage: &str, prefix: &str, total: Option<u64>) -> Progress {

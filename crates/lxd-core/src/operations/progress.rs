@@ -61,9 +61,13 @@ impl Progress {
             let mut state = self.state.lock();
             state.done += bytes;
             let now = Instant::now();
-            if state
-                .shown
-                .is_some_and(|last| now.duration_since(last) < INTERVAL)
+            let is_last = self
+                .total
+                .is_some_and(|total| (state.done - bytes..state.done).contains(&(total.saturating_sub(1))));
+            if !is_last
+                && state
+                    .shown
+                    .is_some_and(|last| now.duration_since(last) < INTERVAL)
             {
                 return;
             }

@@ -113,7 +113,7 @@ pub enum ImageError {
     #[error(transparent)]
     Tree(lxd_sys::path::PathError),
     /// The upload broke off.
-    #[error("Receiving the image: {0}")]
+    #[error("{0}")]
     Upload(String),
     /// `unsquashfs` failed or is missing.
     #[error(transparent)]

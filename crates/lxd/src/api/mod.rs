@@ -117,6 +117,7 @@ handlers! {
     InstancesPut => instances::change_all,
     InternalGcGet => internal::collect,
     InternalReadyGet => internal::ready,
+    InternalTestingImageRefreshGet => images::refresh_all,
     InternalRecoverImportPost => internal::recover,
     InternalRecoverValidatePost => internal::find_lost,
     InternalShutdownPut => internal::shutdown,

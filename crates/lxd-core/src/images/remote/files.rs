@@ -22,7 +22,13 @@ type Chunks = Pin<Box<dyn Stream<Item = lxd_client::Result<Bytes>> + Send>>;
 
 /// Fetches an image in one request: one file, or a form of two.
 pub(super) async fn whole(app: &App, operation: &Operation, (web, url): (&Arc<Web>, &str)) -> Result<Upload> {
-    let file = web.file(url).await?;
+    let file = web.file(url).await.map_err(|error| match error {
+        lxd_client::Error::NoFile { status, code, .. } => lxd_client::Error::Refused {
+            code,
+            text: format!("Unable to fetch {url:?}: {status}"),
+        },
+        other => other,
+    })?;
     let length = file.length;
     match file.form() {
         Ok(form) => split(app, operation, (form, length)).await,

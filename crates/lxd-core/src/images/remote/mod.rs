@@ -191,6 +191,19 @@ async fn client(app: &App, wish: &Wish) -> Result<Client> {
     blocking(move || Ok(Client::https_through(&server, &trust(&certificate)?, &proxies)?)).await
 }
 
+/// A client of the LXD that images are sent to.
+///
+/// # Errors
+/// Its URL or its certificate can't be used.
+pub(super) async fn target(app: &App, server: &str, certificate: &str) -> Result<Client> {
+    let wish = Wish {
+        server: server.to_owned(),
+        certificate: certificate.to_owned(),
+        ..Wish::default()
+    };
+    client(app, &wish).await
+}
+
 /// What this daemon calls itself.
 fn agent(app: &App) -> String {
     let facts = &app.facts;

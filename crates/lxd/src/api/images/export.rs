@@ -44,7 +44,9 @@ pub(crate) async fn export_image(
 }
 
 fn form(mut export: Export) -> Answer {
-    let boundary = lxd_core::operations::secret();
+    // The same each time, so that who fetches it again after a break can go on where it broke. It is no part of a file
+    // that is called by its own hash.
+    let boundary = export.fingerprint.clone();
     let mut pieces: Vec<std::pin::Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>> = Vec::new();
     let mut before = String::new();
     for file in export.files.drain(..) {

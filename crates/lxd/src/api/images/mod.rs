@@ -65,7 +65,14 @@ pub(super) async fn refresh(call: Call) -> Outcome {
 }
 
 /// Sends an image to another server.
-pub(super) async fn send(call: Call) -> Outcome {
+pub(super) async fn send(mut call: Call) -> Outcome {
+    let post = call.json().await?;
     let [fingerprint] = call.params();
-    answer::in_background(&images::send(&call.app, &call.ctx, fingerprint).await?)
+    answer::in_background(&images::send(&call.app, &call.ctx, fingerprint, post).await?)
+}
+
+/// Looks for newer versions of all images that follow a source, for tests.
+pub(super) async fn refresh_all(call: Call) -> Outcome {
+    images::refresh_all(&call.app, &call.ctx).await?;
+    answer::empty()
 }

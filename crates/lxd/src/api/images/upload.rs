@@ -5,6 +5,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
+use lxd_api::images::ImageAlias;
 use lxd_core::images::{self, ImportRequest, Upload};
 use lxd_core::{App, Error};
 use lxd_model::ErrorKind;
@@ -17,9 +18,10 @@ use crate::http::routes::percent_decode;
 
 /// Makes an image.
 pub(crate) async fn create(mut call: Call) -> Outcome {
+    let mut request = request(&call);
+    let secret = call.header("x-lxd-secret").unwrap_or_default().to_owned();
     // Before the body is read, so that nobody fills the disk who may not.
-    images::holder(&call.app, &call.ctx).await?;
-    let request = request(&call);
+    let ctx = images::sender(&call.app, &call.ctx, &mut request, &secret).await?;
     let received = match call.content_type() {
         "application/json" => {
             let body = call.body_bytes().await?;
@@ -41,7 +43,7 @@ pub(crate) async fn create(mut call: Call) -> Outcome {
             Upload::unified(&call.app, futures::stream::iter(first).chain(stream)).await
         }
     };
-    answer::in_background(&images::import(&call.app, &call.ctx, received, request).await?)
+    answer::in_background(&images::import(&call.app, &ctx, received, request).await?)
 }
 
 async fn from_elsewhere(call: &Call, body: &[u8]) -> Outcome {
@@ -60,19 +62,30 @@ fn request(call: &Call) -> ImportRequest {
         ),
         properties: properties(text("x-lxd-properties")),
         fingerprint: text("x-lxd-fingerprint").to_owned(),
+        profiles: Some(pairs(text("x-lxd-profiles")).map(|(_, name)| name).collect::<Vec<_>>())
+            .filter(|profiles| !profiles.is_empty()),
+        aliases: pairs(text("x-lxd-aliases"))
+            .map(|(_, name)| ImageAlias {
+                name,
+                ..ImageAlias::default()
+            })
+            .collect(),
         ..ImportRequest::default()
     }
 }
 
 /// Properties written as a query string; pairs that can't be decoded are left out, as with the reference.
 fn properties(text: &str) -> BTreeMap<String, String> {
+    pairs(text).collect()
+}
+
+fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .filter_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             Some((percent_decode(key, true)?, percent_decode(value, true)?))
         })
-        .collect()
 }
 
 /// Receives a form of two files: the metadata and the root file system.
