@@ -38,7 +38,10 @@ impl Site {
         let hash = one.sha256("lxd_combined.tar.gz");
         web.put("/direct", direct(hash.clone(), file.clone()));
         web.put("/wrong", direct("0".repeat(64), file));
-        web.put("/missing", direct("1".repeat(64), format!("{}/nothing", web.url())));
+        web.put(
+            "/missing",
+            direct("1".repeat(64), format!("{}/nothing", web.url())),
+        );
         web.put("/unsaid", direct(hash, String::new()));
         web.put_bytes("/silent", "");
         Self {
@@ -50,7 +53,10 @@ impl Site {
     }
 
     fn server(&self, kind: Kind) -> Server {
-        let server = Server::start_with(kind, &[("SSL_CERT_FILE", self.web.certificate().to_str().unwrap())]);
+        let server = Server::start_with(
+            kind,
+            &[("SSL_CERT_FILE", self.web.certificate().to_str().unwrap())],
+        );
         server.set_up("dir");
         server
     }
@@ -105,9 +111,17 @@ fn images_of_lists_and_of_urls_are_the_same_on_both() {
         source("bb", "protocol", "nosuch"),
         source("bb", "certificate", "junk"),
         source("uni", "image_type", "virtual-machine"),
-        with(with(of("uni"), "public", true.into()), "aliases", json!([{"name": "u", "description": "d"}])),
+        with(
+            with(of("uni"), "public", true.into()),
+            "aliases",
+            json!([{"name": "u", "description": "d"}]),
+        ),
         with(of("uni"), "aliases", json!([{"name": "u"}])),
-        with(with(of("uni"), "filename", "f".into()), "properties", json!({"mine": "1"})),
+        with(
+            with(of("uni"), "filename", "f".into()),
+            "properties",
+            json!({"mine": "1"}),
+        ),
         with(of("bb"), "auto_update", true.into()),
         json!({"source": {"type": "image", "server": "https://127.0.0.1:1", "protocol": "simplestreams", "alias": "x"}}),
         json!({"source": {"type": "image", "server": "https://127.0.0.1:1", "alias": "x"}}),
@@ -127,7 +141,9 @@ fn images_of_lists_and_of_urls_are_the_same_on_both() {
             told.push(format!("{body}\n  {fate:?}\n  {:?}", images(&server)));
         }
         wipe(&server);
-        told.iter().map(|text| site.plain(&server, text)).collect::<Vec<_>>()
+        told.iter()
+            .map(|text| site.plain(&server, text))
+            .collect::<Vec<_>>()
     });
     for (ours, reference) in told[0].iter().zip(&told[1]) {
         assert_eq!(ours, reference);
@@ -177,7 +193,12 @@ fn a_broken_download_goes_on_and_is_shared() {
     });
     let server = site.server(Kind::Ours);
     let begin = || {
-        let (_, answer) = ask(&server, "POST", "/1.0/images", &json!({"source": site.listed("bb")}));
+        let (_, answer) = ask(
+            &server,
+            "POST",
+            "/1.0/images",
+            &json!({"source": site.listed("bb")}),
+        );
         answer["operation"].as_str().unwrap().to_owned()
     };
     let operations: Vec<String> = (0..3).map(|_| begin()).collect();
@@ -202,13 +223,16 @@ fn a_broken_download_goes_on_and_is_shared() {
     ];
     assert_eq!(files, expected.iter().collect::<Vec<_>>());
     wipe(&server);
-    site.web.change(&path, |page| page.pause = Duration::from_millis(500));
+    site.web
+        .change(&path, |page| page.pause = Duration::from_millis(500));
     let operation = begin();
     patiently("the download", || !site.web.asked().is_empty());
     ask(&server, "DELETE", &operation, &Value::Null);
     let (_, done) = ask(&server, "GET", &format!("{operation}/wait"), &Value::Null);
     assert_eq!(done["metadata"]["err"], "context canceled");
-    patiently("no rest", || std::fs::read_dir(server.dir().join("images")).unwrap().count() == 0);
+    patiently("no rest", || {
+        std::fs::read_dir(server.dir().join("images")).unwrap().count() == 0
+    });
 }
 
 #[test]
@@ -217,7 +241,12 @@ fn instances_are_made_of_images_of_other_servers() {
     let told = BOTH.map(|kind| {
         let server = site.server(kind);
         let make = |name: &str, source: Value| {
-            fate(&server, "POST", "/1.0/instances", &json!({"name": name, "source": source}))
+            fate(
+                &server,
+                "POST",
+                "/1.0/instances",
+                &json!({"name": name, "source": source}),
+            )
         };
         let mut told = vec![
             format!("{:?}", make("a", site.listed("bb"))),
@@ -236,7 +265,9 @@ fn instances_are_made_of_images_of_other_servers() {
         assert_eq!(issue, "20230101");
         server.lxc(&["delete", "-f", "a", "c"]).ok();
         wipe(&server);
-        told.iter().map(|text| site.plain(&server, text)).collect::<Vec<_>>()
+        told.iter()
+            .map(|text| site.plain(&server, text))
+            .collect::<Vec<_>>()
     });
     for (ours, reference) in told[0].iter().zip(&told[1]) {
         assert_eq!(ours, reference);
@@ -282,8 +313,19 @@ fn an_image_follows_its_source() {
 
 /// Makes a server listen on a free port; gives its URL.
 fn listen(server: &Server) -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    server.lxc(&["config", "set", "core.https_address", &format!("127.0.0.1:{port}")]).ok();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    server
+        .lxc(&[
+            "config",
+            "set",
+            "core.https_address",
+            &format!("127.0.0.1:{port}"),
+        ])
+        .ok();
     format!("https://127.0.0.1:{port}")
 }
 
@@ -315,18 +357,35 @@ fn images_go_between_ours_and_the_reference() {
         assert_eq!(pull("alias", "bb", ""), "", "{from:?} to {to:?}");
         let unseen = format!("Failed getting remote image info: Image \"{private}\" not found");
         assert_eq!(pull("fingerprint", &private, ""), unseen);
-        assert_eq!(pull("alias", "uni", ""), "Failed getting remote image info: Image not found");
-        let (_, token) = ask(&source, "POST", &format!("/1.0/images/{private}/secret"), &Value::Null);
-        let secret = token["metadata"]["metadata"]["secret"].as_str().unwrap().to_owned();
+        assert_eq!(
+            pull("alias", "uni", ""),
+            "Failed getting remote image info: Image not found"
+        );
+        let (_, token) = ask(
+            &source,
+            "POST",
+            &format!("/1.0/images/{private}/secret"),
+            &Value::Null,
+        );
+        let secret = token["metadata"]["metadata"]["secret"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         assert_eq!(pull("fingerprint", &private, &secret), "");
-        let mut held: Vec<Value> = images(&target).iter().map(|image| image["fingerprint"].clone()).collect();
+        let mut held: Vec<Value> = images(&target)
+            .iter()
+            .map(|image| image["fingerprint"].clone())
+            .collect();
         held.sort_by_key(ToString::to_string);
         let mut expected = [site.one.fingerprint(), private.clone()];
         expected.sort();
         assert_eq!(held, expected);
         let untrusted = json!({"source": {"type": "image", "server": url, "protocol": "lxd", "alias": "bb"}});
         let error = post(&target, &untrusted).error;
-        assert!(error.ends_with("x509: certificate signed by unknown authority"), "{error}");
+        assert!(
+            error.ends_with("x509: certificate signed by unknown authority"),
+            "{error}"
+        );
         wipe(&target);
         for fingerprint in &expected {
             push(&source, &target, fingerprint);
@@ -343,8 +402,14 @@ fn push(source: &Server, target: &Server, fingerprint: &str) {
                       "properties": {"pushed": "yes"}, "public": true});
     let (_, token) = ask(target, "POST", "/1.0/images", &wish);
     let secret = token["metadata"]["metadata"]["secret"].as_str().unwrap();
-    let body = json!({"target": url, "secret": secret, "certificate": certificate(target), "project": "default"});
-    let sent = fate(source, "POST", &format!("/1.0/images/{fingerprint}/export"), &body);
+    let body =
+        json!({"target": url, "secret": secret, "certificate": certificate(target), "project": "default"});
+    let sent = fate(
+        source,
+        "POST",
+        &format!("/1.0/images/{fingerprint}/export"),
+        &body,
+    );
     assert_eq!(sent.error, "");
     let (_, image) = ask(target, "GET", &format!("/1.0/images/{fingerprint}"), &Value::Null);
     assert_eq!(image["metadata"]["properties"]["pushed"], "yes", "{image}");

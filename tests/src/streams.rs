@@ -24,18 +24,43 @@ pub fn version(web: &Web, folder: &Path, date: &str) -> Version {
     let path = |name: &str| work.join(name).to_str().unwrap().to_owned();
     let tar = |file: &str, from: &Path, what: &[&str]| {
         let (file, from) = (path(file), from.to_str().unwrap().to_owned());
-        sh("tar", &[&["--numeric-owner", "-C", &from, "-caf", &file], what].concat()).ok();
+        sh(
+            "tar",
+            &[&["--numeric-owner", "-C", &from, "-caf", &file], what].concat(),
+        )
+        .ok();
     };
     tar("lxd.tar.xz", &work, &["metadata.yaml"]);
     tar("root.tar.xz", &work.join("rootfs"), &["."]);
     tar("lxd_combined.tar.gz", &work, &["metadata.yaml", "rootfs"]);
-    sh("mksquashfs", &[&path("rootfs"), &path("rootfs.squashfs"), "-all-root", "-noappend", "-quiet"]).ok();
-    sh("qemu-img", &["create", "-q", "-f", "qcow2", &path("disk.qcow2"), "1M"]).ok();
+    sh(
+        "mksquashfs",
+        &[
+            &path("rootfs"),
+            &path("rootfs.squashfs"),
+            "-all-root",
+            "-noappend",
+            "-quiet",
+        ],
+    )
+    .ok();
+    sh(
+        "qemu-img",
+        &["create", "-q", "-f", "qcow2", &path("disk.qcow2"), "1M"],
+    )
+    .ok();
     let item = |name: &str, kind: &str| {
         let body = std::fs::read(path(name)).unwrap();
         let place = format!("images/{date}/{name}");
         let (hash, size) = (sha256(&[&body]), body.len());
-        web.put(&format!("/{place}"), Page { body, has_ranges: true, ..Page::default() });
+        web.put(
+            &format!("/{place}"),
+            Page {
+                body,
+                has_ranges: true,
+                ..Page::default()
+            },
+        );
         json!({"ftype": kind, "path": place, "sha256": hash, "size": size})
     };
     let mut metadata = item("lxd.tar.xz", "lxd.tar.xz");
@@ -96,7 +121,10 @@ impl Version {
     /// The fingerprint of the squashfs image.
     #[track_caller]
     pub fn fingerprint(&self) -> String {
-        self.items["lxd.tar.xz"]["combined_squashfs_sha256"].as_str().unwrap().to_owned()
+        self.items["lxd.tar.xz"]["combined_squashfs_sha256"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// The SHA-256 of a file.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -53,7 +54,9 @@ impl Web {
             .unwrap()
             .with_no_client_auth();
         let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = config.with_single_cert(vec![made.der().clone()], private).unwrap();
+        let config = config
+            .with_single_cert(vec![made.der().clone()], private)
+            .unwrap();
         let (config, state) = (Arc::new(config), Arc::new(Mutex::new(State::default())));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -83,7 +86,7 @@ impl Web {
 
     /// Puts a page at a path.
     pub fn put(&self, path: &str, page: Page) {
-        self.state.lock().unwrap().pages.insert(path.to_owned(), page);
+        self.state.lock().pages.insert(path.to_owned(), page);
     }
 
     /// Puts plain content at a path.
@@ -98,17 +101,17 @@ impl Web {
     /// Changes a page.
     #[track_caller]
     pub fn change(&self, path: &str, change: impl FnOnce(&mut Page)) {
-        change(self.state.lock().unwrap().pages.get_mut(path).unwrap());
+        change(self.state.lock().pages.get_mut(path).unwrap());
     }
 
     /// Takes a page away.
     pub fn remove(&self, path: &str) -> Option<Page> {
-        self.state.lock().unwrap().pages.remove(path)
+        self.state.lock().pages.remove(path)
     }
 
     /// What was asked for since the last call: method, path, and from which byte on.
     pub fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.state.lock().unwrap().log)
+        std::mem::take(&mut self.state.lock().log)
     }
 }
 
@@ -144,7 +147,7 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, state: &Mutex<State>) -> 
 }
 
 fn look(state: &Mutex<State>, (method, path): (&str, &str), from: usize) -> (Option<Page>, usize) {
-    let mut state = state.lock().unwrap();
+    let mut state = state.lock();
     state.log.push(match from {
         0 => format!("{method} {path}"),
         from => format!("{method} {path} {from}-"),
@@ -157,7 +160,10 @@ fn look(state: &Mutex<State>, (method, path): (&str, &str), from: usize) -> (Opt
         1 => page.breaks[0],
         _ => page.breaks.remove(0),
     };
-    (Some(page.clone()), if method == "GET" { stop } else { usize::MAX })
+    (
+        Some(page.clone()),
+        if method == "GET" { stop } else { usize::MAX },
+    )
 }
 
 /// Sends a page; says whether the connection is still good.
@@ -176,7 +182,10 @@ fn answer(
     let total = page.body.len();
     let mut head = match from {
         0 => "HTTP/1.1 200 OK\r\n".to_owned(),
-        from => format!("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {from}-{}/{total}\r\n", total - 1),
+        from => format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {from}-{}/{total}\r\n",
+            total - 1
+        ),
     };
     for (name, value) in &page.headers {
         head += &format!("{name}: {value}\r\n");

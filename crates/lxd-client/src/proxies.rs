@@ -122,11 +122,22 @@ mod tests {
     #[test]
     fn this_host_and_the_ignored_are_reached_directly() {
         let proxies = Proxies::new("http://p:3128", "http://u:w@q:3129", "example.com,10.0.0.0/8");
-        let of = |scheme, host| proxies.of(scheme, host, 443).map(|proxy| proxy.0.uri().to_string());
+        let of = |scheme, host| {
+            proxies
+                .of(scheme, host, 443)
+                .map(|proxy| proxy.0.uri().to_string())
+        };
         assert_eq!(of("http", "a.org").unwrap(), "http://p:3128/");
         assert_eq!(of("https", "a.org").unwrap(), "http://q:3129/");
         assert_eq!(of("https", "fd00::1").unwrap(), "http://q:3129/");
-        for host in ["localhost", "127.0.0.2", "::1", "example.com", "x.example.com", "10.1.2.3"] {
+        for host in [
+            "localhost",
+            "127.0.0.2",
+            "::1",
+            "example.com",
+            "x.example.com",
+            "10.1.2.3",
+        ] {
             assert_eq!(of("https", host), None, "{host}");
         }
     }
@@ -137,7 +148,10 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let proxy = tokio::spawn(async move {
             let mut asked = Vec::new();
-            for answer in ["HTTP/1.1 200 Fine\r\nX: y\r\n\r\nhello", "HTTP/1.1 403 Forbidden\r\n\r\n"] {
+            for answer in [
+                "HTTP/1.1 200 Fine\r\nX: y\r\n\r\nhello",
+                "HTTP/1.1 403 Forbidden\r\n\r\n",
+            ] {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 asked.push(String::from_utf8(head(&mut stream).await.unwrap()).unwrap());
                 stream.write_all(answer.as_bytes()).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderName;
-use http::header::{ETAG, LAST_MODIFIED};
+use http::header::{DATE, ETAG, LAST_MODIFIED};
 use lxd_model::simplestreams::{Catalogue, INDEX, parse_index, parse_products};
 use serde::{Deserialize, Serialize};
 
@@ -141,11 +141,15 @@ impl SimpleStreams {
             let value = page.headers.get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
         };
-        let validators = Validators {
+        let mut validators = Validators {
             url: url.to_owned(),
             etag: text(ETAG),
             last_modified: text(LAST_MODIFIED),
         };
+        if is_fresh(&validators.last_modified, &text(DATE)) {
+            // It may change again in the same second.
+            validators.last_modified = String::new();
+        }
         let Ok(mut content) = serde_json::to_vec(&validators) else {
             return;
         };
@@ -159,6 +163,19 @@ impl SimpleStreams {
 
 fn undecoded(list: &str, path: &str, error: &dyn std::fmt::Display) -> String {
     format!("Failed decoding {list} JSON from {path:?}: {error}")
+}
+
+/// Whether something changed less than a minute before a date, or nobody knows when.
+fn is_fresh(last_modified: &str, date: &str) -> bool {
+    let parsed = |text| httpdate::parse_http_date(text).ok();
+    match (parsed(last_modified), parsed(date)) {
+        (Some(changed), Some(now)) => {
+            now.duration_since(changed)
+                .is_ok_and(|age| age < Duration::from_secs(60))
+                || changed > now
+        }
+        _ => true,
+    }
 }
 
 /// Writes a file so that nobody ever sees a part of it.

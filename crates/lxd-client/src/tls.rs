@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
@@ -109,7 +109,9 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Why a connection could not be secured, in the words of the reference.
 pub(crate) fn reason(error: &std::io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::InvalidCertificate(bad)) => match bad {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => UNKNOWN.to_owned(),
@@ -122,7 +124,10 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
                     format!("x509: certificate is not valid for any names, but wanted to match {wanted}")
                 } else {
                     let names: Vec<&str> = presented.iter().map(|name| plain_name(name)).collect();
-                    format!("x509: certificate is valid for {}, not {wanted}", names.join(", "))
+                    format!(
+                        "x509: certificate is valid for {}, not {wanted}",
+                        names.join(", ")
+                    )
                 }
             }
             other => format!("x509: {other}"),
@@ -190,9 +195,13 @@ impl ServerCertVerifier for Authorities {
         now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
         if !self.known.contains(&<[u8; 32]>::from(Sha256::digest(end_entity))) {
-            return self
-                .issued
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+            return self.issued.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            );
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         verify_server_name(&parsed, server_name)?;

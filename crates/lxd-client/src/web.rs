@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, LAST_MODIFIED, LOCATION, RANGE, USER_AGENT};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, LAST_MODIFIED, LOCATION, RANGE, USER_AGENT,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, BodyStream, Full};
 use hyper::body::Incoming;
@@ -90,14 +92,14 @@ impl WebFile {
     ///
     /// # Errors
     /// It is none.
-    pub fn form(self) -> std::result::Result<WebForm, Self> {
+    pub fn form(self) -> std::result::Result<WebForm, Box<Self>> {
         let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         match kind.and_then(|kind| multer::parse_boundary(kind).ok()) {
             Some(boundary) => Ok(WebForm {
                 parts: multer::Multipart::new(self.chunks, boundary),
                 url: self.url,
             }),
-            None => Err(self),
+            None => Err(Box::new(self)),
         }
     }
 }
@@ -122,7 +124,11 @@ impl WebForm {
                 reason: other.to_string(),
             },
         };
-        let field = self.parts.next_field().await.map_err(|error| failed(&told, error))?;
+        let field = self
+            .parts
+            .next_field()
+            .await
+            .map_err(|error| failed(&told, error))?;
         Ok(field.map(|field| WebPart {
             name: field.name().unwrap_or_default().to_owned(),
             filename: field.file_name().unwrap_or_default().to_owned(),
@@ -362,10 +368,18 @@ impl Transfer {
         while self.attempts < ATTEMPTS {
             tokio::time::sleep(PAUSE * 2_u32.pow(self.attempts)).await;
             self.attempts += 1;
-            tracing::debug!(url = self.place, at = self.at, why, "Taking a broken download up again");
+            tracing::debug!(
+                url = self.place,
+                at = self.at,
+                why,
+                "Taking a broken download up again"
+            );
             let mut headers = HeaderMap::new();
             if self.at > 0 {
-                headers.insert(RANGE, HeaderValue::from_str(&format!("bytes={}-", self.at)).unwrap_or(ZERO));
+                headers.insert(
+                    RANGE,
+                    HeaderValue::from_str(&format!("bytes={}-", self.at)).unwrap_or(ZERO),
+                );
             }
             let response = match self.web.send(Method::GET, &self.place, &headers).await {
                 Ok((response, _)) => response,
@@ -396,7 +410,8 @@ impl Transfer {
             StatusCode::OK if content_length(headers) == self.length => self.skip = self.at,
             StatusCode::PARTIAL_CONTENT => {
                 let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-                let from = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
+                let from =
+                    range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
                 if from != Some(self.at) {
                     return false;
                 }
@@ -427,7 +442,11 @@ fn reason(response: &Response<Incoming>) -> String {
     let own = response.extensions().get::<hyper::ext::ReasonPhrase>();
     match own {
         Some(own) => String::from_utf8_lossy(own.as_bytes()).into_owned(),
-        None => response.status().canonical_reason().unwrap_or_default().to_owned(),
+        None => response
+            .status()
+            .canonical_reason()
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 
@@ -458,7 +477,12 @@ fn escaped(url: &str) -> String {
             whole.push(letter);
         } else {
             let mut bytes = [0; 4];
-            whole.extend(letter.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")));
+            whole.extend(
+                letter
+                    .encode_utf8(&mut bytes)
+                    .bytes()
+                    .map(|byte| format!("%{byte:02X}")),
+            );
         }
     }
     whole
@@ -547,7 +571,10 @@ mod tests {
         let (url, server) = serve(vec![
             head("302 Found", "Location: /there\r\nContent-Length: 0"),
             head("200 OK", "Content-Length: 10") + "0123",
-            head("206 Partial Content", "Content-Length: 6\r\nContent-Range: bytes 4-9/10") + "45",
+            head(
+                "206 Partial Content",
+                "Content-Length: 6\r\nContent-Range: bytes 4-9/10",
+            ) + "45",
             // A server that knows no ranges begins anew.
             head("200 OK", "Content-Length: 10") + "0123456789",
         ])
@@ -563,8 +590,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_changed_is_not_patched_together() {
-        let head =
-            |tag: &str| format!("HTTP/1.1 200 OK\r\nConnection: close\r\nETag: {tag}\r\nContent-Length: 10\r\n\r\n");
+        let head = |tag: &str| {
+            format!("HTTP/1.1 200 OK\r\nConnection: close\r\nETag: {tag}\r\nContent-Length: 10\r\n\r\n")
+        };
         let again: Vec<String> = (0..ATTEMPTS).map(|_| head("b") + "abcdefghij").collect();
         let (url, server) = serve([vec![head("a") + "0123"], again].concat()).await;
         let error = whole(web().file(&url).await.unwrap()).await.unwrap_err();

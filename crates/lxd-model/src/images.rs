@@ -87,10 +87,7 @@ pub fn resolve<T>(matches: Vec<T>) -> Result<T, Invalid> {
 ///
 /// # Errors
 /// One of them is missing, or says nothing that can be used.
-pub fn direct_headers<'a>(
-    hash: Option<&'a str>,
-    url: Option<&'a str>,
-) -> Result<(String, &'a str), Invalid> {
+pub fn direct_headers<'a>(hash: Option<&'a str>, url: Option<&'a str>) -> Result<(String, &'a str), Invalid> {
     let hash = hash.filter(|hash| !hash.is_empty());
     let hash = hash.ok_or_else(|| Invalid::new("Missing LXD-Image-Hash header"))?;
     let url = url.filter(|url| !url.is_empty());

@@ -132,7 +132,9 @@ struct Item {
 pub fn parse_index(text: &[u8]) -> Result<Vec<String>, Invalid> {
     let index: Index = serde_json::from_slice(text).map_err(|error| broken(&error))?;
     let lists = index.index.into_values();
-    let lists = lists.filter(|entry| entry.datatype == IMAGES && entry.products.as_ref().is_some_and(|all| !all.is_empty()));
+    let lists = lists.filter(|entry| {
+        entry.datatype == IMAGES && entry.products.as_ref().is_some_and(|all| !all.is_empty())
+    });
     Ok(lists.map(|entry| entry.path).collect())
 }
 
@@ -173,7 +175,8 @@ impl Catalogue {
                     names.insert(0, alias.name);
                 }
                 for name in names {
-                    let is_taken = |entry: &ImageAliasesEntry| entry.name == name && entry.r#type == image.r#type;
+                    let is_taken =
+                        |entry: &ImageAliasesEntry| entry.name == name && entry.r#type == image.r#type;
                     if aliases.iter().any(is_taken) {
                         continue;
                     }
@@ -195,7 +198,8 @@ impl Catalogue {
 
     /// What an alias means; of several sorts of machine a container where none is asked for.
     pub fn alias(&self, kind: &str, name: &str) -> Option<&ImageAliasesEntry> {
-        let fits = |entry: &&ImageAliasesEntry| entry.name == name && (kind.is_empty() || entry.r#type == kind);
+        let fits =
+            |entry: &&ImageAliasesEntry| entry.name == name && (kind.is_empty() || entry.r#type == kind);
         let container = |entry: &&ImageAliasesEntry| entry.r#type == "container";
         let mut all = self.aliases.iter().filter(fits);
         let first = all.clone().next();
@@ -230,7 +234,13 @@ impl Product {
             return Vec::new();
         };
         let mut images = Vec::new();
-        let of_kind = |kind: &str| version.items.values().filter(move |item| item.ftype == kind).collect::<Vec<_>>();
+        let of_kind = |kind: &str| {
+            version
+                .items
+                .values()
+                .filter(move |item| item.ftype == kind)
+                .collect::<Vec<_>>()
+        };
         for unified in of_kind(UNIFIED) {
             let facts = (name, version, created_at, architecture);
             images.push(self.listed(facts, (unified, &unified.sha256), None));
@@ -274,13 +284,26 @@ impl Product {
             public: true,
             created_at,
             uploaded_at: created_at,
-            expires_at: self.support_eol.as_deref().and_then(day).unwrap_or(Time::from_unix(0)),
+            expires_at: self
+                .support_eol
+                .as_deref()
+                .and_then(day)
+                .unwrap_or(Time::from_unix(0)),
             properties: self.properties(name, version, kind),
             aliases: self.aliases(),
-            r#type: if kind.ends_with(".img") { "virtual-machine" } else { "container" }.to_owned(),
+            r#type: if kind.ends_with(".img") {
+                "virtual-machine"
+            } else {
+                "container"
+            }
+            .to_owned(),
             ..Image::default()
         };
-        let deltas = if kind == "squashfs" { self.deltas(version) } else { Vec::new() };
+        let deltas = if kind == "squashfs" {
+            self.deltas(version)
+        } else {
+            Vec::new()
+        };
         Listed {
             image,
             metadata: metadata.file(),
@@ -290,7 +313,11 @@ impl Product {
     }
 
     fn aliases(&self) -> Vec<ImageAlias> {
-        let names = self.aliases.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names = self
+            .aliases
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
         let alias = |name: &str| ImageAlias {
             name: name.to_owned(),
             ..ImageAlias::default()
@@ -316,8 +343,9 @@ impl Product {
             ("version", &self.version),
         ];
         let known = known.into_iter().filter(|(_, value)| !value.is_empty());
-        let mut properties: BTreeMap<String, String> =
-            known.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let mut properties: BTreeMap<String, String> = known
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
         for (key, value) in self.lxd_requirements.iter().flatten() {
             properties.insert(format!("requirements.{key}"), value.clone());
         }
@@ -357,7 +385,11 @@ fn created(name: &str) -> Option<Time> {
 
 fn compact(date: &str) -> Option<Date> {
     let is_plain = date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit());
-    let part = |from, to| is_plain.then(|| date.get(from..to)?.parse::<i16>().ok()).flatten();
+    let part = |from, to| {
+        is_plain
+            .then(|| date.get(from..to)?.parse::<i16>().ok())
+            .flatten()
+    };
     let small = |value: i16| i8::try_from(value).ok();
     Date::new(part(0, 4)?, small(part(4, 6)?)?, small(part(6, 8)?)?).ok()
 }
@@ -421,19 +453,34 @@ mod tests {
         let catalogue = catalogue();
         let listed = catalogue.image("11").unwrap();
         let image = &listed.image;
-        assert_eq!(image.properties["description"], "Busybox One amd64 (release) (20230101_07:42)");
+        assert_eq!(
+            image.properties["description"],
+            "Busybox One amd64 (release) (20230101_07:42)"
+        );
         assert_eq!(image.properties["requirements.secureboot"], "false");
-        assert_eq!((image.size, image.filename.as_str(), image.architecture.as_str()), (5, "lxd.tar.xz", "x86_64"));
+        assert_eq!(
+            (image.size, image.filename.as_str(), image.architecture.as_str()),
+            (5, "lxd.tar.xz", "x86_64")
+        );
         assert_eq!(image.created_at.to_string(), "2023-01-01T00:00:00Z");
         assert_eq!(image.expires_at.to_string(), "2033-04-21T00:00:00Z");
         assert_eq!(listed.rootfs.as_ref().unwrap().path, "1/s");
-        assert_eq!(catalogue.image("12").unwrap().image.properties["type"], "root.tar.xz");
+        assert_eq!(
+            catalogue.image("12").unwrap().image.properties["type"],
+            "root.tar.xz"
+        );
         assert_eq!(catalogue.image("13").unwrap().image.r#type, "virtual-machine");
         let unified = catalogue.image("3").unwrap();
         assert!(unified.rootfs.is_none());
         assert_eq!(unified.image.expires_at.to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(catalogue.image("21").unwrap().deltas[0].base, "11");
-        assert!(catalogue.image("1").unwrap_err().to_string().starts_with("More than one"));
+        assert!(
+            catalogue
+                .image("1")
+                .unwrap_err()
+                .to_string()
+                .starts_with("More than one")
+        );
         assert_eq!(catalogue.image("x").unwrap_err().kind(), ErrorKind::NotFound);
     }
 
@@ -444,7 +491,10 @@ mod tests {
             "none": {"datatype": "image-downloads", "path": "n", "products": []},
             "ids": {"datatype": "image-ids", "path": "i", "products": ["a"]}}}"#;
         assert_eq!(parse_index(index.as_bytes()).unwrap(), ["streams/v1/images.json"]);
-        assert_eq!(parse_index(b"{").unwrap_err().to_string(), "unexpected end of JSON input");
+        assert_eq!(
+            parse_index(b"{").unwrap_err().to_string(),
+            "unexpected end of JSON input"
+        );
     }
 
     proptest! {

@@ -81,6 +81,7 @@ pub(super) fn of_post(post: &ImagesPost, protocol: Protocol) -> Fetch {
             protocol,
             certificate: source.certificate,
             secret: source.secret,
+            project: source.project,
             name,
             kind: source.image_type,
         },
@@ -98,12 +99,7 @@ pub(super) fn of_post(post: &ImagesPost, protocol: Protocol) -> Fetch {
 ///
 /// # Errors
 /// One of them is taken.
-pub(super) async fn name(
-    app: &Arc<App>,
-    ctx: &Ctx,
-    fingerprint: &str,
-    given: Vec<ImageAlias>,
-) -> Result<()> {
+pub(super) async fn name(app: &Arc<App>, ctx: &Ctx, fingerprint: &str, given: Vec<ImageAlias>) -> Result<()> {
     for alias in given {
         let mut tx = app.cluster.read().await?;
         let home = project_of(&mut tx, &ctx.project).await?;
@@ -169,7 +165,10 @@ pub(super) fn cancelled() -> Error {
 pub(crate) async fn follows(app: &App, ctx: &Ctx) -> Result<bool> {
     let mut tx = app.cluster.read().await?;
     let wanted = setting(app, &mut tx, &ctx.project, "images.auto_update_cached").await?;
-    Ok(matches!(wanted.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on"))
+    Ok(matches!(
+        wanted.to_ascii_lowercase().as_str(),
+        "true" | "1" | "yes" | "on"
+    ))
 }
 
 /// The value of a key that a project may set for itself.

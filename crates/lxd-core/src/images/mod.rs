@@ -22,10 +22,10 @@ use std::sync::Arc;
 
 use lxd_api::Time;
 use lxd_api::images::{Image, ImageAlias, ImagePut, ImageSource};
+use lxd_db::cluster::Tx;
 use lxd_db::cluster::images as rows;
 use lxd_db::cluster::images::Image as Row;
 use lxd_db::cluster::projects::{self, Feature};
-use lxd_db::cluster::Tx;
 use lxd_model::{ErrorKind, images};
 use serde::Deserialize;
 
@@ -37,20 +37,20 @@ use crate::events::{Action, Lifecycle};
 use crate::operations::{self, Kind, Operation, Options};
 
 pub use export::{Export, Exported, export};
-pub use import::{holder, import, import_from};
 pub(crate) use fetch::{Fetch, follows, run as bring};
+pub use import::{holder, import, import_from};
 pub use locks::{Locks, Reading};
 pub use receive::{FirstPart, Upload, invalid_form};
 pub(crate) use receive::{clean, room};
+pub use refresh::refresh;
 pub(crate) use remote::{Protocol, Wish};
 pub use resolve::{prepare, resolve};
-pub use refresh::refresh;
 pub use send::send;
-pub(crate) use tasks::spawn;
 pub use tasks::refresh_all;
+pub(crate) use tasks::spawn;
 pub use tokens::{secret, sender};
-pub use works::{ImportRequest, Origin, Stated};
 pub(crate) use works::works;
+pub use works::{ImportRequest, Origin, Stated};
 
 /// The profiles of instances made of an image, unless it says others.
 const DEFAULT_PROFILES: [&str; 1] = ["default"];

@@ -35,7 +35,10 @@ pub(super) async fn publish(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Resu
     let from = post.source.clone().unwrap_or_default();
     source::find(app, ctx, &from.name).await?;
     let algorithm = match post.compression_algorithm.as_str() {
-        "" => app.config.get("images.compression_algorithm"),
+        "" => {
+            let mut tx = app.cluster.read().await?;
+            fetch::setting(app, &mut tx, &ctx.project, "images.compression_algorithm").await?
+        }
         given => given.to_owned(),
     };
     let compressor = Compressor::parse(if algorithm.is_empty() { "gzip" } else { &algorithm })?;

@@ -78,9 +78,9 @@ async fn replace(app: &Arc<App>, ctx: &Ctx, operation: &Operation, row: &Row) ->
             server: source.server.clone(),
             protocol: source.protocol.into(),
             certificate: source.certificate.clone(),
-            secret: String::new(),
             name: source.alias.clone(),
             kind: row.content.kind.as_str().to_owned(),
+            ..Wish::default()
         },
         auto_update: true,
         cached: row.content.cached,
@@ -96,7 +96,11 @@ async fn replace(app: &Arc<App>, ctx: &Ctx, operation: &Operation, row: &Row) ->
     for pool in app.pools.list() {
         if let Err(error) = unpack(app, &pool, (&old, &new), operation).await {
             // Instances will unpack it when they need it.
-            tracing::warn!(pool = pool.name(), err = error.text(), "Failed unpacking the new image");
+            tracing::warn!(
+                pool = pool.name(),
+                err = error.text(),
+                "Failed unpacking the new image"
+            );
         }
     }
     let work = Replace {
@@ -111,12 +115,7 @@ async fn replace(app: &Arc<App>, ctx: &Ctx, operation: &Operation, row: &Row) ->
 }
 
 /// Unpacks the new image where the old one is unpacked.
-async fn unpack(
-    app: &Arc<App>,
-    pool: &Pool,
-    (old, new): (&str, &str),
-    operation: &Operation,
-) -> Result<()> {
+async fn unpack(app: &Arc<App>, pool: &Pool, (old, new): (&str, &str), operation: &Operation) -> Result<()> {
     if pool.has_image(old).await? {
         let watch = Watch::new(operation.cancel_token().clone(), None);
         drop(prepare(app, pool, new, watch).await?);

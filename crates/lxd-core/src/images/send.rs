@@ -39,12 +39,7 @@ pub fn expect(app: &Arc<App>, ctx: &Ctx, post: &ImagesPost) -> Result<Operation>
 ///
 /// # Errors
 /// Not found; the caller may not; the daemon is stopping.
-pub async fn send(
-    app: &Arc<App>,
-    ctx: &Ctx,
-    fingerprint: &str,
-    post: ImageExportPost,
-) -> Result<Operation> {
+pub async fn send(app: &Arc<App>, ctx: &Ctx, fingerprint: &str, post: ImageExportPost) -> Result<Operation> {
     ctx.require_project()?;
     let mut tx = app.cluster.read().await?;
     let (_, row) = find(&mut tx, ctx, fingerprint).await?;
@@ -64,7 +59,11 @@ pub async fn send(
 }
 
 /// Sends the files and waits until the other server has taken them in.
-async fn transfer(app: &Arc<App>, (fingerprint, is_disk): (&str, bool), post: &ImageExportPost) -> Result<()> {
+async fn transfer(
+    app: &Arc<App>,
+    (fingerprint, is_disk): (&str, bool),
+    post: &ImageExportPost,
+) -> Result<()> {
     let client = remote::target(app, &post.target, &post.certificate).await?;
     let client = client.in_project(&post.project);
     let reading = app.images.read(fingerprint).await;
@@ -84,7 +83,11 @@ async fn transfer(app: &Arc<App>, (fingerprint, is_disk): (&str, bool), post: &I
         .header("x-lxd-fingerprint", fingerprint)?
         .header("x-lxd-secret", &post.secret)?;
     if !post.profiles.is_empty() {
-        let profiles: Vec<String> = post.profiles.iter().map(|name| format!("profile={}", crate::urls::escape_query(name))).collect();
+        let profiles: Vec<String> = post
+            .profiles
+            .iter()
+            .map(|name| format!("profile={}", crate::urls::escape_query(name)))
+            .collect();
         upload = upload.header("x-lxd-profiles", &profiles.join("&"))?;
     }
     let background = client.upload("/1.0/images", upload).await?;

@@ -65,8 +65,11 @@ impl Seen {
     async fn look(&mut self, app: &Arc<App>) -> Result<()> {
         let now = app.clock.now();
         // First what goes, so that nobody looks for newer versions of it.
-        if self.pruned.is_none_or(|last| now.duration_since(last) + SLACK >= DAY) {
-            prune(app).await?;
+        if self
+            .pruned
+            .is_none_or(|last| now.duration_since(last) + SLACK >= DAY)
+        {
+            prune(app, now).await?;
             self.pruned = Some(now);
         }
         let due = self.due(app, now).await?;
@@ -112,8 +115,7 @@ async fn update(app: &Arc<App>, images: Vec<Row>) -> Result<()> {
 ///
 /// # Errors
 /// The database can't be read; the daemon is stopping.
-pub(super) async fn prune(app: &Arc<App>) -> Result<()> {
-    let now = app.clock.now();
+pub(super) async fn prune(app: &Arc<App>, now: Timestamp) -> Result<()> {
     let mut tx = app.cluster.read().await?;
     let mut old = Vec::new();
     for row in rows::list(&mut tx, None).await? {
@@ -133,7 +135,9 @@ pub(super) async fn prune(app: &Arc<App>) -> Result<()> {
 
 async fn forget(app: &Arc<App>, row: &Row) -> Result<()> {
     let work = Delete::new(row.project.clone(), row.content.fingerprint.clone());
-    operations::run(app, &Ctx::daemon(&row.project), work).await.map(drop)
+    operations::run(app, &Ctx::daemon(&row.project), work)
+        .await
+        .map(drop)
 }
 
 /// Looks for a newer version of each image, or forgets it, as an operation of the daemon's own if there are any, and waits

@@ -594,7 +594,10 @@ async fn a_newer_image_takes_the_others_place_whenever_the_daemon_dies() {
         assert_eq!(held, [target], "an alias of nothing");
     };
     testing::death_at_every_step(&app, &ctx, &make, &async || (), &is_one_or_both).await;
-    assert_eq!(aliases::get(&app, &ctx, "follow").await.unwrap().value.target, new);
+    assert_eq!(
+        aliases::get(&app, &ctx, "follow").await.unwrap().value.target,
+        new
+    );
     assert_eq!(names(&app.paths.images()), [new]);
 }
 
@@ -615,12 +618,10 @@ async fn only_fetched_images_that_nobody_used_are_forgotten() {
     bring(&app, &ctx, "unused", fetched(true)).await;
     let own = bring(&app, &ctx, "own", fetched(false)).await;
     let mut tx = app.cluster.begin().await.unwrap();
-    let long_ago = app.clock.now() - jiff::SignedDuration::from_hours(11 * 24);
-    let sql = "UPDATE images SET upload_date = ?";
-    tx.execute(sql, &[lxd_db::time::value(long_ago)]).await.unwrap();
-    rows::set_last_used(&mut tx, &used, app.clock.now()).await.unwrap();
+    let later = app.clock.now() + jiff::SignedDuration::from_hours(11 * 24);
+    rows::set_last_used(&mut tx, &used, later).await.unwrap();
     tx.commit().await.unwrap();
-    tasks::prune(&app).await.unwrap();
+    tasks::prune(&app, later).await.unwrap();
     let mut left = [used, own];
     left.sort();
     assert_eq!(names(&app.paths.images()), left);
@@ -646,10 +647,16 @@ async fn an_announced_image_may_be_sent_by_who_knows_the_secret() {
         fingerprint: content.fingerprint.clone(),
         ..ImportRequest::default()
     };
-    let refused = sender(&app, &stranger(), &mut request, "guessed").await.unwrap_err();
+    let refused = sender(&app, &stranger(), &mut request, "guessed")
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Forbidden);
     // What lets one send does not let one see.
-    assert!(get(&app, &stranger(), &content.fingerprint, Some(&secret)).await.is_err());
+    assert!(
+        get(&app, &stranger(), &content.fingerprint, Some(&secret))
+            .await
+            .is_err()
+    );
     let sender = sender(&app, &stranger(), &mut request, &secret).await.unwrap();
     let operation = import(&app, &sender, Ok(content), request).await.unwrap();
     operation.outcome().await.unwrap();

@@ -77,12 +77,7 @@ fn redeemed(
 ///
 /// # Errors
 /// There is no such project; the caller may not.
-pub async fn sender(
-    app: &Arc<App>,
-    ctx: &Ctx,
-    request: &mut ImportRequest,
-    secret: &str,
-) -> Result<Ctx> {
+pub async fn sender(app: &Arc<App>, ctx: &Ctx, request: &mut ImportRequest, secret: &str) -> Result<Ctx> {
     let announced = Some((request.fingerprint.as_str(), secret)).filter(|_| !secret.is_empty());
     let announced = announced.and_then(|wanted| redeemed(app, &ctx.project, wanted, true));
     let Some(operation) = announced else {

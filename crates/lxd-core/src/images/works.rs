@@ -138,7 +138,7 @@ impl Facts {
 impl Import {
     pub(super) fn new(project: String, mut upload: Upload, mut request: ImportRequest) -> Self {
         // The name of the part goes before that of the whole, as with the reference.
-        if !upload.filename.is_empty() {
+        if !upload.filename.is_empty() && request.origin.is_none() {
             request.filename = std::mem::take(&mut upload.filename);
         }
         Self {
@@ -184,7 +184,11 @@ async fn inspect(work: &mut Import, task: &Task) -> Result<()> {
         )));
     }
     let upload = work.upload.as_ref().ok_or_else(lost)?;
-    let said = work.request.origin.as_ref().and_then(|origin| origin.image.as_ref());
+    let said = work
+        .request
+        .origin
+        .as_ref()
+        .and_then(|origin| origin.image.as_ref());
     let facts = match said {
         Some(image) => Facts::said(image, &work.request),
         None => {

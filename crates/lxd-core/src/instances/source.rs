@@ -97,6 +97,7 @@ fn remote(post: &InstancesPost) -> Result<Fetch> {
             protocol,
             certificate: source.certificate.clone(),
             secret: source.secret.clone(),
+            project: source.project.clone(),
             name: name.to_owned(),
             kind: InstanceType::parse(&post.r#type)?.as_str().to_owned(),
         },

@@ -90,8 +90,7 @@ impl Progress {
             ("progress".to_owned(), numbers)
         });
         let text = (format!("{}_progress", self.stage), json!(text));
-        self.operation
-            .update_metadata(numbers.into_iter().chain([text]));
+        self.operation.update_metadata(numbers.into_iter().chain([text]));
     }
 }
 

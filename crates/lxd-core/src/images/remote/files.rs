@@ -32,7 +32,7 @@ pub(super) async fn whole(app: &App, operation: &Operation, (web, url): (&Arc<We
     let length = file.length;
     match file.form() {
         Ok(form) => split(app, operation, (form, length)).await,
-        Err(file) => Upload::unified(app, watched(file, operation, "")).await,
+        Err(file) => Upload::unified(app, watched(*file, operation, "")).await,
     }
 }
 

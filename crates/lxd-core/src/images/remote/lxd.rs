@@ -37,7 +37,11 @@ pub(super) async fn find(app: &App, wish: &Wish) -> Result<Found> {
 /// A client of the server, which has answered.
 async fn connect(app: &App, wish: &Wish) -> Result<Client> {
     if !wish.server.starts_with("https://") {
-        let text = format!("Get \"{}/1.0\": unsupported protocol scheme \"{}\"", wish.server, scheme(&wish.server));
+        let text = format!(
+            "Get \"{}/1.0\": unsupported protocol scheme \"{}\"",
+            wish.server,
+            scheme(&wish.server)
+        );
         return Err(Error::bad_request(text));
     }
     let client = super::client(app, wish).await?;

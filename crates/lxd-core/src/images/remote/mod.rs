@@ -30,6 +30,8 @@ pub struct Wish {
     pub certificate: String,
     /// What shows that an image that is not public may be had; empty for none.
     pub secret: String,
+    /// The project there; empty for the default one.
+    pub project: String,
     /// An alias, a fingerprint, or the beginning of one.
     pub name: String,
     /// The sort of machine that it must be for; empty for any.
@@ -188,7 +190,9 @@ async fn web(app: &App, certificate: &str) -> Result<Arc<Web>> {
 async fn client(app: &App, wish: &Wish) -> Result<Client> {
     let proxies = proxies(app);
     let (server, certificate) = (wish.server.clone(), wish.certificate.clone());
-    blocking(move || Ok(Client::https_through(&server, &trust(&certificate)?, &proxies)?)).await
+    let project = wish.project.clone();
+    let made = blocking(move || Ok(Client::https_through(&server, &trust(&certificate)?, &proxies)?));
+    Ok(made.await?.in_project(&project))
 }
 
 /// A client of the LXD that images are sent to.

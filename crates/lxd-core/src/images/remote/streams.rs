@@ -43,12 +43,20 @@ pub(super) async fn fetch(
     let Some(rootfs) = &listed.rootfs else {
         let chunks = files::watched(metadata, operation, "metadata");
         let upload = Upload::unified(app, chunks).await?;
-        files::compare(&server.url(&listed.metadata.path), &upload.fingerprint, &listed.metadata.sha256)?;
+        files::compare(
+            &server.url(&listed.metadata.path),
+            &upload.fingerprint,
+            &listed.metadata.sha256,
+        )?;
         return Ok(upload);
     };
     let chunks = files::watched(metadata, operation, "metadata");
     let first = Upload::first_part(app, chunks).await?;
-    files::compare(&server.url(&listed.metadata.path), &first.hex(), &listed.metadata.sha256)?;
+    files::compare(
+        &server.url(&listed.metadata.path),
+        &first.hex(),
+        &listed.metadata.sha256,
+    )?;
     let file = server.file(&rootfs.path).await?;
     let (chunks, hash) = Hashed::new(files::watched(file, operation, "rootfs"));
     let part = match listed.image.r#type.as_str() {

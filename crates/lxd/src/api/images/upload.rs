@@ -62,8 +62,12 @@ fn request(call: &Call) -> ImportRequest {
         ),
         properties: properties(text("x-lxd-properties")),
         fingerprint: text("x-lxd-fingerprint").to_owned(),
-        profiles: Some(pairs(text("x-lxd-profiles")).map(|(_, name)| name).collect::<Vec<_>>())
-            .filter(|profiles| !profiles.is_empty()),
+        profiles: Some(
+            pairs(text("x-lxd-profiles"))
+                .map(|(_, name)| name)
+                .collect::<Vec<_>>(),
+        )
+        .filter(|profiles| !profiles.is_empty()),
         aliases: pairs(text("x-lxd-aliases"))
             .map(|(_, name)| ImageAlias {
                 name,
