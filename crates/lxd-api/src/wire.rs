@@ -3,18 +3,6 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Writes a map without entries as `null`, as the reference does where it never had any.
-pub(crate) fn empty_is_null<S: serde::Serializer, V: serde::Serialize>(
-    map: &std::collections::BTreeMap<String, V>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    if map.is_empty() {
-        serializer.serialize_none()
-    } else {
-        serializer.collect_map(map)
-    }
-}
-
 /// Declares structs that go over the wire.
 macro_rules! wire {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* $field:ident : $ty:ty,)* }) => {

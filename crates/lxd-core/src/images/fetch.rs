@@ -131,7 +131,10 @@ pub(crate) async fn run(app: &Arc<App>, ctx: &Ctx, operation: &Operation, fetch:
         return Ok(row);
     }
     drop(tx);
-    let found = fetch.wish.find(app).await?;
+    let found = tokio::select! {
+        found = fetch.wish.find(app) => found?,
+        () = operation.cancel_token().cancelled() => return Err(cancelled()),
+    };
     let fingerprint = found.image.fingerprint.as_str();
     // Whoever wants the same image waits here, and then finds it.
     let _turn = tokio::select! {
