@@ -11,24 +11,12 @@ wire! {
         status_code: u16,
         disk: BTreeMap<String, InstanceStateDisk>,
         memory: InstanceStateMemory,
-        #[serde(serialize_with = "null_when_empty")]
+        #[serde(serialize_with = "crate::wire::null_when_empty")]
         network: BTreeMap<String, InstanceStateNetwork>,
         pid: i64,
         processes: i64,
         cpu: InstanceStateCPU,
     }
-}
-
-/// The reference shows no object at all where an instance has no network card, as it does not run.
-fn null_when_empty<S: serde::Serializer>(
-    network: &BTreeMap<String, InstanceStateNetwork>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    if network.is_empty() {
-        // `null` in JSON; YAML has the empty map for it.
-        return serializer.serialize_unit_struct("NilMap");
-    }
-    serde::Serialize::serialize(network, serializer)
 }
 
 wire! {

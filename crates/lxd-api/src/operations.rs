@@ -17,7 +17,7 @@ wire! {
         updated_at: Time,
         status: String,
         status_code: u16,
-        #[serde(serialize_with = "crate::wire::empty_is_null")]
+        #[serde(serialize_with = "crate::wire::null_when_empty")]
         resources: BTreeMap<String, Vec<String>>,
         metadata: Value,
         may_cancel: bool,

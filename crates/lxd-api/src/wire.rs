@@ -1,6 +1,8 @@
 //! The macros that declare wire types: every field may be missing or `null` in what a client sends, as with the
 //! reference, and then has its empty value.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Declares structs that go over the wire.
@@ -49,17 +51,18 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Writes the empty value as `null`.
-pub(crate) fn empty_is_null<S, T>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+/// Some maps the reference does not make before there is something to put in.
+pub(crate) fn null_when_empty<S, K, V>(map: &BTreeMap<K, V>, serializer: S) -> Result<S::Ok, S::Error>
 where
     S: Serializer,
-    T: Default + PartialEq + Serialize,
+    K: Serialize + Ord,
+    V: Serialize,
 {
-    if is_default(value) {
-        serializer.serialize_none()
-    } else {
-        value.serialize(serializer)
+    if map.is_empty() {
+        // `null` in JSON; YAML has the empty map for it.
+        return serializer.serialize_unit_struct("NilMap");
     }
+    map.serialize(serializer)
 }
 
 /// Whether a value is the empty one, which some fields leave out.

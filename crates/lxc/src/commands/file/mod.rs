@@ -4,6 +4,7 @@ mod edit;
 mod mount;
 mod pull;
 mod push;
+mod ssh;
 
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
