@@ -360,7 +360,8 @@ async fn drain<R: AsyncRead + Unpin>(from: R, mut to: Sender, exit: Exit) -> Res
 #[serde(default)]
 struct ControlMessage {
     command: String,
-    args: BTreeMap<String, String>,
+    /// Debian's client says `null` with a signal.
+    args: Option<BTreeMap<String, String>>,
     signal: i32,
 }
 
@@ -400,10 +401,11 @@ pub(super) enum Order {
 /// Reads what a client says on the control websocket.
 pub(super) fn parse(text: &str) -> Result<Order, String> {
     let message: ControlMessage = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let args = message.args.unwrap_or_default();
     match message.command.as_str() {
         "window-resize" => {
             let number = |key: &str| -> Result<u16, String> {
-                let value = message.args.get(key).map_or("", String::as_str);
+                let value = args.get(key).map_or("", String::as_str);
                 value.parse().map_err(|_| format!("Invalid {key} {value:?}"))
             };
             Ok(Order::Resize {
@@ -433,6 +435,10 @@ mod tests {
         assert_eq!(
             parse(r#"{"command":"signal","signal":15}"#),
             Ok(Order::Signal(15))
+        );
+        assert_eq!(
+            parse(r#"{"command":"signal","args":null,"signal":10}"#),
+            Ok(Order::Signal(10))
         );
         for wrong in [
             "",

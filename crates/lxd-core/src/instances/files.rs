@@ -40,9 +40,33 @@ pub async fn look(app: &Arc<App>, ctx: &Ctx, target: Target<'_>) -> Result<Found
 /// # Errors
 /// As [`look`].
 pub async fn read(app: &Arc<App>, ctx: &Ctx, target: Target<'_>) -> Result<Found> {
-    let found = server(app, ctx, target.instance).await?.read(target.path).await?;
+    let mut found = server(app, ctx, target.instance).await?.read(target.path).await?;
+    if let (Kind::Link, Contents::Data(link)) = (found.attributes.kind, &mut found.contents) {
+        *link = absolute(target.path, link);
+    }
     tell(app, ctx, target, Action::InstanceFileRetrieved);
     Ok(found)
+}
+
+/// Where a link leads, from the root: clients get it without the directory that it is seen from.
+fn absolute(path: &str, link: &[u8]) -> Vec<u8> {
+    if link.starts_with(b"/") {
+        return link.to_vec();
+    }
+    let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in above
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .chain(link.split(|byte| *byte == b'/'))
+    {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    [b"/", parts.join(&b'/').as_slice()].concat()
 }
 
 /// Writes a file: a new one, or over one that is there, or at the end of that.
@@ -160,4 +184,22 @@ fn tell(app: &App, ctx: &Ctx, target: Target<'_>, action: Action) {
         .with("file", serde_json::json!(target.path))
         .by(ctx);
     app.events.lifecycle(&ctx.project, &event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::absolute;
+
+    #[test]
+    fn links_are_told_from_the_root() {
+        for (path, link, wanted) in [
+            ("/sbin/init", "../bin/busybox", "/bin/busybox"),
+            ("/root/l", "f", "/root/f"),
+            ("l", "./a//b", "/a/b"),
+            ("/a/l", "../../..", "/"),
+            ("/a/l", "/x/../y", "/x/../y"),
+        ] {
+            assert_eq!(absolute(path, link.as_bytes()), wanted.as_bytes());
+        }
+    }
 }

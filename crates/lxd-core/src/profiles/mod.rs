@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -332,7 +333,7 @@ impl ManagedNetworks {
     }
 }
 
-impl devices::Networks for ManagedNetworks {
+impl devices::Surroundings for ManagedNetworks {
     fn nictype(&self, network: &str) -> Result<String, lxd_model::Invalid> {
         let found = self.0.get(network).map(|(kind, _)| kind.clone());
         found.ok_or_else(|| {
@@ -346,6 +347,12 @@ impl devices::Networks for ManagedNetworks {
 
     fn config(&self, network: &str) -> Option<&config::Config> {
         self.0.get(network).map(|(_, config)| config)
+    }
+
+    fn device_folder(&self) -> Cow<'_, str> {
+        let folder = std::env::var("LXD_DEVMONITOR_DIR");
+        let folder = folder.ok().filter(|folder| !folder.is_empty());
+        folder.map_or(Cow::Borrowed("/dev"), Cow::Owned)
     }
 }
 

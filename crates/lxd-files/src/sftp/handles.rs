@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 
+use super::listing::Listing;
 use super::packet::{Attributes, Fields, Packet, Status};
 use super::{ATTRS, Answer, DATA, HANDLE, NAME, ok, paths};
 use crate::files::{self, Failed};
@@ -34,8 +35,16 @@ pub(super) struct Handles {
 }
 
 enum Open {
-    File { file: File, appends: bool },
-    Directory { path: PathBuf, entries: ReadDir },
+    File {
+        file: File,
+        appends: bool,
+    },
+    Directory {
+        path: PathBuf,
+        entries: ReadDir,
+        /// Made when the first names are asked for.
+        listing: Option<Listing>,
+    },
 }
 
 impl Handles {
@@ -64,7 +73,15 @@ impl Handles {
     pub(super) fn open_directory(&mut self, id: u32, fields: &mut Fields<'_>) -> Answer {
         let path = files::path(fields.byte_string()?);
         let entries = std::fs::read_dir(&path)?;
-        self.keep(id, Open::Directory { path, entries })
+        let listing = None;
+        self.keep(
+            id,
+            Open::Directory {
+                path,
+                entries,
+                listing,
+            },
+        )
     }
 
     fn keep(&mut self, id: u32, open: Open) -> Answer {
@@ -143,9 +160,10 @@ impl Handles {
 
     /// Some of the names in a directory, with what is known of them.
     pub(super) fn read_directory(&mut self, id: u32, fields: &mut Fields<'_>) -> Answer {
-        let Some(Open::Directory { entries, .. }) = self.open.get_mut(&number(fields)?) else {
+        let Some(Open::Directory { entries, listing, .. }) = self.open.get_mut(&number(fields)?) else {
             return Err(Status::Failure.into());
         };
+        let listing = listing.get_or_insert_with(Listing::new);
         let (mut names, mut count) = (Packet::new(0), 0);
         while names.len() < NAMES_MAX {
             let Some(entry) = entries.next() else { break };
@@ -155,7 +173,7 @@ impl Handles {
             let name = entry.file_name();
             names = names
                 .byte_string(name.as_bytes())
-                .byte_string(name.as_bytes())
+                .byte_string(&listing.line(name.as_bytes(), &found))
                 .attributes(&found);
             count += 1;
         }

@@ -1,6 +1,7 @@
 //! SFTP, version 3, on a stream socket.
 
 mod handles;
+mod listing;
 mod packet;
 mod paths;
 

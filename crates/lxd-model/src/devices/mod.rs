@@ -5,6 +5,7 @@ pub mod proxy;
 mod rules;
 mod tables;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use tables::TABLES;
@@ -40,8 +41,8 @@ pub enum Context {
     Instance(InstanceType),
 }
 
-/// What devices need to know of managed networks.
-pub trait Networks {
+/// What devices need to know of where they are.
+pub trait Surroundings {
     /// The kind of network card for a managed network (`bridged` for a bridge).
     ///
     /// # Errors
@@ -52,9 +53,14 @@ pub trait Networks {
     fn config(&self, _network: &str) -> Option<&Config> {
         None
     }
+
+    /// The folder of the host's device nodes.
+    fn device_folder(&self) -> Cow<'_, str> {
+        Cow::Borrowed("/dev")
+    }
 }
 
-impl<F: Fn(&str) -> Result<String, Invalid>> Networks for F {
+impl<F: Fn(&str) -> Result<String, Invalid>> Surroundings for F {
     fn nictype(&self, network: &str) -> Result<String, Invalid> {
         self(network)
     }
@@ -66,7 +72,7 @@ pub fn property<'d>(device: &'d Device, name: &str) -> &'d str {
 }
 
 /// The kind of a device.
-pub fn kind_of(device: &Device, networks: &impl Networks) -> Result<&'static DeviceKind, Invalid> {
+pub fn kind_of(device: &Device, networks: &impl Surroundings) -> Result<&'static DeviceKind, Invalid> {
     let device_type = property(device, "type");
     let variant = match device_type {
         "" => return Err(Invalid::new("Missing device type in config")),
@@ -90,7 +96,7 @@ pub fn kind_of(device: &Device, networks: &impl Networks) -> Result<&'static Dev
 /// Checks a set of devices: each one's name, type and keys, and that they get along.
 ///
 /// Instances are checked twice: their own devices, and all with those of their profiles.
-pub fn validate(devices: &Devices, context: Context, networks: &impl Networks) -> Result<(), Invalid> {
+pub fn validate(devices: &Devices, context: Context, networks: &impl Surroundings) -> Result<(), Invalid> {
     for (name, device) in devices {
         validate_one(name, device, devices, context, networks).map_err(|reason| match name.len() > 64 {
             true => reason,
@@ -193,7 +199,7 @@ fn validate_one(
     device: &Device,
     devices: &Devices,
     context: Context,
-    networks: &impl Networks,
+    networks: &impl Surroundings,
 ) -> Result<(), Invalid> {
     names::device(name)?;
     let loading = |reason: Invalid| reason.within(&format!("Failed loading device {name:?}: "));

@@ -4,13 +4,13 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::tables::vlan_range;
-use super::{Context, Device, Devices, Networks, property};
+use super::{Context, Device, Devices, Surroundings, property};
 use crate::config::check::{is_true, parse_cidr};
 use crate::instances::InstanceType;
 use crate::{ErrorKind, Invalid};
 
 /// What is wrong whatever the values are.
-pub(super) fn before(kind: &str, device: &Device, networks: &impl Networks) -> Result<(), Invalid> {
+pub(super) fn before(kind: &str, device: &Device, networks: &impl Surroundings) -> Result<(), Invalid> {
     match kind {
         "nic" => {
             managed_or_not(device)?;
@@ -27,6 +27,7 @@ pub(super) fn before(kind: &str, device: &Device, networks: &impl Networks) -> R
             Ok(())
         }
         "gpu" => gpu(device),
+        "unix-char" | "unix-block" => node(device, &networks.device_folder()),
         _ => Ok(()),
     }
 }
@@ -77,7 +78,7 @@ fn managed_or_not(device: &Device) -> Result<(), Invalid> {
     }
 }
 
-fn bridged(device: &Device, networks: &impl Networks) -> Result<(), Invalid> {
+fn bridged(device: &Device, networks: &impl Surroundings) -> Result<(), Invalid> {
     let network = match property(device, "network") {
         "" => property(device, "parent"),
         network => network,
@@ -113,7 +114,7 @@ fn address_on_bridge(
     device: &Device,
     network: &str,
     family: u8,
-    networks: &impl Networks,
+    networks: &impl Surroundings,
 ) -> Result<(), Invalid> {
     let key = format!("ipv{family}.address");
     let address = property(device, &key);
@@ -263,6 +264,17 @@ fn disk_source(device: &Device, source: &str, pool: &str) -> Result<(), Invalid>
     match source.starts_with('/') {
         true => refuse("Storage volumes cannot be specified as absolute paths"),
         false => Ok(()),
+    }
+}
+
+/// Nodes are looked for where the host's are.
+fn node(device: &Device, folder: &str) -> Result<(), Invalid> {
+    let source = property(device, "source");
+    match source.is_empty() || source.starts_with(folder) {
+        true => Ok(()),
+        false => refuse(format!(
+            "Invalid value for device option \"source\": Path needs to be in {folder}"
+        )),
     }
 }
 

@@ -412,7 +412,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("mode", FILE_MODE).default("0660"),
                 Key::new("path", Check::Any),
                 Key::new("required", Check::Bool).default("true"),
-                Key::new("source", DEVICE_PATH),
+                Key::new("source", Check::Any),
                 Key::new("uid", UNIX_ID).default("0"),
                 Key::new("user.*", Check::Any),
             ],
@@ -431,7 +431,7 @@ pub const TABLES: &[DeviceKind] = &[
                 Key::new("mode", FILE_MODE).default("0660"),
                 Key::new("path", Check::Any),
                 Key::new("required", Check::Bool).default("true"),
-                Key::new("source", DEVICE_PATH),
+                Key::new("source", Check::Any),
                 Key::new("uid", UNIX_ID).default("0"),
                 Key::new("user.*", Check::Any),
             ],
@@ -489,8 +489,6 @@ const GATEWAY: Check = Check::Custom("string", gateway);
 const MIG_NUMBER: Check = Check::Custom("integer", mig_number);
 /// The id of such an instance.
 const MIG_UUID: Check = Check::Custom("string", mig_uuid);
-/// A path of the host's devices.
-const DEVICE_PATH: Check = Check::Custom("string", device_path);
 /// The address of an InfiniBand card.
 const INFINIBAND_ADDRESS: Check = Check::Custom("string", infiniband_address);
 const IPV4_OR_NONE: Check = Check::Custom("string", ipv4_or_none);
@@ -567,14 +565,6 @@ fn mig_number(value: &str) -> Result<(), Reason> {
 
 fn mig_uuid(value: &str) -> Result<(), Reason> {
     UUID.run(value.strip_prefix("MIG-").unwrap_or(value))
-}
-
-fn device_path(value: &str) -> Result<(), Reason> {
-    if value.starts_with("/dev") {
-        Ok(())
-    } else {
-        Err("Path needs to be in /dev".to_owned())
-    }
 }
 
 fn infiniband_address(value: &str) -> Result<(), Reason> {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// Replaces a file by what comes from standard input, or by what the user makes of it in an editor.
 pub(super) async fn edit(cx: &Context) -> Result<()> {
-    let Place { resource, path } = place(cx, cx.argument(0), "path")?;
+    let Place { resource, path } = place(cx, cx.argument(0), "target")?;
     let (client, name, path) = (&resource.client, resource.name.as_str(), clean(&path));
     let text = if stdin_is_terminal() {
         let (_, file) = client.instance_file(name, &path).await?;

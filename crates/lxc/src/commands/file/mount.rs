@@ -42,7 +42,10 @@ pub(super) async fn mount(cx: &Context) -> Result<()> {
     }
     let resource = cx.resource(word)?;
     let Some((name, path)) = resource.name.split_once('/') else {
-        return Err(Error::message(format!("Invalid instance path: {:?}", resource.name)));
+        return Err(Error::message(format!(
+            "Invalid instance path: {:?}",
+            resource.name
+        )));
     };
     let (name, path) = (name.to_owned(), clean(path));
     with_sshfs(&Resource { name, ..resource }, &path, target).await
@@ -93,7 +96,17 @@ async fn bind(wanted: &str) -> Result<TcpListener> {
             Err(_) => TcpListener::bind(("0.0.0.0", number)).await,
             bound => bound,
         },
-        host => TcpListener::bind((host, number)).await,
+        host => {
+            let found = tokio::net::lookup_host((host, number)).await;
+            let Ok(addresses) = found.map(Vec::from_iter) else {
+                return Err(Error::message(format!(
+                    "Failed to listen for connection: listen tcp: lookup {host}: no such host"
+                )));
+            };
+            // The reference takes IPv4 where a name has both.
+            let chosen = addresses.iter().find(|address| address.is_ipv4());
+            TcpListener::bind(chosen.or(addresses.first()).map_or(&[][..], std::slice::from_ref)).await
+        }
     };
     bound.map_err(|error| unheard(&format!(" {wanted}: bind"), &error))
 }

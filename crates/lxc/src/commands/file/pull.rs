@@ -18,6 +18,8 @@ use crate::render::bytes_decimal;
 /// How many links are followed one after the other.
 const LINKS_MAX: usize = 20;
 
+const NOT_RECURSIVE: &str = "Can't pull a directory without --recursive";
+
 /// Fetches files, or whole directories, from instances.
 pub(super) async fn pull(cx: &Context) -> Result<()> {
     let words = cx.arguments();
@@ -79,23 +81,30 @@ async fn follow(resource: &Resource, path: String) -> Result<(u32, InstanceFile,
 }
 
 async fn to_stdout(resource: &Resource, path: String) -> Result<()> {
-    let (_, file, path) = follow(resource, path).await?;
+    let (_, file, _) = follow(resource, path).await?;
     let InstanceFile::File(download) = file else {
-        return Err(Error::message(format!("open {}: is a directory", last(&path))));
+        return Err(Error::message(NOT_RECURSIVE));
     };
-    let written = copy(download, tokio::io::stdout(), |_| {}).await?;
-    written.map_err(|source| Error::Terminal {
-        doing: "Failed to write standard output",
-        source,
-    })
+    match copy(download, tokio::io::stdout(), |_| {}).await? {
+        // A reader who went away has seen enough.
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Terminal {
+            doing: "Failed to write standard output",
+            source,
+        }),
+        _ => Ok(()),
+    }
 }
 
 async fn pull_file(cx: &Context, resource: &Resource, path: String, to: &Path) -> Result<()> {
-    let (mode, file, path) = follow(resource, path).await?;
-    match file {
-        InstanceFile::File(download) => save(cx, (download, &path), mode, to).await,
-        _ => Err(failed("open", to)(io::ErrorKind::IsADirectory.into())),
+    match resource.client.instance_file(&resource.name, &path).await? {
+        (mode, InstanceFile::File(download)) => save(cx, (download, &path), mode, to).await,
+        (_, InstanceFile::Link(target)) => make_link(&target, to),
+        (_, InstanceFile::Directory(_)) => Err(Error::message(NOT_RECURSIVE)),
     }
+}
+
+fn make_link(target: &str, to: &Path) -> Result<()> {
+    symlink(target, to).map_err(failed(&format!("symlink {target}"), to))
 }
 
 /// Fetches whatever is at a path, with all below it. A directory goes below a target that is `new`.
@@ -123,24 +132,17 @@ async fn pull_tree(
                     waiting.push((clean(&format!("{path}/{name}")), to.join(name)));
                 }
             }
-            (_, InstanceFile::Link(target)) => symlink(&target, &to).map_err(failed("symlink", &to))?,
+            (_, InstanceFile::Link(target)) => make_link(&target, &to)?,
             (mode, InstanceFile::File(download)) => save(cx, (download, &path), mode, &to).await?,
         }
     }
     Ok(())
 }
 
+/// Makes a directory, in which nothing may be yet: a link there would lead to where nobody wanted to write.
 fn make_directory(to: &Path, mode: u32) -> Result<()> {
-    match std::fs::create_dir(to) {
-        // A link would lead to where nobody wanted to write.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_own_directory(to) => return Ok(()),
-        made => made.map_err(failed("mkdir", to))?,
-    }
+    std::fs::create_dir(to).map_err(failed("mkdir", to))?;
     std::fs::set_permissions(to, Permissions::from_mode(mode | 0o700)).map_err(failed("chmod", to))
-}
-
-fn is_own_directory(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
 async fn save(cx: &Context, (download, path): (Download, &str), mode: u32, to: &Path) -> Result<()> {
@@ -185,7 +187,8 @@ async fn copy(
     Ok(to.flush().await)
 }
 
-fn failed(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
+fn failed(doing: &str, path: &Path) -> impl Fn(io::Error) -> Error {
+    let doing = doing.to_owned();
     let path = path.display().to_string();
     let path = path.strip_prefix("./").map(str::to_owned).unwrap_or(path);
     move |error| {

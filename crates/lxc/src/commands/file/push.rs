@@ -53,16 +53,28 @@ fn wish(cx: &Context) -> Result<FileWish> {
     let id = |flag| u32::try_from(cx.number(flag)).ok();
     let mode = match cx.text("mode") {
         "" => None,
-        text => Some(
-            u32::from_str_radix(text, 8)
-                .map_err(|_| Error::message(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?,
-        ),
+        text => Some(mode(text)?),
     };
     Ok(FileWish {
         uid: id("uid"),
         gid: id("gid"),
         mode,
     })
+}
+
+/// Permissions: octal, or hexadecimal or binary where their marks stand before them.
+fn mode(text: &str) -> Result<u32> {
+    let text = match text.len() {
+        3 => format!("0{text}"),
+        _ => text.to_owned(),
+    };
+    let read = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => u32::from_str_radix(&text[2..], 16),
+        [b'0', b'b' | b'B', ..] => u32::from_str_radix(&text[2..], 2),
+        [b'0', b'o' | b'O', ..] => u32::from_str_radix(&text[2..], 8),
+        _ => u32::from_str_radix(&text, 8),
+    };
+    read.map_err(|_| Error::message(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
 }
 
 /// What a file of the user's has, where the flags want nothing else.
@@ -82,7 +94,12 @@ async fn push_file(cx: &Context, resource: &Resource, source: &str, at: &str, wi
     if found.is_dir() {
         return Err(Error::message(format!(
             "Post {:?}: read {source}: is a directory",
-            format!("{}/1.0/instances/{}/files", resource.client.base(), resource.name)
+            format!(
+                "{}/1.0/instances/{}/files?path={}",
+                resource.client.base(),
+                resource.name,
+                at.replace('/', "%2F")
+            )
         )));
     }
     if cx.switch("create-dirs") {

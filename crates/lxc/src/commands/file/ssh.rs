@@ -9,7 +9,7 @@ use lxd_client::Client;
 use russh::keys::key::safe_rng;
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey};
 use russh::server::{Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, run_stream};
-use russh::{Channel, ChannelId, MethodKind, MethodSet};
+use russh::{Channel, ChannelId, MethodKind, MethodSet, SshId};
 use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -90,6 +90,7 @@ fn config(wants_login: bool) -> Result<Config> {
         false => MethodKind::None,
     };
     Ok(Config {
+        server_id: SshId::Standard("SSH-2.0-LXD".into()),
         methods: MethodSet::from(&[method][..]),
         keys: vec![key],
         auth_rejection_time: REFUSAL,
@@ -137,13 +138,13 @@ impl Handler for Guest {
     async fn auth_none(&mut self, _user: &str) -> std::result::Result<Auth, russh::Error> {
         Ok(match self.login {
             None => Auth::Accept,
-            Some(_) => Auth::reject(),
+            Some(_) => refused(),
         })
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> std::result::Result<Auth, russh::Error> {
         Ok(match &self.login {
-            Some(login) if !login.fits(user, password) => Auth::reject(),
+            Some(login) if !login.fits(user, password) => refused(),
             _ => Auth::Accept,
         })
     }
@@ -153,7 +154,7 @@ impl Handler for Guest {
         _user: &str,
         _offer: PublicKeyOffer<'_>,
     ) -> std::result::Result<Auth, russh::Error> {
-        Ok(Auth::reject())
+        Ok(refused())
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> std::result::Result<(), russh::Error> {
@@ -224,12 +225,21 @@ async fn pipe(channel: Channel<Msg>, client: &Client, instance: &str, peer: &str
         Ok(sftp) => sftp,
         Err(error) => {
             eprintln!("Failed connecting to instance SFTP for client {peer:?}: {error}");
+            let _ = channel.close().await;
             return;
         }
     };
     let mut channel = channel.into_stream();
     // Whichever side goes away ends it; there is nobody to tell.
     let _ = tokio::io::copy_bidirectional(&mut channel, &mut sftp).await;
+}
+
+/// The password is wrong; another one may be tried.
+fn refused() -> Auth {
+    Auth::Reject {
+        proceed_with_methods: Some(MethodSet::from(&[MethodKind::Password][..])),
+        partial_success: false,
+    }
 }
 
 /// Letters and digits by chance.
@@ -242,7 +252,9 @@ fn random_word(length: usize) -> Result<String> {
         let count = rustix::rand::getrandom(&mut bytes, flags)
             .map_err(|error| Error::message(format!("Failed to generate a password: {error}")))?;
         // Bytes beyond the last whole round of signs would favour the first ones.
-        let signs = bytes[..count].iter().filter_map(|byte| SIGNS.get(usize::from(byte >> 2)));
+        let signs = bytes[..count]
+            .iter()
+            .filter_map(|byte| SIGNS.get(usize::from(byte >> 2)));
         word.extend(signs.take(length - word.len()).map(|sign| char::from(*sign)));
     }
     Ok(word)
@@ -257,7 +269,12 @@ mod tests {
         let login = Login::new("me").unwrap();
         let password = login.password.clone();
         assert!(login.fits("me", &password));
-        for (user, password) in [("you", password.as_str()), ("me", ""), ("", ""), ("me", "12345678")] {
+        for (user, password) in [
+            ("you", password.as_str()),
+            ("me", ""),
+            ("", ""),
+            ("me", "12345678"),
+        ] {
             assert!(!login.fits(user, password), "{user} {password}");
         }
     }
