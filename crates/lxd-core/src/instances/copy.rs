@@ -12,6 +12,7 @@ use super::source::Files;
 use super::volatile;
 use crate::app::App;
 use crate::error::{Context as _, Result};
+use crate::events::Action;
 use crate::operations::{OnCrash, Step, Task, Work, Works};
 use crate::steps;
 
@@ -146,7 +147,17 @@ impl Copy {
     }
 
     async fn announce(&mut self, task: &Task) -> Result<()> {
-        self.create.announce(task).await
+        self.create.announce(task).await?;
+        let instance = (self.create.project.as_str(), self.create.name.as_str());
+        for snapshot in &self.snapshots {
+            super::snapshots::tell(
+                &task.app,
+                instance,
+                &snapshot.name,
+                Action::InstanceSnapshotCreated,
+            );
+        }
+        Ok(())
     }
 }
 

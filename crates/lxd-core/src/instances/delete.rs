@@ -66,10 +66,14 @@ pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<
         return Err(Error::bad_request("Instance is running"));
     }
     let work = Delete::new(&record, snapshots);
-    match operation {
+    let done = match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run(app, ctx, work).await?,
     };
+    for snapshot in done.row.snapshots.iter().rev() {
+        let instance = (key.project.as_str(), key.name.as_str());
+        super::snapshots::tell(app, instance, &snapshot.name, Action::InstanceSnapshotDeleted);
+    }
     tell(app, &Ctx::daemon(&key.project), key, Action::InstanceDeleted);
     Ok(())
 }

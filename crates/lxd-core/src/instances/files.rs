@@ -180,9 +180,7 @@ async fn stopped(app: &Arc<App>, key: &Key) -> Result<Place> {
 
 fn tell(app: &App, ctx: &Ctx, target: Target<'_>, action: Action) {
     let url = super::url(&ctx.project, target.instance);
-    let event = Lifecycle::new(action, url)
-        .with("file", serde_json::json!(target.path))
-        .by(ctx);
+    let event = Lifecycle::new(action, url).with("path", target.path);
     app.events.lifecycle(&ctx.project, &event);
 }
 

@@ -79,7 +79,9 @@ pub async fn console(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Vec<u8>> {
     let path = folder(app, ctx, name).await?.join("console.log");
     let key = Key::new(&ctx.project, name);
     if app.instances.registry.phase(&key) != Phase::Stopped {
-        return Ok(app.instances.registry.console_log(&key, false).await?);
+        let text = app.instances.registry.console_log(&key, false).await?;
+        tell_instance(app, &key, Action::InstanceConsoleRetrieved);
+        return Ok(text);
     }
     blocking(move || {
         // The reference's words, which say what is missing.
@@ -97,6 +99,7 @@ pub async fn clear_console(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<()> 
     let key = Key::new(&ctx.project, name);
     if app.instances.registry.phase(&key) != Phase::Stopped {
         app.instances.registry.console_log(&key, true).await?;
+        tell_instance(app, &key, Action::InstanceConsoleReset);
     }
     let is_running = app.instances.registry.phase(&key) != Phase::Stopped;
     blocking(move || match std::fs::metadata(&path) {
@@ -125,6 +128,11 @@ fn tell(app: &App, ctx: &Ctx, name: &str, (file, action): (&str, Action)) {
     let url = crate::urls::object(&ctx.project, &["instances", name, "logs", file]);
     let event = Lifecycle::new(action, url).by(ctx);
     app.events.lifecycle(&ctx.project, &event);
+}
+
+fn tell_instance(app: &App, key: &Key, action: Action) {
+    let event = Lifecycle::new(action, super::url(&key.project, &key.name));
+    app.events.lifecycle(&key.project, &event);
 }
 
 fn checked(file: &str) -> Result<&str> {

@@ -12,10 +12,12 @@ use super::record::Record;
 use super::shift::ON_DISK;
 use super::snapshots::{Root, Saved};
 use super::source::From;
+use super::start::tell;
 use super::{backup_file, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
+use crate::events::Action;
 use crate::operations::{self, OnCrash, Operation, Options, Step, Task, Work, Works};
 use crate::steps;
 
@@ -55,6 +57,7 @@ pub(super) fn refresh(
         drop(tx);
         let work = Refresh::new(&app, source, (&record, present));
         operations::run_in(&app, &owned, &operation, work).await?;
+        tell(&app, &Ctx::daemon(&key.project), &key, Action::InstanceUpdated);
         Ok(())
     })
 }

@@ -233,12 +233,6 @@ impl Restart {
             Err(InstanceError::Refused(Refusal::AlreadyStopped)) => {}
             Err(error) => return Err(error.into()),
         }
-        let action = if self.force {
-            Action::InstanceStopped
-        } else {
-            Action::InstanceShutdown
-        };
-        tell(app, &task.ctx, &key, action);
         Ok(())
     }
 

@@ -433,10 +433,14 @@ impl Import {
             Action::InstanceCreated,
             super::super::url(&self.project, &self.name),
         )
-        .by(&task.ctx)
         .with("type", InstanceType::Container.as_str())
         .with("storage-pool", self.pool.as_str());
         task.app.events.lifecycle(&self.project, &event);
+        let instance = (self.project.as_str(), self.name.as_str());
+        for snapshot in &self.snapshots {
+            let action = Action::InstanceSnapshotCreated;
+            super::super::snapshots::tell(&task.app, instance, &snapshot.name, action);
+        }
         Ok(())
     }
 }

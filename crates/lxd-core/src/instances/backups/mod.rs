@@ -196,9 +196,9 @@ fn file(app: &App, key: &Key, backup: &str) -> PathBuf {
 
 fn tell(app: &App, ctx: &Ctx, (instance, backup): (&str, &str), action: Action, old: Option<&str>) {
     let url = crate::urls::object(&ctx.project, &["instances", instance, "backups", backup]);
-    let mut event = Lifecycle::new(action, url).by(ctx);
+    let mut event = Lifecycle::new(action, url);
     if let Some(old) = old {
-        event = event.with("old_name", old);
+        event = event.with("old_name", format!("{instance}/{old}"));
     }
     app.events.lifecycle(&ctx.project, &event);
 }

@@ -152,7 +152,8 @@ fn options(kind: Kind, instance: &str) -> Options {
     Options::task(kind).resource("instances", instance)
 }
 
-fn tell(app: &App, (project, instance): (&str, &str), name: &str, action: Action) {
+/// Tells the world what happened to a snapshot.
+pub(super) fn tell(app: &App, (project, instance): (&str, &str), name: &str, action: Action) {
     let event = Lifecycle::new(action, url(project, instance, name));
     app.events.lifecycle(project, &event);
 }

@@ -78,13 +78,13 @@ async fn run(
     let work = Restore::new(app, &record, snapshot.into());
     let is_running = work.is_running;
     operations::run_in(app, ctx, operation, work).await?;
+    if is_running {
+        tell(app, &Ctx::daemon(&key.project), key, Action::InstanceStarted);
+    }
     let url = crate::instances::url(&key.project, &key.name);
     let event =
         Lifecycle::new(Action::InstanceRestored, url).with("snapshot", format!("{}/{name}", key.name));
     app.events.lifecycle(&key.project, &event);
-    if is_running {
-        tell(app, &Ctx::daemon(&key.project), key, Action::InstanceStarted);
-    }
     Ok(())
 }
 
