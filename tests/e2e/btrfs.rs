@@ -57,6 +57,21 @@ const STEPS: &[&str] = &[
     "copy c1 c2 --refresh",
     "list -c nsS",
     "move c4 c5 -s default",
+    "storage volume create default v1 size=50MB",
+    "storage volume set default v1 size 60MB",
+    "storage volume snapshot default v1 sn",
+    "storage volume restore default v1 sn",
+    "storage volume copy default/v1 default/v2",
+    "storage volume rename default v2 v3",
+    "storage volume show default v3",
+    "storage set default volume.size 70MB",
+    "storage volume create default v4",
+    "storage volume show default v4",
+    "storage volume list default",
+    "storage volume delete default v1",
+    "storage volume delete default v3",
+    "storage volume delete default v4",
+    "storage unset default volume.size",
     "delete c1/s0",
     "delete c1 c2 c5",
     "storage volume list default",
@@ -319,17 +334,35 @@ fn a_full_volume_harms_nobody_else() {
     server.lxc(&["snapshot", "btc1", "s0"]).ok();
     server.lxc(&["copy", "btc1", "btc2"]).ok();
     server.lxc(&["restore", "btc1", "s0"]).ok();
+    for (name, size) in [("v1", "size=60MB"), ("v2", "size=30MB")] {
+        server
+            .lxc(&["storage", "volume", "create", "default", name, size])
+            .ok();
+    }
+    server
+        .lxc(&["storage", "volume", "set", "default", "v2", "size", "60MB"])
+        .ok();
+    server
+        .lxc(&["storage", "volume", "copy", "default/v1", "default/v3"])
+        .ok();
     let root = pool(&server);
     let groups = sh(
         "btrfs",
         &["qgroup", "show", "-re", "--raw", root.to_str().unwrap()],
     )
     .ok();
-    for name in ["btc1", "btc2"] {
-        let line = groups
-            .lines()
-            .find(|line| line.ends_with(&format!("containers/{name}")));
+    for name in [
+        "containers/btc1",
+        "containers/btc2",
+        "default_v1",
+        "default_v2",
+        "default_v3",
+    ] {
+        let line = groups.lines().find(|line| line.ends_with(name));
         assert!(line.unwrap().contains(" 60000000 "), "{groups}");
     }
     server.lxc(&["delete", "--force", "btc1", "btc2"]).ok();
+    for name in ["v1", "v2", "v3"] {
+        server.lxc(&["storage", "volume", "delete", "default", name]).ok();
+    }
 }

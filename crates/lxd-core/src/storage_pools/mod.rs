@@ -183,9 +183,7 @@ async fn change(
     for key in rows::NODE_KEYS {
         match (old.config.get(key), new.config.get(key)) {
             (Some(value), None) if key != "source" => drop(new.config.insert(key.to_owned(), value.clone())),
-            // A pool may grow.
-            _ if key == "size" => {}
-            (before, after) if before != after => {
+            (before, after) if key == "source" && before != after => {
                 return Err(Error::refused(
                     "Pool source cannot be changed when not in pending state",
                 ));

@@ -4,6 +4,7 @@ use lxd_api::storage_pools::{StoragePoolPut, StoragePoolsPost};
 use lxd_model::ErrorKind;
 
 use super::*;
+use crate::operations::testing;
 use crate::testing::TestApp;
 
 fn post(name: &str, driver: &str) -> StoragePoolsPost {
@@ -103,4 +104,38 @@ async fn a_source_that_is_somebodys_stays_as_it_is() {
         assert!(file.exists());
         assert!(!app.paths.storage_pool("p1").exists());
     }
+}
+
+#[tokio::test]
+async fn making_a_pool_is_whole_at_every_step() {
+    let app = TestApp::start().await;
+    let ctx = Ctx::daemon("default");
+    for driver in ["btrfs", "dir"] {
+        let make = || {
+            let mut post = post("p1", driver);
+            if driver == "btrfs" {
+                post.config.insert("size".into(), "256MiB".into());
+            }
+            works::Create::new(post)
+        };
+        let is_clean = async || {
+            assert_eq!(urls(&app, &ctx).await.unwrap(), Vec::<String>::new());
+            assert!(!app.paths.storage_pool("p1").exists());
+            assert!(!app.paths.disks().join("p1.img").exists());
+        };
+        let remove = async || delete(&app, &ctx, "p1").await.unwrap();
+        testing::check_with(&app, &ctx, make, remove, is_clean).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_somebodys_is_no_pools() {
+    let app = TestApp::start().await;
+    let ctx = Ctx::daemon("default");
+    let file = app.paths.disks().join("p1.img");
+    std::fs::create_dir_all(app.paths.disks()).unwrap();
+    std::fs::write(&file, "precious").unwrap();
+    let error = create(&app, &ctx, post("p1", "btrfs")).await.unwrap_err();
+    assert!(error.text().contains("exists already"), "{}", error.text());
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "precious");
 }

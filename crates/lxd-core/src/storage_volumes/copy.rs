@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::home::{self, Home};
 use super::snapshots::Saved;
-use super::{block, custom_holder, defaults, refresh, validate};
+use super::{block, custom_holder, defaults, refresh, sizes, validate};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -248,6 +248,10 @@ impl Copy {
         {
             let pool = self.to.pool(&task.app)?;
             block::grow(&pool, &self.to.volume(), size).await?;
+        }
+        if !self.is_block {
+            let pool = self.to.pool(&task.app)?;
+            sizes::limit(&pool, &self.to.volume(), &self.config).await?;
         }
         for snapshot in &self.snapshots {
             let name = Some(snapshot.name.as_str());

@@ -8,6 +8,7 @@ mod defaults;
 mod home;
 mod refresh;
 mod relocate;
+mod sizes;
 pub mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -267,6 +268,12 @@ async fn change(
         && old.config.get("size") != Some(size)
     {
         block::grow(&app.pools.get(pool)?, &on_disk(&row), size).await?;
+    }
+    if row.kind == VolumeType::Custom
+        && row.content_type == ContentType::Filesystem
+        && old.config.get("size") != new.config.get("size")
+    {
+        sizes::limit(&app.pools.get(pool)?, &on_disk(&row), &new.config).await?;
     }
     rows::update(&mut tx, row.id, &new.description, &new.config).await?;
     tx.commit().await?;

@@ -7,7 +7,7 @@ use lxd_storage::{VolumeSource, Watch};
 use serde::{Deserialize, Serialize};
 
 use super::home::Home;
-use super::{backups, block, copy, refresh, relocate, snapshots};
+use super::{backups, block, copy, refresh, relocate, sizes, snapshots};
 use crate::error::{Error, Result};
 use crate::operations::{OnCrash, Step, Task, Work, Works};
 use crate::steps;
@@ -103,8 +103,9 @@ async fn make(work: &mut Create, task: &Task) -> Result<()> {
     if work.content_type() == ContentType::Block {
         let bytes = block::size(&work.post.config)?;
         pool.resize_block(&work.home.volume(), bytes).await?;
+        return Ok(());
     }
-    Ok(())
+    sizes::limit(&pool, &work.home.volume(), &work.post.config).await
 }
 
 async fn unmake(work: &mut Create, task: &Task) -> Result<()> {

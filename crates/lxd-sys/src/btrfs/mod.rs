@@ -20,7 +20,7 @@ mod superblock;
 mod tests;
 mod tree;
 
-pub use quota::{Usage, enable_quotas, limit, usage};
+pub use quota::{Usage, enable_quotas, forget, limit, usage};
 pub use send::send;
 pub use subvolumes::{
     Info, create, delete, info, is_read_only, is_subvolume, nested, set_read_only, snapshot,

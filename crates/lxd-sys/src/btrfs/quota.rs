@@ -113,6 +113,19 @@ fn maybe(found: Result<Option<tree::Item>, Errno>) -> Result<Option<tree::Item>,
     }
 }
 
+/// Removes the group of a subvolume that has just been deleted; newer kernels do so by themselves. `top` is another subvolume of the
+/// file system. No group, or none that may go yet, is fine.
+pub fn forget(top: &Path, id: u64) {
+    let removed = || -> Result<(), Errno> {
+        let root = open(top)?;
+        let mut args = CreateArgs { create: 0, group: id };
+        call(root.as_fd(), opcode::write::<CreateArgs>(MAGIC, 42), &mut args)
+    };
+    if let Err(error) = removed() {
+        tracing::debug!(id, %error, "The quota group of a subvolume stays");
+    }
+}
+
 /// Limits what can be reached in a subvolume, or nothing any more. Quotas must be enabled. `top` is another subvolume of the
 /// file system: through one that has reached its own limit nothing can be changed.
 ///

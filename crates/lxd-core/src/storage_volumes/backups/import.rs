@@ -26,7 +26,7 @@ use crate::operations::{Kind, OnCrash, Operation, Options, Step, Task, Work};
 use crate::steps;
 use crate::storage_volumes::home::{self, Home};
 use crate::storage_volumes::snapshots::Saved;
-use crate::storage_volumes::{custom_holder, defaults, validate};
+use crate::storage_volumes::{custom_holder, defaults, sizes, validate};
 
 /// What the client says about the archive.
 #[derive(Debug, Clone, Default)]
@@ -221,7 +221,10 @@ impl Import {
         for member in left_out {
             tracing::warn!(volume = self.home.name, member, "Left a member of a backup out");
         }
-        Ok(())
+        if self.is_block {
+            return Ok(());
+        }
+        sizes::limit(&pool, &self.home.volume(), &self.config).await
     }
 
     async fn remove_volumes(&mut self, task: &Task) -> Result<()> {

@@ -142,10 +142,23 @@ pub(super) fn remove(directory: &Path) -> Result<(), StorageError> {
             btrfs::set_read_only(&directory.join(below), false)?;
         }
         for below in nested.iter().rev() {
-            btrfs::delete(&directory.join(below))?;
+            delete(&directory.join(below))?;
         }
     }
-    Ok(btrfs::delete(directory)?)
+    delete(directory)
+}
+
+/// Deletes one subvolume, and what the file system counts of it.
+fn delete(subvolume: &Path) -> Result<(), StorageError> {
+    let counted = match btrfs::usage(subvolume)? {
+        Some(_) => Some(btrfs::info(subvolume)?.id),
+        None => None,
+    };
+    btrfs::delete(subvolume)?;
+    if let (Some(id), Some(above)) = (counted, subvolume.parent()) {
+        btrfs::forget(above, id);
+    }
+    Ok(())
 }
 
 /// A staging directory may hold subvolumes of a work that was interrupted.
