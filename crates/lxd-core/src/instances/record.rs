@@ -203,10 +203,16 @@ pub(super) fn kernel_map(map: &IdMap) -> Option<userns::IdMap> {
         outside: u32::try_from(entry.host_id).unwrap_or(u32::MAX),
         count: u32::try_from(entry.range).unwrap_or(0),
     };
-    Some(userns::IdMap {
-        uids: map.0.iter().filter(|e| e.is_uid).map(range).collect(),
-        gids: map.0.iter().filter(|e| e.is_gid).map(range).collect(),
-    })
+    // An entry for users and groups may stand there twice.
+    let mut ranges = userns::IdMap::default();
+    for entry in &map.0 {
+        for (is_wanted, list) in [(entry.is_uid, &mut ranges.uids), (entry.is_gid, &mut ranges.gids)] {
+            if is_wanted && !list.contains(&range(entry)) {
+                list.push(range(entry));
+            }
+        }
+    }
+    Some(ranges)
 }
 
 #[cfg(test)]

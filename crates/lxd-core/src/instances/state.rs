@@ -10,6 +10,7 @@ use lxd_instance::lifecycle::Phase;
 
 use super::list::all_keys;
 use super::start::tell;
+use super::snapshots::has_criu;
 use super::{start, stop};
 use crate::app::App;
 use crate::ctx::Ctx;
@@ -126,9 +127,7 @@ async fn one(
     operation: Option<&Operation>,
 ) -> Result<()> {
     if put.stateful {
-        return Err(Error::not_implemented(
-            "Stateful actions are not supported by this server yet",
-        ));
+        refuse_state(app, key, wish).await?;
     }
     let how = stop::how(put.force, put.timeout);
     let registry = &app.instances.registry;
@@ -147,6 +146,27 @@ async fn one(
             Ok(())
         }
     }
+}
+
+/// Refuses to save or to bring back what runs; what else an action does, it does with or without that.
+async fn refuse_state(app: &App, key: &Key, wish: Wish) -> Result<()> {
+    let is_running = app.instances.registry.phase(key).is_running();
+    let text = match wish {
+        Wish::Stop if is_running => "Unable to perform container live migration. CRIU isn't installed",
+        Wish::Start if !is_running => {
+            let mut tx = app.cluster.read().await?;
+            if !rows::get(&mut tx, &key.project, &key.name).await?.stateful {
+                return Err(Error::bad_request("Container has no existing state to restore"));
+            }
+            "Failed to restore container state. CRIU isn't installed"
+        }
+        _ => return Ok(()),
+    };
+    if has_criu() {
+        let text = "Saving and restoring what runs is not supported by this server yet";
+        return Err(Error::not_implemented(text));
+    }
+    Err(Error::bad_request(text))
 }
 
 #[cfg(test)]

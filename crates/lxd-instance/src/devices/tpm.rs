@@ -60,10 +60,6 @@ impl Kind for Tpm {
             [ended, removed].into_iter().filter_map(Result::err).collect()
         })
     }
-
-    fn hot_plugs(&self, _device: &Device) -> bool {
-        false
-    }
 }
 
 /// What this host must have.

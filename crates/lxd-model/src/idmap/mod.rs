@@ -84,18 +84,6 @@ impl IdMap {
         format!("[{}]", self.0.iter().map(entry).collect::<Vec<_>>().join(","))
     }
 
-    /// The values of `lxc.idmap`: `u 0 1000000 65536`.
-    pub fn lxc_lines(&self) -> Vec<String> {
-        let line = |kind: char, e: &Entry| format!("{kind} {} {} {}", e.ns_id, e.host_id, e.range);
-        let of_entry = |e: &Entry| {
-            let user = e.is_uid.then(|| line('u', e));
-            user.into_iter()
-                .chain(e.is_gid.then(|| line('g', e)))
-                .collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(of_entry).collect()
-    }
-
     /// The host's id for a container's user id.
     pub fn host_uid(&self, uid: i64) -> Option<i64> {
         Self::shift(self.0.iter().filter(|e| e.is_uid), uid)
@@ -111,64 +99,82 @@ impl IdMap {
         Some(entry.host_id + (id - entry.ns_id))
     }
 
-    /// Maps single ids of the host into the container, as `raw.idmap` asks, splitting the ranges around them.
+    /// Maps ids of the host into the container, as `raw.idmap` asks, splitting the ranges around them.
+    ///
+    /// The order of the entries is the reference's: one for users and groups stands among the users' and again among the
+    /// groups'.
     pub fn with_raw(mut self, raw: &[Entry]) -> Result<Self, Invalid> {
         for wanted in raw {
-            for (is_uid, asked) in [(true, wanted.is_uid), (false, wanted.is_gid)] {
-                if asked {
-                    self.punch(Entry {
-                        is_uid,
-                        is_gid: !is_uid,
-                        ..*wanted
-                    })?;
-                }
-            }
+            self.punch(*wanted)?;
         }
-        self.0.sort_by_key(|e| (!e.is_uid, e.ns_id));
         Ok(self)
     }
 
     fn punch(&mut self, hole: Entry) -> Result<(), Invalid> {
-        let end = |start: i64, range: i64| {
-            start
-                .checked_add(range)
-                .ok_or_else(|| Invalid::new("ID map range is too large"))
-        };
-        let (hole_end, host_end) = (end(hole.ns_id, hole.range)?, end(hole.host_id, hole.range)?);
-        let same = |e: &Entry| e.is_uid == hole.is_uid;
-        if self
-            .0
-            .iter()
-            .any(|e| same(e) && e.host_id < host_end && hole.host_id < e.host_id + e.range)
-        {
-            return Err(Invalid::new("Conflicting ID map: a host id is mapped twice"));
-        }
-        let mut entries = vec![hole];
+        let mut entries = Vec::new();
+        let mut is_there = false;
         for e in self.0.drain(..) {
-            let e_end = e.ns_id + e.range;
-            if !same(&e) || e_end <= hole.ns_id || hole_end <= e.ns_id {
+            if !e.meets(&hole) {
                 entries.push(e);
                 continue;
             }
+            if e.meets_on_host(&hole) {
+                return Err(Invalid::new("Host id is in the range of subids"));
+            }
+            let (end, hole_end) = (e.ns_id.saturating_add(e.range), hole.ns_id.saturating_add(hole.range));
             if e.ns_id < hole.ns_id {
                 entries.push(Entry {
                     range: hole.ns_id - e.ns_id,
                     ..e
                 });
             }
-            if hole_end < e_end {
+            if !is_there || (e.ns_id..end).contains(&hole.ns_id) {
+                entries.push(hole);
+                is_there = true;
+            }
+            if hole_end < end {
                 let skipped = hole_end - e.ns_id;
                 entries.push(Entry {
                     ns_id: hole_end,
-                    host_id: e.host_id + skipped,
+                    host_id: e.host_id.saturating_add(skipped),
                     range: e.range - skipped,
                     ..e
                 });
             }
         }
+        if !is_there {
+            entries.push(hole);
+        }
         self.0 = entries;
         Ok(())
     }
+}
+
+impl Entry {
+    /// Whether two entries have ids in common, inside or on the host. As with the reference, one that is a single id does not
+    /// meet another that ends with it.
+    fn meets(&self, other: &Self) -> bool {
+        let last = |first: i64, range: i64| (first, first.saturating_add(range).saturating_sub(1));
+        let have = |a: (i64, i64), b: (i64, i64)| has_end_of(a, b) || has_end_of(b, a);
+        self.is_like(other)
+            && (have(last(self.host_id, self.range), last(other.host_id, other.range))
+                || have(last(self.ns_id, self.range), last(other.ns_id, other.range)))
+    }
+
+    /// Whether two entries have ids of the host in common; being neighbours counts, as with the reference.
+    fn meets_on_host(&self, other: &Self) -> bool {
+        let run = |e: &Self| (e.host_id, e.host_id.saturating_add(e.range));
+        self.is_like(other) && (has_end_of(run(self), run(other)) || has_end_of(run(other), run(self)))
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        (self.is_uid && other.is_uid) || (self.is_gid && other.is_gid)
+    }
+}
+
+/// Whether one of the ends of a run is in another one, whose own end doesn't count.
+fn has_end_of(run: (i64, i64), other: (i64, i64)) -> bool {
+    [other.0, other.1].iter().any(|end| (run.0..run.1).contains(end))
 }
 
 /// The host's run of ids for containers: the largest that `/etc/subuid` and `/etc/subgid` both give to root.
@@ -214,22 +220,19 @@ fn ranges_of(text: &str, user: &str) -> Vec<Range> {
 
 /// The entries of `raw.idmap`: lines of `uid|gid|both HOST CONTAINER`, each an id or a range `FIRST-LAST`.
 pub fn parse_raw(text: &str) -> Result<Vec<Entry>, Invalid> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = text.split('\n').filter(|line| !line.is_empty());
     lines.map(raw_line).collect()
 }
 
 fn raw_line(line: &str) -> Result<Entry, Invalid> {
     let bad = |what: &str| Invalid::new(format!("{what} {line:?}"));
-    let fields: Vec<&str> = line.split_whitespace().collect();
+    let fields: Vec<&str> = line.split(' ').collect();
     let [kind, host, ns] = fields[..] else {
         return Err(bad("Invalid ID map line"));
     };
     let (host, ns) = (raw_range(host)?, raw_range(ns)?);
     if host.size != ns.size {
         return Err(bad("The ID map ranges are of different sizes"));
-    }
-    if host.size < 1 || [host, ns].iter().any(|range| range.base + range.size > 1 << 32) {
-        return Err(bad("The ID map ranges are out of bounds"));
     }
     let (is_uid, is_gid) = match kind {
         "uid" => (true, false),
@@ -248,17 +251,17 @@ fn raw_line(line: &str) -> Result<Entry, Invalid> {
 
 fn raw_range(text: &str) -> Result<Range, Invalid> {
     let number = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let number = text.parse::<i64>().ok().filter(|_| digits);
-        number
-            .map(|number| number.min(1 << 33))
-            .ok_or_else(|| Invalid::new(units::go_parse_int(text)))
+        let number = text.parse::<i64>();
+        number.map_err(|_| Invalid::new(units::go_parse_int(text)))
     };
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (number(first)?, number(last)?);
+    let (first, last) = match text.split('-').collect::<Vec<_>>()[..] {
+        [single] => (number(single)?, number(single)?),
+        [first, last] => (number(first)?, number(last)?),
+        _ => return Err(Invalid::new(format!("Invalid ID Map range {text:?}"))),
+    };
     Ok(Range {
         base: first,
-        size: last - first + 1,
+        size: last.saturating_sub(first).saturating_add(1),
     })
 }
 

@@ -159,7 +159,7 @@ pub(super) fn tell(app: &App, (project, instance): (&str, &str), name: &str, act
 }
 
 /// Whether the program that saves running processes is installed.
-fn has_criu() -> bool {
+pub(super) fn has_criu() -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&paths).any(|folder: std::path::PathBuf| Path::new(&folder).join("criu").is_file())
 }
