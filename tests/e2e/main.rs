@@ -27,6 +27,7 @@ mod output;
 mod proxy;
 mod questions;
 mod remote_images;
+mod shift;
 mod snapshots;
 mod takeover;
 mod templates;

@@ -27,6 +27,8 @@ mod relocate;
 mod rename;
 mod runtime;
 mod shift;
+#[cfg(test)]
+mod shift_tests;
 mod sizes;
 pub mod snapshots;
 mod source;
@@ -38,9 +40,11 @@ mod templates;
 mod tests;
 mod update;
 mod volatile;
+mod volumes;
 
 pub(crate) use backup_file::refresh as refresh_backup_file;
 pub use console::console;
+pub(crate) use volumes::check_change as check_volume_ids;
 pub use create::create;
 pub(crate) use create::steps_of;
 pub use delete::delete;
@@ -68,6 +72,7 @@ pub(crate) fn works(works: &mut Works) {
     start::works(works);
     stop::works(works);
     update::works(works);
+    volumes::works(works);
 }
 
 /// The URL of an instance.

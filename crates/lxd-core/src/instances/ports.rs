@@ -3,17 +3,14 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures::future::BoxFuture;
-use lxd_db::cluster::projects::{self, Feature};
-use lxd_db::cluster::{ContentType, VolumeType, storage_volumes};
 use lxd_instance::Instance;
 use lxd_instance::ports::{
     CustomVolume, Forward, Network, NicDevice, NicHost, PortError, PortResult, RootVolume, Storage,
 };
-use lxd_model::ErrorKind;
 use lxd_model::devices::{property, root_disk};
 use lxd_storage::{Pool, Volume};
 
-use super::cards;
+use super::{cards, volumes};
 use crate::app::App;
 use crate::error::{Error, Result};
 
@@ -59,7 +56,7 @@ impl Storage for Ports {
         pool: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, PortResult<CustomVolume>> {
-        port(async move { custom_volume(&*self.app()?, instance, (pool, name)).await })
+        port(async move { volumes::make_ready(&self.app()?, instance, (pool, name)).await })
     }
 
     fn unmount_volume<'a>(
@@ -102,56 +99,6 @@ async fn mount_root(app: &App, instance: &Instance) -> Result<RootVolume> {
         rootfs: mounted.rootfs,
         needs_idmap: wants_map && !mounted.mapped,
         volatile: Vec::new(),
-    })
-}
-
-/// A volume that a user made, for a disk of an instance.
-async fn custom_volume(app: &App, instance: &Instance, (pool, name): (&str, &str)) -> Result<CustomVolume> {
-    let mut tx = app.cluster.read().await?;
-    let home = projects::effective(&mut tx, &instance.key.project, Feature::StorageVolumes).await?;
-    let key = storage_volumes::Key {
-        pool,
-        project: &home,
-        kind: VolumeType::Custom,
-        name,
-    };
-    let row = match storage_volumes::get(&mut tx, key).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(Error::not_found(
-                "Failed loading custom volume: Storage volume not found",
-            ));
-        }
-        found => found?,
-    };
-    drop(tx);
-    if row.content_type == ContentType::Block {
-        return Err(Error::bad_request(
-            "Custom block volumes cannot be used on containers",
-        ));
-    }
-    let is_on = |key: &str| {
-        row.config
-            .get(key)
-            .is_some_and(|value| lxd_model::config::is_true(value))
-    };
-    // The reference shifts the files of a volume that is not `security.shifted` on disk, and notes the map.
-    let on_disk = row
-        .config
-        .get("volatile.idmap.last")
-        .filter(|map| *map != "[]" && !map.is_empty());
-    let needs_idmap = match on_disk {
-        _ if is_on("security.unmapped") => false,
-        None => true,
-        Some(map) if instance.config("volatile.idmap.next") == Some(map) => false,
-        Some(_) => {
-            return Err(Error::not_implemented(format!(
-                "The files of storage volume {name:?} belong to another id map"
-            )));
-        }
-    };
-    Ok(CustomVolume {
-        path: app.pools.get(pool)?.volume_path(&Volume::custom(&home, name)),
-        needs_idmap,
     })
 }
 

@@ -1,16 +1,16 @@
 //! Ids in the files of instances: brought to the map of the next start where mounts can't map them.
 
 use lxd_db::cluster::instances as rows;
+use lxd_instance::Key;
 use lxd_model::config::{Config, is_true};
 use lxd_model::idmap::IdMap;
-use lxd_storage::{Pool, Watch};
+use lxd_storage::{Pool, Volume, Watch};
 use lxd_sys::path::{Extent, Moment, Owners};
 use lxd_sys::userns;
 use serde::{Deserialize, Serialize};
 
 use super::backup_file;
 use super::record::{Record, kernel_map};
-use super::snapshots::Root;
 use crate::app::App;
 use crate::error::{Context as _, Error, Result};
 use crate::operations::Task;
@@ -21,21 +21,102 @@ pub(super) const ON_DISK: &str = "volatile.last_state.idmap";
 /// The key of an operation's metadata that clients show.
 const PROGRESS: &str = "container_progress";
 
-/// A change of the ids in the files of an instance that is about to start.
+/// A change of the ids in the files of a volume. Before it begins this is recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Shift {
-    root: Root,
-    /// The instance's row.
-    id: i64,
+pub(super) struct Change {
+    pool: String,
+    project: String,
+    name: String,
+    /// Whether a user made the volume; else it is an instance's.
+    is_custom: bool,
     /// The map on disk.
     from: IdMap,
     /// What it becomes.
-    to: IdMap,
+    pub(super) to: IdMap,
     /// When it began, by the clock of the pool: seconds and nanoseconds. Files that were changed since are done.
     since: (i64, u32),
     /// Whether it failed, so that what is done is to be undone. After a crash the rest is done instead.
     #[serde(skip)]
     has_failed: bool,
+}
+
+impl Change {
+    /// A change that has not begun.
+    ///
+    /// # Errors
+    /// The pool can't be written to.
+    pub(super) async fn new(
+        pool: &Pool,
+        (project, name, is_custom): (&str, &str, bool),
+        (from, to): (IdMap, IdMap),
+    ) -> Result<Self> {
+        let since = pool.moment().await?;
+        Ok(Self {
+            pool: pool.name().to_owned(),
+            project: project.to_owned(),
+            name: name.to_owned(),
+            is_custom,
+            from,
+            to,
+            since: (since.seconds, since.nanoseconds),
+            has_failed: false,
+        })
+    }
+
+    /// The pool, the project and the name of the volume.
+    pub(super) fn place(&self) -> (&str, &str, &str) {
+        (&self.pool, &self.project, &self.name)
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// A file can't be changed; the caller has cancelled. [`Self::settle`] sees to what was done.
+    pub(super) async fn run(&mut self, task: &Task) -> Result<()> {
+        let watch = Watch::new(task.ctx.cancel.clone(), None);
+        let done = self.part(task, Extent::Whole, watch).await;
+        self.has_failed = done.is_err();
+        done
+    }
+
+    /// Ends what was begun, one way or the other; says whether it is done now, or undone.
+    ///
+    /// # Errors
+    /// A file can't be changed.
+    pub(super) async fn settle(&self, task: &Task) -> Result<bool> {
+        let (seconds, nanoseconds) = self.since;
+        let since = Moment { seconds, nanoseconds };
+        if !self.has_failed {
+            match self.part(task, Extent::Rest(since), Watch::none()).await {
+                Ok(()) => return Ok(true),
+                Err(error) => {
+                    let (volume, err) = (&self.name, error.text());
+                    tracing::error!(volume, err, "Failed ending a shift of ids; undoing it");
+                }
+            }
+        }
+        self.part(task, Extent::Back(since), Watch::none()).await?;
+        Ok(false)
+    }
+
+    async fn part(&self, task: &Task, extent: Extent, watch: Watch) -> Result<()> {
+        let owners = Owners::new(kernel_map(&self.from).as_ref(), kernel_map(&self.to).as_ref());
+        let pool = task.app.pools.get(&self.pool)?;
+        let volume = match self.is_custom {
+            true => Volume::custom(&self.project, &self.name),
+            false => Volume::container(&self.project, &self.name),
+        };
+        Ok(pool.shift(&volume, owners, extent, watch).await?)
+    }
+}
+
+/// A change of the ids in the files of an instance that is about to start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Shift {
+    key: (String, String),
+    /// The instance's row.
+    id: i64,
+    change: Change,
 }
 
 /// The ids that an instance's files have on disk; none if they are those of the inside.
@@ -54,7 +135,11 @@ pub(super) fn running(config: &Config) -> Result<Option<userns::IdMap>> {
     Ok(kernel_map(&map(config, "volatile.idmap.current")?))
 }
 
-fn map(config: &Config, key: &str) -> Result<IdMap> {
+/// The map that a key holds; the empty one without it.
+///
+/// # Errors
+/// It is none.
+pub(super) fn map(config: &Config, key: &str) -> Result<IdMap> {
     Ok(IdMap::from_json(config.get(key).map_or("", String::as_str))?)
 }
 
@@ -80,14 +165,11 @@ pub(super) async fn plan(app: &App, record: &Record) -> Result<Option<Shift>> {
             "Failed to handle idmapped storage: Container is protected against filesystem shifting",
         ));
     }
-    let since = pool.moment().await?;
+    let row = &record.row;
     Ok(Some(Shift {
-        root: Root::of(record),
-        id: record.row.id,
-        from,
-        to,
-        since: (since.seconds, since.nanoseconds),
-        has_failed: false,
+        key: (row.project.clone(), row.name.clone()),
+        id: row.id,
+        change: Change::new(&pool, (&row.project, &row.name, false), (from, to)).await?,
     }))
 }
 
@@ -100,6 +182,16 @@ async fn target(pool: &Pool, from: &IdMap, next: IdMap) -> Result<Option<IdMap>>
 }
 
 impl Shift {
+    /// A shift of an instance with this row.
+    #[cfg(test)]
+    pub(super) fn of(key: &Key, id: i64, change: Change) -> Self {
+        Self {
+            key: (key.project.clone(), key.name.clone()),
+            id,
+            change,
+        }
+    }
+
     /// Does it, and notes what is on disk then.
     ///
     /// # Errors
@@ -107,10 +199,8 @@ impl Shift {
     pub(super) async fn run(&mut self, task: &Task) -> Result<()> {
         task.operation
             .set_metadata(PROGRESS, "Remapping container filesystem");
-        let watch = Watch::new(task.ctx.cancel.clone(), None);
-        let done = self.change(task, Extent::Whole, watch).await;
+        let done = self.change.run(task).await;
         task.operation.set_metadata(PROGRESS, "");
-        self.has_failed = done.is_err();
         done.context("Failed to handle idmapped storage")?;
         self.note(task).await
     }
@@ -125,34 +215,21 @@ impl Shift {
             return Ok(());
         };
         drop(tx);
-        if map(&row.config, ON_DISK)? == self.to {
+        if map(&row.config, ON_DISK)? == self.change.to {
             return Ok(());
         }
-        let (seconds, nanoseconds) = self.since;
-        let since = Moment { seconds, nanoseconds };
-        if !self.has_failed {
-            match self.change(task, Extent::Rest(since), Watch::none()).await {
-                Ok(()) => return self.note(task).await,
-                Err(error) => {
-                    let instance = self.root.key();
-                    tracing::error!(%instance, err = error.text(), "Failed ending a shift of ids; undoing it");
-                }
-            }
+        match self.change.settle(task).await? {
+            true => self.note(task).await,
+            false => Ok(()),
         }
-        self.change(task, Extent::Back(since), Watch::none()).await
-    }
-
-    async fn change(&self, task: &Task, extent: Extent, watch: Watch) -> Result<()> {
-        let owners = Owners::new(kernel_map(&self.from).as_ref(), kernel_map(&self.to).as_ref());
-        let pool = task.app.pools.get(&self.root.pool)?;
-        Ok(pool.shift(&self.root.volume(), owners, extent, watch).await?)
     }
 
     async fn note(&self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
-        let changes = [(ON_DISK.to_owned(), self.to.to_json())].into();
+        let changes = [(ON_DISK.to_owned(), self.change.to.to_json())].into();
         rows::change_config(&mut tx, self.id, &changes).await?;
         tx.commit().await?;
-        backup_file::refresh(&task.app, &self.root.key()).await
+        let (project, name) = &self.key;
+        backup_file::refresh(&task.app, &Key::new(project, name)).await
     }
 }

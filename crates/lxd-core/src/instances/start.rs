@@ -130,6 +130,15 @@ impl Start {
         }
     }
 
+    /// The same with files to be shifted before.
+    #[cfg(test)]
+    pub(super) fn with(self, shift: Shift) -> Self {
+        Self {
+            shift: Some(shift),
+            ..self
+        }
+    }
+
     async fn record(&mut self, task: &Task) -> Result<&Record> {
         if self.record.is_none() {
             let mut tx = task.app.cluster.read().await?;

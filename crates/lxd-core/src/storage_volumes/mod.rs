@@ -263,6 +263,7 @@ async fn change(
         &new.config,
         row.content_type,
     )?;
+    crate::instances::check_volume_ids(app, &mut tx, &row, &mut new.config).await?;
     if let Some(size) = new.config.get("size")
         && row.content_type == ContentType::Block
         && old.config.get("size") != Some(size)

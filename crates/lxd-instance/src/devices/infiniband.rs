@@ -29,9 +29,11 @@ impl Kind for Infiniband {
                 .join("device/infiniband")
                 .exists()
             {
-                return Err(Error::DeviceValue(format!(
-                    "Parent device '{parent}' is not an Infiniband card"
-                )));
+                let text = match device.value("nictype") {
+                    Some("sriov") => "All virtual functions on parent device are already in use".to_owned(),
+                    _ => format!("Specified infiniband device {parent:?} not found"),
+                };
+                return Err(Error::DeviceValue(text));
             }
             Err(Error::DeviceValue(format!(
                 "Infiniband card '{parent}' can't be given to instances by this server yet"
