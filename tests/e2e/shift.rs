@@ -39,7 +39,9 @@ fn prepared(kind: Kind) -> Server {
 
 fn inside(server: &Server, instance: &str) -> String {
     server
-        .lxc(&["exec", instance, "--", "stat", "-c", "%u:%g:%a", "/root/f", "/bin"])
+        .lxc(&[
+            "exec", instance, "--", "stat", "-c", "%u:%g:%a", "/root/f", "/bin",
+        ])
         .ok()
 }
 
@@ -52,26 +54,55 @@ fn files_have_the_ids_of_the_map_on_disk() {
         let first = base(&server, "shift1", "volatile.last_state.idmap");
         assert!(first > 0);
         assert_eq!(base(&server, "shift1", "volatile.idmap.current"), first);
-        assert_eq!(on_disk(&server, "shift1/rootfs/root/f"), (first + 5, first + 6, 0o4755));
+        assert_eq!(
+            on_disk(&server, "shift1/rootfs/root/f"),
+            (first + 5, first + 6, 0o4755)
+        );
         server.lxc(&["snapshot", "shift1", "s0"]).ok();
 
         // Another map, none, and the first again.
         server.lxc(&["stop", "-f", "shift1"]).ok();
-        server.lxc(&["config", "set", "shift1", "security.protection.shift=true", "security.privileged=true"]).ok();
+        server
+            .lxc(&[
+                "config",
+                "set",
+                "shift1",
+                "security.protection.shift=true",
+                "security.privileged=true",
+            ])
+            .ok();
         let refused = server.lxc(&["start", "shift1"]);
         let text = "Failed to handle idmapped storage: Container is protected against filesystem shifting";
         assert!(refused.failed().contains(text));
-        server.lxc(&["config", "set", "shift1", "security.protection.shift=false"]).ok();
+        server
+            .lxc(&["config", "set", "shift1", "security.protection.shift=false"])
+            .ok();
         server.lxc(&["start", "shift1"]).ok();
         assert_eq!(on_disk(&server, "shift1/rootfs/root/f"), (5, 6, 0o4755));
-        assert_eq!(server.lxc(&["config", "get", "shift1", "volatile.last_state.idmap"]).ok(), "[]\n");
+        assert_eq!(
+            server
+                .lxc(&["config", "get", "shift1", "volatile.last_state.idmap"])
+                .ok(),
+            "[]\n"
+        );
         assert_eq!(inside(&server, "shift1"), FILES);
         server.lxc(&["stop", "-f", "shift1"]).ok();
-        server.lxc(&["config", "set", "shift1", "security.privileged=false", "security.idmap.isolated=true"]).ok();
+        server
+            .lxc(&[
+                "config",
+                "set",
+                "shift1",
+                "security.privileged=false",
+                "security.idmap.isolated=true",
+            ])
+            .ok();
         server.lxc(&["start", "shift1"]).ok();
         let second = base(&server, "shift1", "volatile.last_state.idmap");
         assert_ne!(second, first);
-        assert_eq!(on_disk(&server, "shift1/rootfs/root/f"), (second + 5, second + 6, 0o4755));
+        assert_eq!(
+            on_disk(&server, "shift1/rootfs/root/f"),
+            (second + 5, second + 6, 0o4755)
+        );
         assert_eq!(inside(&server, "shift1"), FILES);
         server.lxc(&["stop", "-f", "shift1"]).ok();
         server.lxc(&["restore", "shift1", "s0"]).ok();
@@ -92,9 +123,18 @@ fn shifted_files_travel_unshifted() {
     server.lxc(&["file", "pull", "-p", "shift1/root/f", &pulled]).ok();
     assert_eq!(sh("stat", &["-c", "%a", &pulled]).ok(), "755\n");
     server.lxc(&["publish", "shift1", "--alias", "again"]).ok();
-    server.lxc(&["image", "export", "again", &format!("{scratch}/image")]).ok();
-    let listed = sh("tar", &["--numeric-owner", "-tvf", &format!("{scratch}/image.tar.gz")]).ok();
-    let line = listed.lines().find(|line| line.ends_with("rootfs/root/f")).unwrap();
+    server
+        .lxc(&["image", "export", "again", &format!("{scratch}/image")])
+        .ok();
+    let listed = sh(
+        "tar",
+        &["--numeric-owner", "-tvf", &format!("{scratch}/image.tar.gz")],
+    )
+    .ok();
+    let line = listed
+        .lines()
+        .find(|line| line.ends_with("rootfs/root/f"))
+        .unwrap();
     assert!(line.starts_with("-rwsr-xr-x 5/6 "), "{line}");
     let backup = format!("{scratch}/backup.tar.gz");
     server.lxc(&["export", "shift1", &backup]).ok();
@@ -123,7 +163,10 @@ fn a_killed_daemon_leaves_no_file_half_shifted() {
         server.set_env("LXD_TEST_KILL_AT", "");
         server.spawn();
         let wanted = if isolated == "true" { 0 } else { base };
-        assert_eq!(on_disk(&server, "shift1/rootfs/root/f"), (wanted + 5, wanted + 6, 0o4755));
+        assert_eq!(
+            on_disk(&server, "shift1/rootfs/root/f"),
+            (wanted + 5, wanted + 6, 0o4755)
+        );
         server.lxc(&["start", "shift1"]).ok();
         assert_eq!(inside(&server, "shift1"), FILES);
     }
@@ -134,19 +177,56 @@ fn a_killed_daemon_leaves_no_file_half_shifted() {
 fn volumes_have_the_ids_of_those_who_use_them() {
     let server = prepared(Kind::Ours);
     server.lxc(&["storage", "volume", "create", "default", "v1"]).ok();
-    server.lxc(&["config", "device", "add", "shift1", "v1", "disk", "pool=default", "source=v1", "path=/mnt"]).ok();
-    server.lxc(&["exec", "shift1", "--", "sh", "-c", "echo x > /mnt/f; chown 5:6 /mnt/f"]).ok();
+    server
+        .lxc(&[
+            "config",
+            "device",
+            "add",
+            "shift1",
+            "v1",
+            "disk",
+            "pool=default",
+            "source=v1",
+            "path=/mnt",
+        ])
+        .ok();
+    server
+        .lxc(&[
+            "exec",
+            "shift1",
+            "--",
+            "sh",
+            "-c",
+            "echo x > /mnt/f; chown 5:6 /mnt/f",
+        ])
+        .ok();
     let first = base(&server, "shift1", "volatile.last_state.idmap");
     let file = server.dir().join("storage-pools/default/custom/default_v1/f");
     assert_eq!(std::fs::metadata(&file).unwrap().uid(), first + 5);
-    server.lxc(&["init", "bb", "shift2", "-c", "security.idmap.isolated=true"]).ok();
-    server.lxc(&["config", "device", "add", "shift2", "v1", "disk", "pool=default", "source=v1", "path=/mnt"]).ok();
+    server
+        .lxc(&["init", "bb", "shift2", "-c", "security.idmap.isolated=true"])
+        .ok();
+    server
+        .lxc(&[
+            "config",
+            "device",
+            "add",
+            "shift2",
+            "v1",
+            "disk",
+            "pool=default",
+            "source=v1",
+            "path=/mnt",
+        ])
+        .ok();
     let refused = server.lxc(&["start", "shift2"]).failed();
     let text = "Failed mounting volume: Failed shifting storage volume \"v1\" of type \"custom\" on storage pool \"default\": Idmaps of container \"shift1\" and storage volume \"v1\" are not identical";
     assert!(refused.contains(text), "{refused}");
     server.lxc(&["delete", "-f", "shift1"]).ok();
     server.lxc(&["start", "shift2"]).ok();
-    let stat = server.lxc(&["exec", "shift2", "--", "stat", "-c", "%u:%g", "/mnt/f"]).ok();
+    let stat = server
+        .lxc(&["exec", "shift2", "--", "stat", "-c", "%u:%g", "/mnt/f"])
+        .ok();
     assert_eq!(stat, "5:6\n");
     let second = base(&server, "shift2", "volatile.last_state.idmap");
     assert_eq!(std::fs::metadata(&file).unwrap().uid(), second + 5);

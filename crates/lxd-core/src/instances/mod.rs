@@ -44,7 +44,6 @@ mod volumes;
 
 pub(crate) use backup_file::refresh as refresh_backup_file;
 pub use console::console;
-pub(crate) use volumes::check_change as check_volume_ids;
 pub use create::create;
 pub(crate) use create::steps_of;
 pub use delete::delete;
@@ -55,6 +54,7 @@ pub(crate) use runtime::Guard;
 pub use runtime::Runtime;
 pub use state::{change, change_all};
 pub use update::{patch, update};
+pub(crate) use volumes::check_change as check_volume_ids;
 
 use crate::operations::Works;
 

@@ -36,7 +36,11 @@ async fn seen(app: &App) -> Vec<(u32, u32, u32)> {
     ["", "a", "su", "d/b"]
         .map(|name| {
             let stat = std::fs::symlink_metadata(rootfs(app).join(name)).unwrap();
-            (inside(stat.uid(), true), inside(stat.gid(), false), stat.mode() & 0o7777)
+            (
+                inside(stat.uid(), true),
+                inside(stat.gid(), false),
+                stat.mode() & 0o7777,
+            )
         })
         .to_vec()
 }
@@ -44,7 +48,10 @@ async fn seen(app: &App) -> Vec<(u32, u32, u32)> {
 /// A start whose instance has files with ids of another map.
 async fn shifting(app: &TestApp) -> Start {
     let own = record(app, "c1").await.unwrap();
-    let maps = (map(&own.config, ON_DISK).unwrap(), map(&own.config, "volatile.idmap.next").unwrap());
+    let maps = (
+        map(&own.config, ON_DISK).unwrap(),
+        map(&own.config, "volatile.idmap.next").unwrap(),
+    );
     let pool = app.pools.get("p1").unwrap();
     let change = Change::new(&pool, ("default", "c1", false), maps).await.unwrap();
     Start::of(&key("c1"), own.row.config.clone()).with(Shift::of(&key("c1"), own.row.id, change))
@@ -81,12 +88,19 @@ async fn a_start_leaves_files_as_they_were_or_as_they_are_to_be() {
         rows::change_config(&mut tx, own.id, &change).await.unwrap();
         tx.commit().await.unwrap();
     };
-    under_faults(&app, turn, async || shifting(&app).await, async |_| {
-        assert_eq!(seen(&app).await, before);
-    })
+    under_faults(
+        &app,
+        turn,
+        async || shifting(&app).await,
+        async |_| {
+            assert_eq!(seen(&app).await, before);
+        },
+    )
     .await;
     turn().await;
-    crate::operations::run(&app, &root(), shifting(&app).await).await.unwrap();
+    crate::operations::run(&app, &root(), shifting(&app).await)
+        .await
+        .unwrap();
     assert_eq!(seen(&app).await, before);
     stop().await;
     // What is right already needs no change.

@@ -9,8 +9,8 @@ use lxd_instance::Key;
 use lxd_instance::lifecycle::Phase;
 
 use super::list::all_keys;
-use super::start::tell;
 use super::snapshots::has_criu;
+use super::start::tell;
 use super::{start, stop};
 use crate::app::App;
 use crate::ctx::Ctx;

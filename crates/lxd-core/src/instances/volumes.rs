@@ -5,8 +5,8 @@ use std::sync::Arc;
 use lxd_db::cluster::projects::{self, Feature};
 use lxd_db::cluster::storage_volumes::{self as rows, StorageVolume as Row};
 use lxd_db::cluster::{ContentType, Tx, VolumeType, used_by};
-use lxd_instance::{Instance, Key};
 use lxd_instance::ports::CustomVolume;
+use lxd_instance::{Instance, Key};
 use lxd_model::ErrorKind;
 use lxd_model::config::{Config, is_true};
 use lxd_model::idmap::IdMap;
@@ -148,7 +148,11 @@ async fn shift(
     };
     if to != last {
         let change = Change::new(&pool, (&row.project, &row.name, true), (last, to.clone())).await?;
-        let work = ShiftVolume { id: row.id, change, next: wanted };
+        let work = ShiftVolume {
+            id: row.id,
+            change,
+            next: wanted,
+        };
         operations::run(app, &Ctx::daemon(&row.project), work).await?;
     } else if is_new || next != wanted {
         let mut tx = app.cluster.begin().await?;

@@ -121,7 +121,10 @@ impl IdMap {
             if e.meets_on_host(&hole) {
                 return Err(Invalid::new("Host id is in the range of subids"));
             }
-            let (end, hole_end) = (e.ns_id.saturating_add(e.range), hole.ns_id.saturating_add(hole.range));
+            let (end, hole_end) = (
+                e.ns_id.saturating_add(e.range),
+                hole.ns_id.saturating_add(hole.range),
+            );
             if e.ns_id < hole.ns_id {
                 entries.push(Entry {
                     range: hole.ns_id - e.ns_id,
