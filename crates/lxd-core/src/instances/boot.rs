@@ -96,6 +96,8 @@ pub(crate) async fn resume(app: &Arc<App>) -> Result<()> {
     let records = all(app).await?;
     clean_pools(app, &records).await;
     follow::spawn(app);
+    // Instances may have rebooted, and hardware may have come, while nobody looked.
+    app.instances.registry.refresh();
     backups::spawn_expiry(app);
     snapshots::spawn(app);
     crate::storage_volumes::spawn(app);

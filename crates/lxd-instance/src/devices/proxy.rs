@@ -78,6 +78,24 @@ impl Kind for Proxy {
             stopped.err().into_iter().collect()
         })
     }
+
+    /// A process that is gone comes again: it ends with the container's init, also when no daemon saw the reboot.
+    fn refresh<'a>(
+        &'a self,
+        host: &'a Host,
+        device: &'a Device,
+        guest: &'a Arc<dyn Guest>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            if device.is_set("nat") || is_running(device).await {
+                return Ok(());
+            }
+            for error in self.stopped(host, device).await {
+                tracing::debug!(device = device.name, %error, "A proxy that was gone has left something");
+            }
+            self.started(host, device, &Plan::new(&device.name), guest).await
+        })
+    }
 }
 
 fn addresses(device: &Device) -> Result<(Address, Address), Error> {
@@ -261,6 +279,18 @@ async fn write_pid(device: &Device, pid: i32) -> Result<(), Error> {
     written.map_err(Error::file("write", &path))
 }
 
+/// Whether the process that was noted runs.
+async fn is_running(device: &Device) -> bool {
+    let noted = tokio::fs::read_to_string(pid_file(device)).await;
+    let process = noted.ok().and_then(|text| running(device, noted_pid(&text)?));
+    process.is_some_and(|process| !process.has_ended())
+}
+
+fn noted_pid(text: &str) -> Option<i32> {
+    text.lines()
+        .find_map(|line| line.strip_prefix("pid: ")?.trim().parse().ok())
+}
+
 /// Ends the process, if it is there, and removes its file.
 async fn stop(device: &Device) -> Result<(), Error> {
     let path = pid_file(device);
@@ -268,10 +298,7 @@ async fn stop(device: &Device) -> Result<(), Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         read => read.map_err(Error::file("read", &path))?,
     };
-    let pid = text
-        .lines()
-        .find_map(|line| line.strip_prefix("pid: ")?.trim().parse().ok());
-    if let Some(process) = pid.and_then(|pid| running(device, pid)) {
+    if let Some(process) = noted_pid(&text).and_then(|pid| running(device, pid)) {
         let failed = |source| Error::Process {
             action: "end a proxy of",
             key: device.instance.key.clone(),
