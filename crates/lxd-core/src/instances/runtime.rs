@@ -129,7 +129,12 @@ fn helper() -> PathBuf {
 
 fn host_ids(etc: &Path) -> Option<Range> {
     let read = |name: &str| std::fs::read_to_string(etc.join(name)).unwrap_or_default();
-    idmap::host_range(&read("subuid"), &read("subgid"))
+    let ids = ["uid_map", "gid_map"].map(|name| {
+        let map = std::fs::read_to_string(Path::new("/proc/self").join(name));
+        // A kernel without user namespaces has all ids.
+        map.map_or(i64::from(u32::MAX), |text| idmap::ids_from_zero(&text))
+    });
+    idmap::host_range(&read("subuid"), &read("subgid"), ids[0].min(ids[1]))
 }
 
 type Lock = Arc<tokio::sync::Mutex<()>>;

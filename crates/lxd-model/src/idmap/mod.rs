@@ -9,6 +9,8 @@ use crate::{Invalid, units};
 pub const DEFAULT_BASE: i64 = 1_000_000;
 /// Ids where `/etc/subuid` and `/etc/subgid` say nothing.
 pub const DEFAULT_SIZE: i64 = 1_000_000_000;
+/// First id for containers in a container.
+pub const NESTED_BASE: i64 = 100_000;
 /// Ids of an isolated container that doesn't ask for more.
 pub const ISOLATED_SIZE: i64 = 65_536;
 
@@ -183,13 +185,16 @@ fn has_end_of(run: (i64, i64), other: (i64, i64)) -> bool {
 /// The host's run of ids for containers: the largest that `/etc/subuid` and `/etc/subgid` both give to root.
 ///
 /// Entries for `root` count before those for `lxd`. [`None`]: no entry is large enough or common to both files.
-/// Where neither file is there, pass empty texts: the default range.
-pub fn host_range(subuid: &str, subgid: &str) -> Option<Range> {
+/// Where neither file is there, pass empty texts: the default range, or where this system is a container itself and has
+/// fewer `ids`, counted from zero, those from [`NESTED_BASE`].
+pub fn host_range(subuid: &str, subgid: &str, ids: i64) -> Option<Range> {
     if subuid.trim().is_empty() && subgid.trim().is_empty() {
-        return Some(Range {
-            base: DEFAULT_BASE,
-            size: DEFAULT_SIZE,
-        });
+        let base = match ids >= DEFAULT_BASE + DEFAULT_SIZE {
+            true => DEFAULT_BASE,
+            false => NESTED_BASE,
+        };
+        let size = (ids - base).min(DEFAULT_SIZE);
+        return (size >= ISOLATED_SIZE).then_some(Range { base, size });
     }
     ["root", "lxd"].iter().find_map(|user| {
         let groups = ranges_of(subgid, user);
@@ -205,6 +210,25 @@ pub fn host_range(subuid: &str, subgid: &str) -> Option<Range> {
         });
         common.max_by_key(|range| range.size)
     })
+}
+
+/// How many ids there are from zero on, by the text of `/proc/self/uid_map` or `gid_map`.
+pub fn ids_from_zero(map: &str) -> i64 {
+    let number = |word: Option<&str>| word.and_then(|word| word.parse::<i64>().ok());
+    let mut ranges: Vec<(i64, i64)> = map
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((number(words.next())?, number(words.nth(1))?))
+        })
+        .collect();
+    ranges.sort_unstable();
+    ranges
+        .into_iter()
+        .fold(0, |end, (first, count)| match first <= end {
+            true => end.max(first + count),
+            false => end,
+        })
 }
 
 /// The ranges of one user in the text of a subuid or subgid file.

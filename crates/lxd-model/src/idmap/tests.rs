@@ -16,6 +16,9 @@ fn config(entries: &[(&str, &str)]) -> Config {
         .collect()
 }
 
+/// The ids of a host.
+const ALL: i64 = 4_294_967_295;
+
 #[test]
 fn the_json_is_the_references() {
     let text = "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},\
@@ -31,25 +34,43 @@ fn the_json_is_the_references() {
 fn the_hosts_range() {
     let text = "_lxd:5:70000\nroot:100000:65536\nroot:1000000:1000000000\nlxd:7:99999\n# x\nroot:x:y\n";
     assert_eq!(
-        host_range(text, text),
+        host_range(text, text, ALL),
         Some(Range {
             base: 1_000_000,
             size: 1_000_000_000
         })
     );
     assert_eq!(
-        host_range("lxd:100000:65536", "lxd:100000:65536").unwrap().base,
+        host_range("lxd:100000:65536", "lxd:100000:65536", ALL)
+            .unwrap()
+            .base,
         100_000
     );
     assert_eq!(
-        host_range("", ""),
+        host_range("", "", ALL),
         Some(Range {
             base: DEFAULT_BASE,
             size: DEFAULT_SIZE
         })
     );
-    assert_eq!(host_range("root:1:100", "root:1:100"), None);
-    assert_eq!(host_range("root:100000:65536", "root:900000:65536"), None);
+    assert_eq!(host_range("root:1:100", "root:1:100", ALL), None);
+    assert_eq!(host_range("root:100000:65536", "root:900000:65536", ALL), None);
+}
+
+#[test]
+fn containers_in_containers_have_what_is_there() {
+    let ids = |text| ids_from_zero(text);
+    assert_eq!(ids("         0          0 4294967295\n"), ALL);
+    assert_eq!(ids("0 100000 10000001\n"), 10_000_001);
+    assert_eq!(ids("1000 1000 1\n0 100000 1000\n1001 101001 64535\n"), 65_536);
+    assert_eq!(ids("5 100000 1000\n"), 0);
+    let nested = host_range("", "", 10_000_001);
+    let wanted = Range {
+        base: 100_000,
+        size: 9_900_001,
+    };
+    assert_eq!(nested, Some(wanted));
+    assert_eq!(host_range("", "", 65_536), None);
 }
 
 #[test]
