@@ -135,26 +135,6 @@ fn connections_are_carried_in_and_live_on_without_the_daemon() {
 }
 
 #[test]
-fn a_reboot_that_no_daemon_saw_leaves_the_proxy() {
-    let mut server = ready(Kind::Ours);
-    server.lxc(&["launch", "bb", "c1"]).ok();
-    let port = free_port();
-    let listen = format!("listen=tcp:127.0.0.1:{port}");
-    add(&server, "web", &[&listen, "connect=tcp:127.0.0.1:8001"]);
-    let init = |server: &Server| server.lxc(&["list", "--format=csv", "--columns=p", "c1"]).ok();
-    let before = init(&server);
-    let reboot = "(sleep 1; reboot -f) >/dev/null 2>&1 </dev/null &";
-    server.lxc(&["exec", "c1", "--", "sh", "-c", reboot]).ok();
-    server.kill();
-    patiently("the proxy's end", || proxies(&server) == 0);
-    server.spawn();
-    patiently("the proxy", || proxies(&server) == 1);
-    assert_ne!(init(&server), before);
-    echo(&server, 8001);
-    patiently("the server inside", || tcp_is_echoed(port, b"again"));
-}
-
-#[test]
 fn connections_are_carried_out() {
     let server = ready(Kind::Ours);
     server.lxc(&["launch", "bb", "c1"]).ok();
