@@ -78,7 +78,25 @@ fn post(server: &Server, body: &Value) -> Fate {
 
 fn images(server: &Server) -> Vec<Value> {
     let (_, answer) = ask(server, "GET", "/1.0/images?recursion=1", &Value::Null);
-    answer["metadata"].as_array().unwrap().clone()
+    answer["metadata"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(sorted)
+        .collect()
+}
+
+/// The same with the keys of all objects in order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let map: std::collections::BTreeMap<_, _> = map.iter().collect();
+            let entry = |(key, value): (&String, &Value)| (key.clone(), sorted(value));
+            Value::Object(map.into_iter().map(entry).collect())
+        }
+        Value::Array(all) => Value::Array(all.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
 }
 
 fn wipe(server: &Server) {
