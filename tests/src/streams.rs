@@ -27,7 +27,7 @@ pub fn version(web: &Web, folder: &Path, date: &str) -> Version {
         // Good compression takes longer than all the rest.
         let packer = if file.ends_with(".xz") { "xz -0" } else { "gzip -1" };
         let how = ["--numeric-owner", "-C", &from, "-I", packer, "-cf", &file];
-        sh("tar", &[&how, what].concat()).ok();
+        sh("tar", &[&how[..], what].concat()).ok();
     };
     tar("lxd.tar.xz", &work, &["metadata.yaml"]);
     tar("root.tar.xz", &work.join("rootfs"), &["."]);
