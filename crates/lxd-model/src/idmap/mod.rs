@@ -1,5 +1,7 @@
 //! Maps of user and group ids between containers and the host.
 
+use std::num::IntErrorKind;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, is_true};
@@ -278,8 +280,12 @@ fn raw_line(line: &str) -> Result<Entry, Invalid> {
 
 fn raw_range(text: &str) -> Result<Range, Invalid> {
     let number = |text: &str| {
-        let number = text.parse::<i64>();
-        number.map_err(|_| Invalid::new(units::go_parse_int(text)))
+        text.parse::<i64>().map_err(|error| match error.kind() {
+            IntErrorKind::PosOverflow => {
+                Invalid::new(format!("strconv.ParseInt: parsing {text:?}: value out of range"))
+            }
+            _ => Invalid::new(units::go_parse_int(text)),
+        })
     };
     let (first, last) = match text.split('-').collect::<Vec<_>>()[..] {
         [single] => (number(single)?, number(single)?),
