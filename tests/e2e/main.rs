@@ -31,3 +31,4 @@ mod shift;
 mod snapshots;
 mod takeover;
 mod templates;
+mod volumes;

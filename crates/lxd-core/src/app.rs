@@ -143,8 +143,12 @@ impl App {
             profile_users: RwLock::default(),
             shutdown: CancellationToken::new(),
         });
-        crate::images::clean(&app).await?;
         startup::open_pools(&app).await?;
+        // Folders of the daemon's may be links into pools.
+        let made = app.paths.clone();
+        blocking(move || make_directories(&made)).await?;
+        crate::storage_volumes::daemon::follow(&app);
+        crate::images::clean(&app).await?;
         instances::boot::adopt(&app).await?;
         operations::recover(&app).await?;
         startup::start_networks(&app).await?;
@@ -217,10 +221,21 @@ where
 /// Makes what is missing, and sets the modes that instances and the group rely on.
 fn make_directories(paths: &Paths) -> Result<()> {
     for (path, mode) in paths.directories() {
+        // What leads into a pool that is not mounted yet is looked after later.
+        if leads_nowhere(paths.root(), &path) {
+            continue;
+        }
         make_directory(&path, mode)
             .map_err(|error| Error::internal(format!("Failed making {}", path.display())).because(error))?;
     }
     Ok(())
+}
+
+/// Whether the folder of the daemon's that a path is in, or is, is a link to what is not there.
+fn leads_nowhere(root: &Path, path: &Path) -> bool {
+    let first = path.strip_prefix(root).ok().and_then(|below| below.iter().next());
+    let top = first.map(|first| root.join(first));
+    top.is_some_and(|top| top.is_symlink() && !top.exists())
 }
 
 fn make_directory(path: &Path, mode: u32) -> std::io::Result<()> {

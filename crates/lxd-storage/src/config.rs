@@ -2,10 +2,11 @@
 
 use lxd_model::Invalid;
 use lxd_model::config::check::EXPIRY;
-use lxd_model::config::schedule::SCHEDULE;
+use lxd_model::config::schedule::VOLUME_SCHEDULE;
 use lxd_model::config::{Check, Config, Key, Table, Wording};
 
 use crate::drivers::DriverInfo;
+use crate::volume::{Volume, VolumeType};
 
 /// Pool keys of `dir`.
 pub static DIR_POOL: Table = Table {
@@ -54,11 +55,11 @@ const BTRFS_POOL_KEYS: [Key; POOL_KEYS.len() + 2] = {
 const POOL_KEYS: &[Key] = &[
     Key::new("source", Check::Any),
     Key::new("volatile.initial_source", Check::Any),
-    Key::new("rsync.bwlimit", Check::Any).default("0").live(),
+    Key::new("rsync.bwlimit", Check::Bytes).default("0").live(),
     Key::new("rsync.compression", Check::Bool).default("true").live(),
     Key::new("volume.size", Check::Bytes).live(),
     Key::new("volume.snapshots.expiry", EXPIRY).live(),
-    Key::new("volume.snapshots.schedule", SCHEDULE).live(),
+    Key::new("volume.snapshots.schedule", VOLUME_SCHEDULE).live(),
     Key::new("volume.snapshots.pattern", Check::Any).live(),
     Key::new("volume.security.shifted", Check::Bool).live(),
     Key::new("volume.security.unmapped", Check::Bool).live(),
@@ -68,7 +69,7 @@ const POOL_KEYS: &[Key] = &[
 const VOLUME_KEYS: &[Key] = &[
     Key::new("size", Check::Bytes).live(),
     Key::new("snapshots.expiry", EXPIRY).when("custom volume").live(),
-    Key::new("snapshots.schedule", SCHEDULE)
+    Key::new("snapshots.schedule", VOLUME_SCHEDULE)
         .when("custom volume")
         .live(),
     Key::new("snapshots.pattern", Check::Any)
@@ -93,11 +94,23 @@ pub(crate) fn validate_pool(driver: &DriverInfo, config: &Config) -> Result<(), 
     driver.pool_keys.validate(config, Wording::StoragePool)
 }
 
-/// Checks a volume's configuration; `disk_name` is its name on disk, which the message has.
-pub(crate) fn validate_volume(driver: &DriverInfo, disk_name: &str, config: &Config) -> Result<(), Invalid> {
+/// Checks a volume's configuration. Its name on disk is in the message.
+pub(crate) fn validate_volume(
+    driver: &DriverInfo,
+    volume: &Volume,
+    is_block: bool,
+    config: &Config,
+) -> Result<(), Invalid> {
+    let is_custom = volume.kind == VolumeType::Custom;
+    let applies = |key: &Key| match key.name {
+        "volatile.rootfs.size" | "volatile.uuid" => !is_custom,
+        // Ids are those of files.
+        "security.shifted" | "security.unmapped" | "volatile.idmap.last" | "volatile.idmap.next" => !is_block,
+        _ => true,
+    };
     driver
         .volume_keys
-        .validate(config, Wording::StorageVolume(disk_name))
+        .validate_where(config, Wording::StorageVolume(&volume.name), applies)
 }
 
 #[cfg(test)]
@@ -123,11 +136,19 @@ mod tests {
             pool("rsync.compression", "xx"),
             r#"Invalid value for option "rsync.compression": Invalid value for a boolean "xx""#
         );
-        let volume = validate_volume(info, "default_v", &config("foo", "bar"))
-            .unwrap_err()
-            .to_string();
+        let custom = Volume::custom("default", "v");
+        let check = |is_block, key, value| validate_volume(info, &custom, is_block, &config(key, value));
+        let volume = check(false, "foo", "bar").unwrap_err().to_string();
         assert_eq!(volume, r#"Invalid option for volume "default_v" option "foo""#);
         validate_pool(info, &config("user.x", "y")).unwrap();
-        validate_volume(info, "default_v", &config("size", "1GB")).unwrap();
+        check(false, "size", "1GB").unwrap();
+        check(false, "security.shifted", "true").unwrap();
+        for (is_block, key, value) in [
+            (true, "security.shifted", "true"),
+            (false, "volatile.uuid", "x"),
+            (false, "snapshots.schedule", "@startup"),
+        ] {
+            assert!(check(is_block, key, value).is_err(), "{key}");
+        }
     }
 }

@@ -107,7 +107,6 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: StoragePoolsPost) -> Re
     if post.driver.is_empty() {
         return Err(Error::bad_request("No driver provided"));
     }
-    post.config.retain(|_, value| !value.is_empty());
     let mut tx = app.cluster.read().await?;
     if rows::id(&mut tx, &post.name).await.is_ok() {
         return Err(Error::conflict(
@@ -119,6 +118,7 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: StoragePoolsPost) -> Re
     let refused = |error: Error| error.with_kind(ErrorKind::Internal);
     names::storage_pool(&post.name).map_err(|error| refused(error.into()))?;
     lxd_storage::Pools::validate(&post.driver, &post.config).map_err(|error| refused(error.into()))?;
+    post.config.retain(|_, value| !value.is_empty());
     let name = post.name.clone();
     operations::run(app, ctx, works::Create::new(post)).await?;
     let event = Lifecycle::new(Action::StoragePoolCreated, url(&name)).with("driver", driver(app, &name));
@@ -177,8 +177,9 @@ async fn change(
     };
     etag::check(if_match, &old)?;
     let mut new = new(&old)?;
+    let valid = lxd_storage::Pools::validate(&row.driver, &new.config);
+    valid.map_err(|error| Error::from(error).with_kind(ErrorKind::BadRequest))?;
     new.config.retain(|_, value| !value.is_empty());
-    lxd_storage::Pools::validate(&row.driver, &new.config)?;
     // A member's own keys stay as they are: the source has to be named, the others need not be.
     for key in rows::NODE_KEYS {
         match (old.config.get(key), new.config.get(key)) {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::home::{self, Home};
 use super::snapshots::Saved;
-use super::{block, custom_holder, defaults, refresh, sizes, validate};
+use super::{custom_holder, defaults, refresh, size, validate};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -243,15 +243,11 @@ impl Copy {
     pub(super) async fn make(&mut self, task: &Task) -> Result<()> {
         let own = self.snapshot.clone();
         copy_one(task, &self.from, (own.as_deref(), None), &self.to).await?;
-        if self.is_block
-            && let Some(size) = self.config.get("size")
-        {
-            let pool = self.to.pool(&task.app)?;
-            block::grow(&pool, &self.to.volume(), size).await?;
-        }
-        if !self.is_block {
-            let pool = self.to.pool(&task.app)?;
-            sizes::limit(&pool, &self.to.volume(), &self.config).await?;
+        let (pool, volume) = (self.to.pool(&task.app)?, self.to.volume());
+        if self.is_block {
+            size::change(&pool, &volume, &self.config, ContentType::Block).await?;
+        } else {
+            size::set(&pool, &volume, &self.config, ContentType::Filesystem).await?;
         }
         for snapshot in &self.snapshots {
             let name = Some(snapshot.name.as_str());

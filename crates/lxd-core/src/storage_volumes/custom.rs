@@ -8,7 +8,7 @@ use lxd_db::cluster::{ContentType, VolumeType, storage_pools, used_by};
 use lxd_model::names;
 
 use super::home::{self, Home};
-use super::{Path, copy, custom_holder, defaults, find, tell, validate, works};
+use super::{Path, copy, custom_holder, daemon, defaults, find, tell, validate, works};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -55,11 +55,11 @@ pub async fn create(
         }
         other => return Err(Error::bad_request(format!("Unknown source type {other:?}"))),
     }
-    post.config.retain(|_, value| !value.is_empty());
     let home = Home::new(pool, &project, name);
     let content = ContentType::from_word(&post.content_type).unwrap_or(ContentType::Filesystem);
-    defaults::fill(&home.pool(app)?, &mut post.config, content == ContentType::Block);
     validate(app, &home, &home.volume(), &post.config, content)?;
+    post.config.retain(|_, value| !value.is_empty());
+    defaults::fill(&home.pool(app)?, &mut post.config, content == ContentType::Block);
     let event = Lifecycle::new(Action::StorageVolumeCreated, home.url());
     let work = works::Create::new(home.clone(), post);
     home::run(app, ctx, vec![home], work, None).await?;
@@ -106,7 +106,7 @@ pub async fn delete(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<()> {
         return Err(Error::bad_request(text));
     }
     ctx.in_project(row.project.clone()).require_project()?;
-    refuse_used(&mut tx, &row).await?;
+    refuse_used(app, &mut tx, &row).await?;
     drop(tx);
     let home = Home::new(pool, &row.project, &row.name);
     let work = works::Delete {
@@ -119,7 +119,11 @@ pub async fn delete(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn refuse_used(tx: &mut lxd_db::cluster::Tx, row: &rows::StorageVolume) -> Result<()> {
+async fn refuse_used(app: &App, tx: &mut lxd_db::cluster::Tx, row: &rows::StorageVolume) -> Result<()> {
+    let is_own = row.kind == VolumeType::Custom && daemon::uses(app, &Home::of(row));
+    if is_own {
+        return Err(Error::bad_request("The storage volume is still in use"));
+    }
     if row.kind == VolumeType::Custom
         && !used_by::storage_volume(tx, &row.project, &row.pool, &row.name)
             .await?

@@ -1,14 +1,14 @@
 //! Storage volumes: the roots of instances, unpacked images, and what users make.
 
 pub mod backups;
-mod block;
 mod copy;
 mod custom;
+pub(crate) mod daemon;
 mod defaults;
 mod home;
 mod refresh;
 mod relocate;
-mod sizes;
+mod size;
 pub mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -100,7 +100,7 @@ pub async fn list(
         let is_wanted = ctx.may_see_project(&row.project)
             && (all_projects || row.project == holder(&homes, &ctx.project, row.kind));
         if is_wanted {
-            let users = user_urls(&mut tx, ctx, &row).await?;
+            let users = user_urls(app, &mut tx, ctx, &row).await?;
             let mut own = snapshots.remove(&row.id).unwrap_or_default();
             own.sort_by(|a, b| a.name.cmp(&b.name));
             let own: Vec<StorageVolume> = own.into_iter().map(|one| snapshot_wire(&row, one)).collect();
@@ -149,7 +149,7 @@ pub async fn get(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<Tagged<Sto
     ctx.require_project()?;
     let mut tx = app.cluster.read().await?;
     let row = find(&mut tx, ctx, path).await?;
-    let users = user_urls(&mut tx, ctx, &row).await?;
+    let users = user_urls(app, &mut tx, ctx, &row).await?;
     let volume = wire(row, users);
     let writable = StorageVolumePut::from(&volume);
     Ok(Tagged::new(volume, &writable))
@@ -176,7 +176,12 @@ pub async fn state(app: &Arc<App>, ctx: &Ctx, path: Path<'_>) -> Result<StorageV
     let used = app.pools.get(pool)?.usage(&on_disk(&row)).await?;
     let used = used.ok_or_else(|| Error::refused("Not supported"))?;
     Ok(StorageVolumeState {
-        usage: Some(StorageVolumeStateUsage { used, total: 0 }),
+        usage: Some(StorageVolumeStateUsage {
+            used,
+            total: size::configured(&row.config)?
+                .and_then(|bytes| i64::try_from(bytes).ok())
+                .unwrap_or(0),
+        }),
     })
 }
 
@@ -250,7 +255,24 @@ async fn change(
     };
     etag::check(if_match, &old)?;
     let mut new = new(&old)?;
+    validate(
+        app,
+        &Home::of(&row),
+        &on_disk(&row),
+        &new.config,
+        row.content_type,
+    )?;
     new.config.retain(|_, value| !value.is_empty());
+    let is_on = |key: &str| {
+        new.config
+            .get(key)
+            .is_some_and(|value| lxd_model::config::is_true(value))
+    };
+    if is_on("security.shifted") && is_on("security.unmapped") {
+        return Err(Error::refused(
+            "security.unmapped and security.shifted are mutually exclusive",
+        ));
+    }
     if row.kind != VolumeType::Custom && old.config.get("size") != new.config.get("size") {
         return Err(Error::refused(
             "Volume \"size\" property is not valid for volume type",
@@ -264,17 +286,14 @@ async fn change(
         row.content_type,
     )?;
     crate::instances::check_volume_ids(app, &mut tx, &row, &mut new.config).await?;
-    if let Some(size) = new.config.get("size")
-        && row.content_type == ContentType::Block
-        && old.config.get("size") != Some(size)
-    {
-        block::grow(&app.pools.get(pool)?, &on_disk(&row), size).await?;
-    }
-    if row.kind == VolumeType::Custom
-        && row.content_type == ContentType::Filesystem
-        && old.config.get("size") != new.config.get("size")
-    {
-        sizes::limit(&app.pools.get(pool)?, &on_disk(&row), &new.config).await?;
+    if row.kind == VolumeType::Custom && old.config.get("size") != new.config.get("size") {
+        size::change(
+            &app.pools.get(pool)?,
+            &on_disk(&row),
+            &new.config,
+            row.content_type,
+        )
+        .await?;
     }
     rows::update(&mut tx, row.id, &new.description, &new.config).await?;
     tx.commit().await?;
@@ -284,13 +303,8 @@ async fn change(
 
 /// Checks the configuration of a volume. The reference answers with its status for internal errors.
 fn validate(app: &App, home: &Home, volume: &Volume, config: &Config, content: ContentType) -> Result<()> {
-    if content == ContentType::Block
-        && let Some(key) = config.keys().find(|key| key.starts_with("security."))
-    {
-        let text = format!("Invalid option for volume {:?} option {key:?}", volume.name);
-        return Err(Error::refused(text));
-    }
-    let valid = home.pool(app)?.validate_volume(volume, config);
+    let is_block = content == ContentType::Block;
+    let valid = home.pool(app)?.validate_volume(volume, is_block, config);
     valid.map_err(|error| Error::from(error).with_kind(ErrorKind::Internal))
 }
 
@@ -340,7 +354,7 @@ fn on_disk(row: &Row) -> Volume {
 }
 
 /// The users of a volume that the caller may see.
-async fn user_urls(tx: &mut Tx, ctx: &Ctx, row: &Row) -> Result<Vec<String>> {
+async fn user_urls(app: &App, tx: &mut Tx, ctx: &Ctx, row: &Row) -> Result<Vec<String>> {
     Ok(match row.kind {
         VolumeType::Container | VolumeType::VirtualMachine => {
             vec![crate::urls::object(&row.project, &["instances", &row.name])]
@@ -349,7 +363,9 @@ async fn user_urls(tx: &mut Tx, ctx: &Ctx, row: &Row) -> Result<Vec<String>> {
         VolumeType::Custom => {
             let users = used_by::storage_volume(tx, &row.project, &row.pool, &row.name).await?;
             let is_seen = |user: &&used_by::User| ctx.may_see_project(crate::urls::project_of(user));
-            users.iter().filter(is_seen).map(crate::urls::user).collect()
+            let own = daemon::uses(app, &Home::of(row)).then(|| "/1.0".to_owned());
+            let users = users.iter().filter(is_seen).map(crate::urls::user);
+            own.into_iter().chain(users).collect()
         }
     })
 }

@@ -14,7 +14,6 @@ use super::users;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
-use crate::events::{Action, Lifecycle};
 use crate::operations::{OnCrash, Operation, Step, Task, Work};
 use crate::steps;
 
@@ -59,10 +58,8 @@ pub(super) async fn plan(app: &App, source: Source, copy: &Row, volume_only: boo
 /// Whatever kept the files from being copied.
 pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, work: Refresh, operation: &Operation) -> Result<()> {
     let homes = vec![work.from.clone(), work.to.clone()];
-    let done = home::run(app, ctx, homes, work, Some(operation)).await?;
-    let event = Lifecycle::new(Action::StorageVolumeUpdated, done.to.url()).by(ctx);
-    app.events.lifecycle(&done.to.project, &event);
-    Ok(())
+    // The reference says nothing of it either.
+    home::run(app, ctx, homes, work, Some(operation)).await.map(drop)
 }
 
 /// A copy that becomes like its source: new snapshots, then the content as a whole; at the end what is no longer wanted goes.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::copy::{Copy, Source};
 use super::home::{self, Home};
 use super::snapshots::Saved;
-use super::{Path, backups, custom_holder, find, kind_of, users, validate};
+use super::{Path, backups, custom_holder, daemon, find, kind_of, users, validate};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -72,6 +72,11 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, path: Path<'_>, post: StorageVolu
 
 /// Refuses what would pull the files from under a running instance, or leave somebody behind in another project.
 async fn check_users(app: &App, tx: &mut Tx, row: &Row, leaves: bool) -> Result<()> {
+    if daemon::uses(app, &Home::of(row)) {
+        return Err(Error::refused(
+            "Volume is used by LXD itself and cannot be renamed",
+        ));
+    }
     if users::has_running(app, tx, row).await? {
         return Err(Error::refused("Volume is still in use by running instances"));
     }

@@ -7,7 +7,7 @@ use lxd_storage::{VolumeSource, Watch};
 use serde::{Deserialize, Serialize};
 
 use super::home::Home;
-use super::{backups, block, copy, refresh, relocate, sizes, snapshots};
+use super::{backups, copy, daemon, refresh, relocate, size, snapshots};
 use crate::error::{Error, Result};
 use crate::operations::{OnCrash, Step, Task, Work, Works};
 use crate::steps;
@@ -20,6 +20,7 @@ pub(crate) fn works(works: &mut Works) {
     works.add::<refresh::Refresh>();
     works.add::<relocate::Rename>();
     works.add::<relocate::Move>();
+    works.add::<daemon::Move>();
     backups::works(works);
     snapshots::works(works);
 }
@@ -100,12 +101,7 @@ async fn make(work: &mut Create, task: &Task) -> Result<()> {
     let watch = Watch::new(task.ctx.cancel.clone(), None);
     pool.create_volume(&work.home.volume(), VolumeSource::Empty, watch)
         .await?;
-    if work.content_type() == ContentType::Block {
-        let bytes = block::size(&work.post.config)?;
-        pool.resize_block(&work.home.volume(), bytes).await?;
-        return Ok(());
-    }
-    sizes::limit(&pool, &work.home.volume(), &work.post.config).await
+    size::set(&pool, &work.home.volume(), &work.post.config, work.content_type()).await
 }
 
 async fn unmake(work: &mut Create, task: &Task) -> Result<()> {

@@ -7,6 +7,9 @@ use super::check::{Check, Reason};
 /// A schedule of snapshots.
 pub const SCHEDULE: Check = Check::Custom("string", schedule);
 
+/// A schedule of snapshots of volumes, which nobody starts.
+pub const VOLUME_SCHEDULE: Check = Check::Custom("string", volume_schedule);
+
 /// Words that stand for a schedule.
 pub const ALIASES: &[&str] = &[
     "@hourly",
@@ -134,6 +137,16 @@ fn schedule(value: &str) -> Result<(), Reason> {
             })
         })
     })
+}
+
+fn volume_schedule(value: &str) -> Result<(), Reason> {
+    let is_of_instances = |one: &str| ["@startup", "@never"].contains(&one.trim());
+    if value.split(", ").any(is_of_instances) {
+        return Err(
+            "Schedule must be of the form: <minute> <hour> <day-of-month> <month> <day-of-week>".into(),
+        );
+    }
+    schedule(value)
 }
 
 /// `*`, `5`, `1-5`, `*/10`, `1-30/2`.

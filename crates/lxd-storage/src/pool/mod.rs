@@ -135,8 +135,13 @@ impl Pool {
     }
 
     /// Checks the configuration of a volume of this pool.
-    pub fn validate_volume(&self, volume: &Volume, config: &Config) -> Result<(), StorageError> {
-        Ok(config::validate_volume(self.driver(), &volume.name, config)?)
+    pub fn validate_volume(
+        &self,
+        volume: &Volume,
+        is_block: bool,
+        config: &Config,
+    ) -> Result<(), StorageError> {
+        Ok(config::validate_volume(self.driver(), volume, is_block, config)?)
     }
 
     /// Space and inodes.

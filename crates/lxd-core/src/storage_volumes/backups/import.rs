@@ -26,7 +26,7 @@ use crate::operations::{Kind, OnCrash, Operation, Options, Step, Task, Work};
 use crate::steps;
 use crate::storage_volumes::home::{self, Home};
 use crate::storage_volumes::snapshots::Saved;
-use crate::storage_volumes::{custom_holder, defaults, sizes, validate};
+use crate::storage_volumes::{custom_holder, defaults, size, validate};
 
 /// What the client says about the archive.
 #[derive(Debug, Clone, Default)]
@@ -224,7 +224,7 @@ impl Import {
         if self.is_block {
             return Ok(());
         }
-        sizes::limit(&pool, &self.home.volume(), &self.config).await
+        size::set(&pool, &self.home.volume(), &self.config, ContentType::Filesystem).await
     }
 
     async fn remove_volumes(&mut self, task: &Task) -> Result<()> {

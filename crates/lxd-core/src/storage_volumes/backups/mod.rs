@@ -156,9 +156,11 @@ fn options(kind: Kind, home: &Home) -> Options {
 }
 
 fn tell(app: &App, ctx: &Ctx, home: &Home, name: &str, action: Action) {
-    let event = Lifecycle::new(action, home.url_of("backups", name))
-        .with("type", "custom")
-        .by(ctx);
+    let event = Lifecycle::new(action, home.url_of("backups", name)).by(ctx);
+    let event = match action {
+        Action::StorageVolumeBackupCreated => event.with("type", "custom"),
+        _ => event,
+    };
     app.events.lifecycle(&home.project, &event);
 }
 

@@ -35,8 +35,7 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, path: Path<'_>, old: &str, new: &
     operations.spawn(ctx, options, move |operation| async move {
         let done = home::run(&app, &owned, vec![home], work, Some(&operation)).await?;
         let url = done.home.url_of("backups", &done.new);
-        let event = Lifecycle::new(Action::StorageVolumeBackupRenamed, url)
-            .with("old_name", format!("{}/{}", done.home.name, done.old));
+        let event = Lifecycle::new(Action::StorageVolumeBackupRenamed, url).with("old_name", done.old);
         app.events.lifecycle(&done.home.project, &event.by(&owned));
         Ok(())
     })

@@ -18,8 +18,8 @@ use crate::events::Action;
 use crate::instances::snapshots::{check_allowed, expiry, next_name};
 use crate::operations::{Kind, OnCrash, Operation, Step, Task, Work};
 use crate::steps;
-use crate::storage_volumes::Path;
 use crate::storage_volumes::home::{self, Home};
+use crate::storage_volumes::{Path, daemon};
 
 /// Takes a snapshot, as an operation.
 ///
@@ -33,6 +33,11 @@ pub async fn create(
 ) -> Result<Operation> {
     let volume = custom_volume(app, ctx, path).await?;
     let home = Home::of(&volume);
+    if daemon::uses(app, &home) {
+        return Err(Error::bad_request(
+            "Volumes used by LXD itself cannot have snapshots",
+        ));
+    }
     let mut tx = app.cluster.read().await?;
     let project = projects::get(&mut tx, &ctx.project).await?;
     check_allowed(&ctx.project, &project.config)?;

@@ -237,8 +237,10 @@ fn check_new_name(name: &str) -> Result<()> {
 }
 
 fn tell(app: &App, ctx: &Ctx, home: &Home, name: &str, action: Action) {
-    let event = Lifecycle::new(action, home.url_of("snapshots", name))
-        .with("type", "custom")
-        .by(ctx);
+    let event = Lifecycle::new(action, home.url_of("snapshots", name)).by(ctx);
+    let event = match action {
+        Action::StorageVolumeSnapshotCreated => event.with("type", "custom"),
+        _ => event,
+    };
     app.events.lifecycle(&home.project, &event);
 }

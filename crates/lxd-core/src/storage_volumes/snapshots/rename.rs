@@ -50,8 +50,7 @@ pub async fn rename(
     operations.spawn(ctx, options, move |operation| async move {
         let done = home::run(&app, &owned, vec![home], work, Some(&operation)).await?;
         let url = done.home.url_of("snapshots", &done.new);
-        let event = Lifecycle::new(Action::StorageVolumeSnapshotRenamed, url)
-            .with("old_name", format!("{}/{}", done.home.name, done.old));
+        let event = Lifecycle::new(Action::StorageVolumeSnapshotRenamed, url).with("old_name", done.old);
         app.events.lifecycle(&done.home.project, &event.by(&owned));
         Ok(())
     })
