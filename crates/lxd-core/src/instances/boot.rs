@@ -1,7 +1,7 @@
 //! The start and the end of the daemon, as its instances see it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use lxd_instance::{Error as InstanceError, Key, Stop};
 use lxd_model::instances::boot;
 use lxd_storage::Volume;
 use lxd_sys::mount;
+use lxd_sys::system::boot_id;
 
 use super::record::Record;
 use super::start::tell;
@@ -236,15 +237,14 @@ fn run_file(paths: &Paths) -> PathBuf {
 
 async fn is_same_run(app: &App) -> bool {
     let path = run_file(&app.paths);
-    let read = blocking(move || Ok((std::fs::read(path).ok(), boot_id()))).await;
-    read.is_ok_and(|(noted, now)| noted.is_some() && noted == now)
+    let read = blocking(move || Ok(std::fs::read_to_string(path).unwrap_or_default())).await;
+    read.is_ok_and(|noted| !noted.is_empty() && noted.trim_end() == boot_id())
 }
 
 async fn note_run(app: &App) {
     let path = run_file(&app.paths);
     let written = blocking(move || {
-        let Some(now) = boot_id() else { return Ok(()) };
-        std::fs::write(&path, now)
+        std::fs::write(&path, boot_id())
             .map_err(|error| Error::internal(format!("Failed writing {}", path.display())).because(error))
     });
     if let Err(error) = written.await {
@@ -253,8 +253,4 @@ async fn note_run(app: &App) {
             "The next daemon can't tell this boot from another"
         );
     }
-}
-
-fn boot_id() -> Option<Vec<u8>> {
-    std::fs::read(Path::new("/proc/sys/kernel/random/boot_id")).ok()
 }

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::events::{Action, Lifecycle};
-use crate::operations::{self, OnCrash, Operation, Step, Task, Work, Works};
+use crate::operations::{self, Keep, OnCrash, Operation, Step, Task, Work, Works};
 use crate::steps;
 
 /// The kinds of works of this file.
@@ -106,6 +106,13 @@ pub(super) struct Start {
 impl Work for Start {
     const KIND: &'static str = "instances.start";
     const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn keep(&self) -> Keep {
+        match self.shift {
+            Some(_) => Keep::Disk,
+            None => Keep::Boot,
+        }
+    }
 
     fn steps() -> &'static [Step<Self>] {
         steps![Self;

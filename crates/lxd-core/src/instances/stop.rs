@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::events::Action;
-use crate::operations::{self, OnCrash, Operation, Step, Task, Work, Works};
+use crate::operations::{self, Keep, OnCrash, Operation, Step, Task, Work, Works};
 use crate::steps;
 
 /// The kinds of works of this file.
@@ -82,6 +82,10 @@ pub(super) struct Stop {
 impl Work for Stop {
     const KIND: &'static str = "instances.stop";
     const ON_CRASH: OnCrash = OnCrash::Finish;
+
+    fn keep(&self) -> Keep {
+        Keep::Boot
+    }
 
     fn steps() -> &'static [Step<Self>] {
         steps![Self;
@@ -207,6 +211,10 @@ pub(super) struct Restart {
 impl Work for Restart {
     const KIND: &'static str = "instances.restart";
     const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn keep(&self) -> Keep {
+        Keep::Boot
+    }
 
     fn steps() -> &'static [Step<Self>] {
         steps![Self;

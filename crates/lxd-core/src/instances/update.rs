@@ -25,7 +25,7 @@ use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::etag;
 use crate::events::Action;
-use crate::operations::{self, Kind, OnCrash, Operation, Options, Step, Task, Work, Works};
+use crate::operations::{self, Keep, Kind, OnCrash, Operation, Options, Step, Task, Work, Works};
 use crate::profiles::{ProfileChange, ProfileUsers};
 use crate::steps;
 
@@ -225,6 +225,10 @@ pub(super) struct Update {
 impl Work for Update {
     const KIND: &'static str = "instances.update";
     const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn keep(&self) -> Keep {
+        Keep::Boot
+    }
 
     fn steps() -> &'static [Step<Self>] {
         steps![Self;

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use lxd_api::Time;
 use lxd_api::operations::Operation as Wire;
+pub use lxd_db::node::journal::Keep;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -81,6 +82,8 @@ pub struct Record {
     pub work: String,
     /// About the operation.
     pub about: About,
+    /// The boot that it belongs to, if it is kept no longer than that.
+    pub boot: Option<String>,
     /// The last step that was recorded, which may have run, run half, or not run.
     pub step: usize,
     /// The names of all steps, for people who look.
@@ -94,6 +97,14 @@ pub struct Record {
 }
 
 impl Record {
+    /// What it must survive.
+    pub fn keep(&self) -> Keep {
+        match self.boot {
+            None => Keep::Disk,
+            Some(_) => Keep::Boot,
+        }
+    }
+
     /// A finished operation as the API shows it; `None` if it is not shown or has not ended.
     pub fn wire(&self) -> Option<Wire> {
         let outcome = self.outcome.as_ref().filter(|_| self.about.shown)?;
@@ -108,16 +119,23 @@ impl Record {
     }
 }
 
-/// Where records are kept: the node's database, or memory in tests. Each change is durable when it returns.
+/// Where records are kept: the node's database, or memory in tests. Each change is as durable as its [`Keep`] says when it
+/// returns.
 pub trait Journal: Send + Sync {
     /// Adds a record before its first step.
     fn insert<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<()>>;
 
     /// Notes the next step and the state before it.
-    fn advance<'a>(&'a self, id: &'a str, step: usize, state: &'a Value) -> BoxFuture<'a, Result<()>>;
+    fn advance<'a>(
+        &'a self,
+        id: &'a str,
+        step: usize,
+        state: &'a Value,
+        keep: Keep,
+    ) -> BoxFuture<'a, Result<()>>;
 
     /// Notes the end.
-    fn finish<'a>(&'a self, id: &'a str, outcome: &'a Outcome) -> BoxFuture<'a, Result<()>>;
+    fn finish<'a>(&'a self, id: &'a str, outcome: &'a Outcome, keep: Keep) -> BoxFuture<'a, Result<()>>;
 
     /// Records without an end, oldest first.
     fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Record>>>;
@@ -151,7 +169,13 @@ impl Journal for MemoryJournal {
         })
     }
 
-    fn advance<'a>(&'a self, id: &'a str, step: usize, state: &'a Value) -> BoxFuture<'a, Result<()>> {
+    fn advance<'a>(
+        &'a self,
+        id: &'a str,
+        step: usize,
+        state: &'a Value,
+        _: Keep,
+    ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.change(id, |record| {
                 record.step = step;
@@ -160,7 +184,7 @@ impl Journal for MemoryJournal {
         })
     }
 
-    fn finish<'a>(&'a self, id: &'a str, outcome: &'a Outcome) -> BoxFuture<'a, Result<()>> {
+    fn finish<'a>(&'a self, id: &'a str, outcome: &'a Outcome, _: Keep) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.change(id, |record| record.outcome = Some(outcome.clone())) })
     }
 

@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
 pub use faults::{FaultPoint, Faults, Verdict, When};
-pub use journal::{About, Journal, MemoryJournal, Outcome, Record};
+pub use journal::{About, Journal, Keep, MemoryJournal, Outcome, Record};
 pub use lxd_model::operations::OperationType as Kind;
 pub use operation::{Operation, Options};
 pub use progress::Progress;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use lxd_sys::system::boot_id;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::faults::{Verdict, When};
-use super::journal::Record;
+use super::journal::{Keep, Record};
 use super::operation::{Operation, Options, new_id};
 use crate::app::App;
 use crate::ctx::Ctx;
@@ -48,6 +49,11 @@ pub trait Work: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// What a crash leads to.
     const ON_CRASH: OnCrash;
+
+    /// What its record survives. One on the disk costs two waits for the disk; a work on what runs and on rows needs none.
+    fn keep(&self) -> Keep {
+        Keep::Disk
+    }
 
     /// The steps, in order.
     fn steps() -> &'static [Step<Self>];
@@ -190,6 +196,7 @@ async fn run_recorded<W: Work>(task: &Task, work: W) -> Result<W> {
         id: id.clone(),
         work: W::KIND.into(),
         about: task.operation.about().clone(),
+        boot: (work.keep() == Keep::Boot).then(|| boot_id().to_owned()),
         step: 0,
         steps: W::steps().iter().map(|step| step.name.to_owned()).collect(),
         state: encode(&work)?,
@@ -212,7 +219,7 @@ async fn proceed<W: Work>(task: &Task, mut recorded: Recorded<W>, from: usize) -
             let outcome = task.operation.outcome_of(&Ok(()));
             task.app
                 .journal
-                .finish(&recorded.id, &outcome)
+                .finish(&recorded.id, &outcome, recorded.work.keep())
                 .await
                 .context("Failed recording the end")
         }
@@ -231,7 +238,7 @@ async fn proceed<W: Work>(task: &Task, mut recorded: Recorded<W>, from: usize) -
 /// Closes the records of earlier works on the same thing that could not be undone whole.
 async fn forget_superseded(task: &Task) {
     for (id, outcome) in task.app.operations.stuck.superseded_by(task.operation.about()) {
-        if let Err(error) = task.app.journal.finish(&id, &outcome).await {
+        if let Err(error) = task.app.journal.finish(&id, &outcome, Keep::Disk).await {
             tracing::error!(
                 id,
                 err = error.text(),
@@ -271,7 +278,8 @@ async fn one<W: Work>(
     task.check_cancelled().map_err(Stopped::Failed)?;
     if step.recorded && !is_first {
         let state = encode(&recorded.work).map_err(Stopped::Failed)?;
-        let noted = task.app.journal.advance(&recorded.id, index, &state).await;
+        let keep = recorded.work.keep();
+        let noted = task.app.journal.advance(&recorded.id, index, &state, keep).await;
         noted
             .context("Failed recording a step")
             .map_err(Stopped::Failed)?;
@@ -313,7 +321,7 @@ async fn backward<W: Work>(task: &Task, recorded: &mut Recorded<W>, reached: usi
     if !is_clean {
         let stuck = &task.app.operations.stuck;
         stuck.note(&recorded.id, task.operation.about(), outcome);
-    } else if let Err(failure) = task.app.journal.finish(&recorded.id, &outcome).await {
+    } else if let Err(failure) = task.app.journal.finish(&recorded.id, &outcome, recorded.work.keep()).await {
         tracing::error!(
             work = W::KIND,
             err = failure.text(),
@@ -338,6 +346,12 @@ fn encode<W: Work>(work: &W) -> Result<serde_json::Value> {
 
 /// Finishes or undoes a work that an earlier daemon left half done.
 pub(super) async fn resume<W: Work>(task: &Task, record: &Record) -> Result<()> {
+    if record.boot.as_ref().is_some_and(|boot| boot != boot_id()) {
+        let result = Err(Error::internal("The host went down while the daemon worked on this"));
+        let outcome = task.operation.outcome_of(&result);
+        task.app.journal.finish(&record.id, &outcome, Keep::Disk).await?;
+        return result;
+    }
     let work = W::deserialize(&record.state).map_err(|error| {
         Error::internal(format!("Failed decoding the state of {}", W::KIND)).because(error)
     })?;

@@ -435,6 +435,64 @@ async fn the_next_daemon_answers_for_the_last_ones_operations() {
     assert!(names(world.path()).is_empty());
 }
 
+/// The same for a work whose record lasts no longer than the boot.
+#[derive(Serialize, Deserialize)]
+struct Fleeting(Files);
+
+impl Work for Fleeting {
+    const KIND: &'static str = "test.fleeting";
+    const ON_CRASH: OnCrash = OnCrash::Undo;
+
+    fn keep(&self) -> Keep {
+        Keep::Boot
+    }
+
+    fn steps() -> &'static [Step<Self>] {
+        crate::steps![Self; "first": Self::first => Self::undo_first;]
+    }
+}
+
+impl Fleeting {
+    async fn first(&mut self, task: &Task) -> Result<()> {
+        self.0.first(task).await
+    }
+
+    async fn undo_first(&mut self, task: &Task) -> Result<()> {
+        self.0.undo_first(task).await
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_an_earlier_boot_is_not_undone() {
+    let app = TestApp::start().await;
+    for (boot, left) in [(None, 0), (Some("another"), 1)] {
+        let world = tempfile::tempdir().unwrap();
+        let dir = world.path().to_owned();
+        app.faults.set(|_, _, when| match when {
+            When::After => Verdict::Crash,
+            When::Before => Verdict::Go,
+        });
+        let options = Options::task(Kind::InstanceUpdate);
+        let dead = start(&app, &ctx(), options, Fleeting(Files { dir, made: None })).unwrap();
+        dead.wait(None).await;
+        app.faults.clear();
+
+        let mut record = app.journal.get(dead.id()).await.unwrap().unwrap();
+        assert_eq!(record.boot.as_deref(), Some(lxd_sys::system::boot_id()));
+        record.boot = boot.map(str::to_owned).or(record.boot);
+        let task = Task {
+            app: Arc::clone(&app),
+            ctx: Ctx::daemon("default"),
+            operation: dead.clone(),
+        };
+        let failed = steps::resume::<Fleeting>(&task, &record).await.unwrap_err();
+        assert_eq!(failed.text().contains("host went down"), boot.is_some());
+        assert_eq!(names(world.path()).len(), left);
+        let unfinished = app.journal.unfinished().await.unwrap();
+        assert!(unfinished.is_empty(), "{unfinished:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_cancelled_work_is_undone() {
     let app = TestApp::start().await;

@@ -3,7 +3,7 @@
 //! Each function that writes is one commit of one small statement.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Value as Json;
 
 use super::Node;
@@ -57,6 +57,37 @@ impl State {
     }
 }
 
+/// What a record must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// The loss of power.
+    #[default]
+    Disk,
+    /// The death of the process alone, for works on what the loss of power ends anyhow: nothing waits for the disk.
+    Boot,
+}
+
+/// Makes commits wait for the disk again when it goes.
+struct Synced<'a>(Option<&'a Connection>);
+
+impl Drop for Synced<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0 {
+            let _ = connection.pragma_update(None, "synchronous", "FULL");
+        }
+    }
+}
+
+impl Keep {
+    fn apply(self, connection: &Connection) -> rusqlite::Result<Synced<'_>> {
+        if self == Self::Disk {
+            return Ok(Synced(None));
+        }
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(Synced(Some(connection)))
+    }
+}
+
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -97,9 +128,10 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::Node`] when writing fails.
-    pub async fn insert_journal(&self, entry: &Entry) -> Result<()> {
+    pub async fn insert_journal(&self, entry: &Entry, keep: Keep) -> Result<()> {
         let entry = entry.clone();
         self.call("begin an operation", move |connection| {
+            let _synced = keep.apply(connection)?;
             let sql = "INSERT INTO lxdrs_journal (id, kind, project, description, state, step, steps, params, resources,
                  metadata, result, error, error_kind, created_at, updated_at)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -131,10 +163,17 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown operation, [`Error::Node`] when writing fails.
-    pub async fn advance_journal(&self, id: &str, state: State, step: i64, result: &Json) -> Result<()> {
+    pub async fn advance_journal(
+        &self,
+        id: &str,
+        state: State,
+        (step, result): (i64, &Json),
+        keep: Keep,
+    ) -> Result<()> {
         let (id, result) = (id.to_owned(), result.to_string());
         let name = id.clone();
         let changed = self.call("record a step", move |connection| {
+            let _synced = keep.apply(connection)?;
             let sql =
                 "UPDATE lxdrs_journal SET state = ?2, step = ?3, result = ?4, updated_at = ?5 WHERE id = ?1";
             connection
@@ -168,11 +207,13 @@ impl Node {
         state: State,
         metadata: &Json,
         error: Option<(String, String)>,
+        keep: Keep,
     ) -> Result<()> {
         let (id, metadata) = (id.to_owned(), metadata.to_string());
         let name = id.clone();
         let (error, kind) = error.unzip();
         let changed = self.call("finish an operation", move |connection| {
+            let _synced = keep.apply(connection)?;
             let sql = "UPDATE lxdrs_journal SET state = ?2, metadata = ?3, error = ?4, error_kind = ?5, updated_at = ?6
                  WHERE id = ?1";
             connection.prepare_cached(sql)?.execute((id, state.as_str(), metadata, error, kind, now()))

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::journal::{Entry, State};
+use super::journal::{Entry, Keep, State};
 use super::*;
 
 async fn node() -> (tempfile::TempDir, Node) {
@@ -36,10 +36,10 @@ fn entry(id: &str) -> Entry {
 #[tokio::test]
 async fn an_operation_goes_through_the_journal() {
     let (directory, node) = node().await;
-    node.insert_journal(&entry("a")).await.unwrap();
-    node.insert_journal(&entry("b")).await.unwrap();
+    node.insert_journal(&entry("a"), Keep::Disk).await.unwrap();
+    node.insert_journal(&entry("b"), Keep::Boot).await.unwrap();
     assert_eq!(node.journal("a").await.unwrap(), entry("a"));
-    node.advance_journal("a", State::Running, 1, &json!({"volume": 7}))
+    node.advance_journal("a", State::Running, (1, &json!({"volume": 7})), Keep::Boot)
         .await
         .unwrap();
     node.update_journal_metadata("a", &json!({"progress": "50%"}))
@@ -50,6 +50,7 @@ async fn an_operation_goes_through_the_journal() {
         State::Failed,
         &json!(null),
         Some(("no room".into(), "internal".into())),
+        Keep::Boot,
     )
     .await
     .unwrap();

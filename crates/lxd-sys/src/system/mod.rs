@@ -8,6 +8,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 pub use features::KernelFeatures;
 
@@ -137,6 +138,15 @@ fn parse_memory_total(text: &str) -> Option<u64> {
 /// The size of a memory page in bytes.
 pub fn page_size() -> usize {
     rustix::param::page_size()
+}
+
+/// What the kernel calls the time since it booted: another text after the next boot. Empty where it says nothing.
+pub fn boot_id() -> &'static str {
+    static ID: LazyLock<String> = LazyLock::new(|| {
+        let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        read.map(|id| id.trim_end().to_owned()).unwrap_or_default()
+    });
+    &ID
 }
 
 /// A kernel setting below `/proc/sys`; `name` has slashes (`net/ipv4/ip_forward`). Those of the network are of the
