@@ -41,6 +41,7 @@ wire! {
     pub struct ResourcesCPUCore {
         core: u64,
         die: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         frequency: u64,
         threads: Vec<ResourcesCPUThread>,
     }
@@ -49,13 +50,19 @@ wire! {
 wire! {
     /// Host resources: CPU socket.
     pub struct ResourcesCPUSocket {
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         cache: Vec<ResourcesCPUCache>,
         cores: Vec<ResourcesCPUCore>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         frequency: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         frequency_minimum: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         frequency_turbo: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         name: String,
         socket: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         vendor: String,
     }
 }
@@ -82,18 +89,30 @@ wire! {
 wire! {
     /// Host resources: GPU card.
     pub struct ResourcesGPUCard {
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         driver: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         driver_version: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         drm: Option<ResourcesGPUCardDRM>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         mdev: Option<BTreeMap<String, ResourcesGPUCardMdev>>,
         numa_node: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         nvidia: Option<ResourcesGPUCardNvidia>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         pci_address: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         product: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         product_id: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         sriov: Option<ResourcesGPUCardSRIOV>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         usb_address: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         vendor: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         vendor_id: String,
     }
 }
@@ -101,12 +120,18 @@ wire! {
 wire! {
     /// Host resources: GPU card drm.
     pub struct ResourcesGPUCardDRM {
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         card_device: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         card_name: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         control_device: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         control_name: String,
         id: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         render_device: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         render_name: String,
     }
 }
@@ -125,13 +150,19 @@ wire! {
 wire! {
     /// Host resources: GPU card nvidia.
     pub struct ResourcesGPUCardNvidia {
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         architecture: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         brand: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         card_device: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         card_name: String,
         cuda_version: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         model: String,
         nvrm_version: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         uuid: String,
     }
 }
@@ -179,17 +210,28 @@ wire! {
 wire! {
     /// Host resources: network card.
     pub struct ResourcesNetworkCard {
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         driver: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         driver_version: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         firmware_version: String,
         numa_node: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         pci_address: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         ports: Vec<ResourcesNetworkCardPort>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         product: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         product_id: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         sriov: Option<ResourcesNetworkCardSRIOV>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         usb_address: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         vendor: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         vendor_id: String,
     }
 }
@@ -197,18 +239,26 @@ wire! {
 wire! {
     /// Host resources: network card port.
     pub struct ResourcesNetworkCardPort {
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         address: String,
         auto_negotiation: bool,
         id: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         infiniband: Option<ResourcesNetworkCardPortInfiniband>,
         link_detected: bool,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         link_duplex: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         link_speed: u64,
         port: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         port_type: String,
         protocol: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         supported_modes: Vec<String>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         supported_ports: Vec<String>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         transceiver_type: String,
     }
 }
@@ -216,11 +266,17 @@ wire! {
 wire! {
     /// Host resources: network card port infiniband.
     pub struct ResourcesNetworkCardPortInfiniband {
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         issm_device: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         issm_name: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         mad_device: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         mad_name: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         verb_device: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         verb_name: String,
     }
 }
@@ -261,7 +317,9 @@ wire! {
 wire! {
     /// Host resources: pcivpd.
     pub struct ResourcesPCIVPD {
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         entries: BTreeMap<String, String>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         product_name: String,
     }
 }
@@ -280,20 +338,28 @@ wire! {
         block_size: u64,
         device: String,
         device_id: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         device_path: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         firmware_version: String,
         id: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         model: String,
         numa_node: u64,
         partitions: Vec<ResourcesStorageDiskPartition>,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         pci_address: String,
         read_only: bool,
         removable: bool,
         rpm: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         serial: String,
         size: u64,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         r#type: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         usb_address: String,
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
         wwn: String,
     }
 }

@@ -31,6 +31,7 @@ pub mod patch;
 pub mod paths;
 pub mod profiles;
 pub mod projects;
+pub mod resources;
 pub mod server;
 pub mod sql;
 mod startup;

@@ -26,7 +26,11 @@ impl Journal for Node {
         keep: Keep,
     ) -> BoxFuture<'a, Result<()>> {
         let step = i64::try_from(step).unwrap_or(i64::MAX);
-        Box::pin(async move { Ok(self.advance_journal(id, State::Running, (step, state), keep).await?) })
+        Box::pin(async move {
+            Ok(self
+                .advance_journal(id, State::Running, (step, state), keep)
+                .await?)
+        })
     }
 
     fn finish<'a>(&'a self, id: &'a str, outcome: &'a Outcome, keep: Keep) -> BoxFuture<'a, Result<()>> {

@@ -321,7 +321,12 @@ async fn backward<W: Work>(task: &Task, recorded: &mut Recorded<W>, reached: usi
     if !is_clean {
         let stuck = &task.app.operations.stuck;
         stuck.note(&recorded.id, task.operation.about(), outcome);
-    } else if let Err(failure) = task.app.journal.finish(&recorded.id, &outcome, recorded.work.keep()).await {
+    } else if let Err(failure) = task
+        .app
+        .journal
+        .finish(&recorded.id, &outcome, recorded.work.keep())
+        .await
+    {
         tracing::error!(
             work = W::KIND,
             err = failure.text(),
@@ -347,7 +352,9 @@ fn encode<W: Work>(work: &W) -> Result<serde_json::Value> {
 /// Finishes or undoes a work that an earlier daemon left half done.
 pub(super) async fn resume<W: Work>(task: &Task, record: &Record) -> Result<()> {
     if record.boot.as_ref().is_some_and(|boot| boot != boot_id()) {
-        let result = Err(Error::internal("The host went down while the daemon worked on this"));
+        let result = Err(Error::internal(
+            "The host went down while the daemon worked on this",
+        ));
         let outcome = task.operation.outcome_of(&result);
         task.app.journal.finish(&record.id, &outcome, Keep::Disk).await?;
         return result;

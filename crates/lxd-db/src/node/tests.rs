@@ -75,7 +75,7 @@ async fn an_operation_goes_through_the_journal() {
         "Operation not found"
     );
     assert!(
-        node.advance_journal("nope", State::Running, 1, &json!({}))
+        node.advance_journal("nope", State::Running, (1, &json!({})), Keep::Disk)
             .await
             .is_err()
     );

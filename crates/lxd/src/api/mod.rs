@@ -152,6 +152,7 @@ handlers! {
     ProjectStateGet => projects::state,
     ProjectsGet => projects::list,
     ProjectsPost => projects::create,
+    ResourcesGet => server::resources,
     ServerGet => server::get,
     ServerPatch => server::patch,
     ServerPut => server::update,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lxd_core::server;
+use lxd_core::{resources, server};
 use parking_lot::Mutex;
 
 use crate::http::answer::{self, Outcome};
@@ -30,6 +30,11 @@ struct Cached {
 /// Lists the versions of the API.
 pub(super) async fn versions(_: Call) -> Outcome {
     answer::sync(&["/1.0"])
+}
+
+/// Shows the host's hardware.
+pub(super) async fn resources(_: Call) -> Outcome {
+    answer::sync(&resources::get().await?)
 }
 
 /// Shows the server; strangers see less.
