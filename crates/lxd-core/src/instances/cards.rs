@@ -106,6 +106,13 @@ fn bridge_of(device: &Device) -> Option<&str> {
     }
 }
 
+/// Whether a device is still a card on the same network after a change.
+pub(super) fn are_on_one_network(before: &Device, after: &Device) -> bool {
+    let keys = ["type", "network", "nictype", "parent"];
+    keys.iter()
+        .all(|key| property(before, key) == property(after, key))
+}
+
 /// The managed network behind a card: by its `network`, or by the name of its `parent`.
 async fn managed(app: &App, project: &str, device: &Device) -> Result<Option<networks::Network>> {
     if bridge_of(device).is_none() {
@@ -185,4 +192,23 @@ pub(super) async fn forget(app: &App, instance: &Instance, devices: &Devices) ->
         }
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_that_is_masked_or_moved_is_on_no_network_of_before() {
+        let device = |pairs: &[(&str, &str)]| -> Device {
+            let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            pairs.iter().map(owned).collect()
+        };
+        let card = device(&[("type", "nic"), ("network", "n"), ("name", "eth0")]);
+        let other = device(&[("type", "nic"), ("network", "n"), ("name", "eth1")]);
+        assert!(are_on_one_network(&card, &other));
+        let masked = device(&[("type", "none")]);
+        let moved = device(&[("type", "nic"), ("network", "m"), ("name", "eth0")]);
+        assert!(!are_on_one_network(&card, &masked) && !are_on_one_network(&card, &moved));
+    }
 }

@@ -10,7 +10,7 @@ use lxd_db::cluster::profiles::Profile;
 use lxd_db::cluster::{Tx, projects};
 use lxd_instance::Key;
 use lxd_model::ErrorKind;
-use lxd_model::devices::{Devices, property, root_disk};
+use lxd_model::devices::{Device, Devices, property, root_disk};
 use lxd_model::instances::{InstanceType, architecture};
 use lxd_model::profiles::{check_root_disk, validate_list};
 use serde::{Deserialize, Serialize};
@@ -112,10 +112,14 @@ async fn run(
     let known = profiles_of(&mut tx, &key.project).await?;
     let new = plan(app, &mut tx, &record, (put, &known)).await?;
     drop(tx);
+    let stays = |name: &str, card: &Device| {
+        let now = new.devices.get(name);
+        now.is_some_and(|now| cards::are_on_one_network(card, now))
+    };
     let gone: Devices = record
         .devices
         .iter()
-        .filter(|(name, _)| !new.devices.contains_key(*name))
+        .filter(|(name, device)| !stays(name, device))
         .map(|(name, device)| (name.clone(), device.clone()))
         .collect();
     let before = record.instance(&app.paths)?;
