@@ -46,7 +46,12 @@ fn tour(server: &Server, client: Kind, remote: &str) {
         "echo $A; pwd",
     ]);
     assert_eq!(env.ok(), "b c\n/tmp\n");
-    assert_eq!(pty(server, client, c1), "99 33");
+    if server.kind() == Kind::Reference {
+        // It hangs up when the input ends, now and then before the program has said anything.
+        patiently("the terminal's size", || pty(server, client, c1) == "99 33");
+    } else {
+        assert_eq!(pty(server, client, c1), "99 33");
+    }
 
     lxc(&["pause", c1]).ok();
     assert_eq!(lxc(&["list", c1, "-f", "csv", "-c", "s"]).ok(), "FROZEN\n");

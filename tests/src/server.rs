@@ -129,6 +129,11 @@ impl Server {
         ]
     }
 
+    /// Whose daemon it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// The name that the server's bridge has, or would have.
     pub fn bridge(&self) -> &str {
         &self.bridge

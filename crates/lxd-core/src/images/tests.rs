@@ -299,7 +299,7 @@ async fn sources_that_this_server_cannot_reach_fail_with_a_reason() {
         (post("instance", "", "", ""), "No source provided"),
         (
             post("image", "", "", "x"),
-            "Copying images of other servers is not implemented by this server yet",
+            "Failed to connect to LXD server \"\": Get \"/1.0\": unsupported protocol scheme \"\"",
         ),
     ] {
         assert_eq!(failure(import_from(&app, &root(), post).await).await, text);

@@ -52,8 +52,8 @@ impl ConfigHook for Hook {
             let changed = KEYS.iter().filter(|(key, _)| change.changed.contains(*key));
             for (key, folder) in changed {
                 let (old, new) = (home_of(change.before(key)), home_of(change.after(key)));
-                if let Some(home) = &new {
-                    let valid = check(&app, folder, home).await;
+                if !change.after(key).is_empty() {
+                    let valid = check(&app, folder, new.as_ref()).await;
                     valid.with_context(|| format!("Failed validation of {key:?}"))?;
                 }
                 let work = Move::new(key, folder, old, new);
@@ -64,14 +64,17 @@ impl ConfigHook for Hook {
     }
 }
 
-/// The volume that a value names; none for the empty one.
+/// The volume that a value names; none for the empty one, and for what names none.
 fn home_of(value: &str) -> Option<Home> {
     let (pool, name) = value.split_once('/')?;
-    Some(Home::new(pool, DEFAULT_PROJECT, name))
+    let is_whole = !pool.is_empty() && !name.is_empty() && !name.contains('/');
+    is_whole.then(|| Home::new(pool, DEFAULT_PROJECT, name))
 }
 
 /// Whether a volume can be used for a folder: empty, without snapshots. The one that is used for it already can.
-async fn check(app: &App, folder: &str, home: &Home) -> Result<()> {
+async fn check(app: &App, folder: &str, home: Option<&Home>) -> Result<()> {
+    let syntax = || Error::refused("Invalid syntax for volume, must be <pool>/<volume>");
+    let home = home.ok_or_else(syntax)?;
     let shown = format!("{}/{}", home.pool, home.name);
     let pool = app.pools.get(&home.pool);
     let pool = pool.with_context(|| format!("Unable to load storage pool {:?}", home.pool))?;

@@ -98,12 +98,8 @@ const KEYS: &[Key] = &[
     Key::new("rbac.api.key", Check::Any).live(),
     Key::new("rbac.api.url", Check::Any).live(),
     Key::new("rbac.expiry", Check::Integer).live(),
-    Key::new("storage.backups_volume", Check::Custom("string", volume))
-        .local()
-        .live(),
-    Key::new("storage.images_volume", Check::Custom("string", volume))
-        .local()
-        .live(),
+    Key::new("storage.backups_volume", Check::Any).local().live(),
+    Key::new("storage.images_volume", Check::Any).local().live(),
     Key::new("user.*", Check::Any).live(),
 ];
 
@@ -166,14 +162,5 @@ fn asn(value: &str) -> Result<(), Reason> {
     demand(
         within,
         "Value isn't within valid range. Must be between 0 and 4294967294",
-    )
-}
-
-fn volume(value: &str) -> Result<(), Reason> {
-    let fits =
-        matches!(value.split_once('/'), Some((pool, volume)) if !pool.is_empty() && !volume.is_empty());
-    demand(
-        fits && value.matches('/').count() == 1,
-        "Invalid syntax for volume, must be <pool>/<volume>",
     )
 }
