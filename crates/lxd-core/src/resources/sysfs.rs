@@ -93,10 +93,9 @@ pub(super) fn entries(path: &Path) -> Vec<(String, PathBuf)> {
 /// The address on the PCI or USB bus of a device or of what it hangs on.
 pub(super) fn bus_address(device: &Path, is_address: fn(&str) -> bool) -> String {
     let real = std::fs::canonicalize(device).unwrap_or_default();
-    let parts = real.iter().filter_map(|part| part.to_str());
+    let mut parts = real.iter().filter_map(|part| part.to_str());
     parts
-        .filter(|part| is_address(part))
-        .next_back()
+        .rfind(|part| is_address(part))
         .unwrap_or_default()
         .to_owned()
 }
