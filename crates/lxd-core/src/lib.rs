@@ -39,6 +39,7 @@ pub mod storage_pools;
 pub mod storage_volumes;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod timers;
 pub mod urls;
 pub mod warnings;
 

@@ -10,26 +10,19 @@ use lxd_instance::Key;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Result;
+use crate::timers;
 
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_secs(600);
 
 /// Looks now and then, until the daemon stops.
 pub(crate) fn spawn(app: &Arc<App>) {
-    let (app, shutdown) = (Arc::downgrade(app), app.shutdown.clone());
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(INTERVAL);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {}
-                () = shutdown.cancelled() => return,
-            }
-            let Some(app) = app.upgrade() else { return };
-            if let Err(error) = prune(&app).await {
-                tracing::error!(err = error.text(), "Failed looking for expired backups");
-            }
-        }
-    });
+    timers::every(
+        app,
+        INTERVAL,
+        "Failed looking for expired backups",
+        |app| async move { prune(&app).await },
+    );
 }
 
 /// Removes the backups whose time has come.

@@ -45,7 +45,7 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceBackups
     let taken = rows::list(&mut tx, &[record.row.id]).await?;
     drop(tx);
     let wanted = if post.name.is_empty() {
-        free_name(&taken)
+        free_name(taken.iter().map(|backup| backup.name.as_str()))
     } else {
         post.name.clone()
     };
@@ -97,11 +97,9 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceBackups
     })
 }
 
-/// `backup0`, or the number behind the highest one.
-fn free_name(taken: &[rows::Backup]) -> String {
-    let numbers = taken
-        .iter()
-        .filter_map(|backup| backup.name.strip_prefix("backup")?.parse::<u64>().ok());
+/// `backup0`, or the number behind the highest one of those that are taken.
+pub(crate) fn free_name<'a>(taken: impl Iterator<Item = &'a str>) -> String {
+    let numbers = taken.filter_map(|name| name.strip_prefix("backup")?.parse::<u64>().ok());
     format!(
         "backup{}",
         numbers.max().map_or(0, |highest| highest.saturating_add(1))
@@ -356,18 +354,9 @@ mod tests {
 
     #[test]
     fn names_are_numbered() {
-        let backup = |name: &str| rows::Backup {
-            id: 1,
-            instance_id: 1,
-            name: name.into(),
-            created_at: lxd_db::time::ZERO,
-            expires_at: lxd_db::time::ZERO,
-            instance_only: false,
-            optimized_storage: false,
-        };
-        assert_eq!(free_name(&[]), "backup0");
+        assert_eq!(free_name([].into_iter()), "backup0");
         assert_eq!(
-            free_name(&[backup("backup7"), backup("backup2"), backup("backupx")]),
+            free_name(["backup7", "backup2", "backupx"].into_iter()),
             "backup8"
         );
     }

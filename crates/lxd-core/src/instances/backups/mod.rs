@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use expiry::spawn as spawn_expiry;
 pub use import::{Request, import, receive};
 pub use make::create;
+pub(crate) use make::free_name;
 
 use super::list::wire_backup;
 use super::record::Record;

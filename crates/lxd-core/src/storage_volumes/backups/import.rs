@@ -1,18 +1,15 @@
 //! Custom volumes from backups: an archive that a client sends becomes a volume with its snapshots.
 
-use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures::Stream;
 use lxd_api::Time;
 use lxd_api::storage_volumes::StorageVolume;
 use lxd_db::cluster::storage_volumes as rows;
 use lxd_db::cluster::{ContentType, storage_pools};
 use lxd_model::config::Config;
 use lxd_model::names;
-use lxd_storage::images::{Fingerprint, Received};
+use lxd_storage::images::Received;
 use lxd_storage::{CustomPart, Watch};
 use serde::{Deserialize, Serialize};
 
@@ -35,22 +32,6 @@ pub struct Request {
     pub pool: String,
     /// The new volume's name, if it is not to have the one in the archive.
     pub name: String,
-}
-
-/// Receives an archive; it is gone when the result is dropped.
-///
-/// # Errors
-/// The caller may not; the stream breaks off; the disk is full.
-pub async fn receive<S, E>(app: &App, ctx: &Ctx, stream: S) -> Result<Received>
-where
-    S: Stream<Item = Result<Bytes, E>>,
-    E: Display,
-{
-    ctx.require_project()?;
-    let directory = app.paths.backups();
-    let limit = crate::images::room(directory.clone()).await?;
-    let received = lxd_storage::images::receive(&directory, Fingerprint::new(), limit, stream, Watch::none());
-    Ok(received.await?.0)
 }
 
 /// Makes a volume of an archive, as an operation.

@@ -22,6 +22,7 @@ use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::events::Action;
+use crate::instances::backups::free_name;
 use crate::instances::steps_of;
 use crate::operations::{Kind, OnCrash, Operation, Options, Step, Task, Work};
 use crate::steps;
@@ -51,7 +52,7 @@ pub async fn create(
     let taken = rows::list(&mut tx, &[volume.id]).await?;
     drop(tx);
     let name = if post.name.is_empty() {
-        free_name(&taken)
+        free_name(taken.iter().map(|backup| backup.name.as_str()))
     } else {
         post.name.clone()
     };
@@ -90,17 +91,6 @@ pub async fn create(
         );
         Ok(())
     })
-}
-
-/// `backup0`, or the number behind the highest one.
-fn free_name(taken: &[rows::Backup]) -> String {
-    let numbers = taken
-        .iter()
-        .filter_map(|backup| backup.name.strip_prefix("backup")?.parse::<u64>().ok());
-    format!(
-        "backup{}",
-        numbers.max().map_or(0, |highest| highest.saturating_add(1))
-    )
 }
 
 /// A backup in the making.

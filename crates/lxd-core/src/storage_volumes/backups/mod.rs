@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use expiry::spawn as spawn_expiry;
 pub(super) use files::{move_folder, remove_folder};
-pub use import::{Request, import, receive};
+pub use import::{Request, import};
 pub use make::create;
 pub use rename::rename;
 
@@ -31,6 +31,7 @@ use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::events::{Action, Lifecycle};
 use crate::instances::backups::Exported;
+pub use crate::instances::backups::receive;
 use crate::operations::{Kind, OnCrash, Operation, Options, Step, Task, Work, Works};
 use crate::steps;
 

@@ -1,7 +1,6 @@
 //! Snapshots of custom volumes by the clock: scheduled ones are taken, expired ones go.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use lxd_db::cluster::VolumeType;
@@ -15,33 +14,14 @@ use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::instances::snapshots::{expiry, next_name};
 use crate::storage_volumes::home::Home;
+use crate::timers;
 
 /// Looks once a minute, at its beginning, until the daemon stops.
 pub(crate) fn spawn(app: &Arc<App>) {
-    let (app, shutdown) = (Arc::downgrade(app), app.shutdown.clone());
-    tokio::spawn(async move {
-        loop {
-            let Some(now) = app.upgrade().map(|app| app.clock.now()) else {
-                return;
-            };
-            let second = now.as_second().rem_euclid(60).unsigned_abs();
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(60 - second)) => {}
-                () = shutdown.cancelled() => return,
-            }
-            let Some(app) = app.upgrade() else { return };
-            // Neither waits for the other, nor the next minute for either.
-            tokio::spawn(async move {
-                tokio::join!(note(take_due(&app).await), note(prune(&app).await));
-            });
-        }
-    });
-}
-
-async fn note(done: Result<()>) {
-    if let Err(error) = done {
-        tracing::error!(err = error.text(), "Failed looking after snapshots of volumes");
-    }
+    const FAILURE: &str = "Failed looking after snapshots of volumes";
+    // Neither waits for the other, nor the next minute for either.
+    timers::each_minute(app, FAILURE, |app| async move { take_due(&app).await });
+    timers::each_minute(app, FAILURE, |app| async move { prune(&app).await });
 }
 
 /// Takes the snapshots that are due in this minute.
