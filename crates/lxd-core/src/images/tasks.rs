@@ -118,12 +118,20 @@ async fn update(app: &Arc<App>, images: Vec<Row>) -> Result<()> {
 pub(super) async fn prune(app: &Arc<App>, now: Timestamp) -> Result<()> {
     let mut tx = app.cluster.read().await?;
     let mut old = Vec::new();
+    let mut days_of: HashMap<String, i64> = HashMap::new();
     for row in rows::list(&mut tx, None).await? {
         if !row.content.cached {
             continue;
         }
-        let days = fetch::setting(app, &mut tx, &row.project, "images.remote_cache_expiry").await?;
-        let days = days.parse::<i64>().unwrap_or_default().min(1 << 20);
+        let days = match days_of.get(&row.project) {
+            Some(days) => *days,
+            None => {
+                let days = fetch::setting(app, &mut tx, &row.project, "images.remote_cache_expiry").await?;
+                let days = days.parse::<i64>().unwrap_or_default().min(1 << 20);
+                days_of.insert(row.project.clone(), days);
+                days
+            }
+        };
         let used = row.last_used_at.max(row.uploaded_at);
         if days > 0 && now.duration_since(used) >= DAY * i32::try_from(days).unwrap_or(i32::MAX) {
             old.push(row);
