@@ -1,5 +1,6 @@
 //! Disks and their partitions. What has no hardware, such as a loop device, is no disk.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use lxd_api::resources::{ResourcesStorage, ResourcesStorageDisk, ResourcesStorageDiskPartition};
@@ -9,13 +10,28 @@ use super::sysfs::{Host, bus_address, entries, is_pci, link, node, number, text,
 /// What the kernel's `size` counts, in bytes.
 const SECTOR: u64 = 512;
 
+/// The names that udev has given to disks, by the kernel's.
+struct Named {
+    by_id: HashMap<String, String>,
+    by_path: HashMap<String, String>,
+}
+
 pub(super) fn read(host: &Host) -> ResourcesStorage {
     let blocks = entries(&host.path("sys/class/block"));
     let is_disk = |path: &Path| path.join("device").exists() && !path.join("partition").exists();
+    let named = |kind: &str| -> HashMap<String, String> {
+        let links = entries(&host.path("dev/disk").join(kind)).into_iter();
+        // Of several names the first counts.
+        links.rev().map(|(name, path)| (link(&path), name)).collect()
+    };
+    let names = Named {
+        by_id: named("by-id"),
+        by_path: named("by-path"),
+    };
     let disks: Vec<ResourcesStorageDisk> = blocks
         .iter()
         .filter(|(_, path)| is_disk(path))
-        .map(|(name, path)| disk(host, name, path))
+        .map(|(name, path)| disk(&names, name, path))
         .collect();
     let partitions: usize = disks.iter().map(|disk| disk.partitions.len()).sum();
     ResourcesStorage {
@@ -24,7 +40,7 @@ pub(super) fn read(host: &Host) -> ResourcesStorage {
     }
 }
 
-fn disk(host: &Host, name: &str, path: &Path) -> ResourcesStorageDisk {
+fn disk(names: &Named, name: &str, path: &Path) -> ResourcesStorageDisk {
     let device = path.join("device");
     let kind = match usb_address(&device) {
         usb if !usb.is_empty() => "usb".to_owned(),
@@ -40,8 +56,8 @@ fn disk(host: &Host, name: &str, path: &Path) -> ResourcesStorageDisk {
     ResourcesStorageDisk {
         block_size: number(&path.join("queue/physical_block_size")),
         device: text(&path.join("dev")),
-        device_id: udev_name(host, "by-id", name),
-        device_path: udev_name(host, "by-path", name),
+        device_id: names.by_id.get(name).cloned().unwrap_or_default(),
+        device_path: names.by_path.get(name).cloned().unwrap_or_default(),
         firmware_version: first(["firmware_rev", "rev"]),
         id: name.to_owned(),
         model: text(&device.join("model")),
@@ -73,11 +89,4 @@ fn partitions(disk: &str, path: &Path) -> Vec<ResourcesStorageDiskPartition> {
             size: number(&path.join("size")) * SECTOR,
         })
         .collect()
-}
-
-/// The name that udev has given to a disk, of one kind.
-fn udev_name(host: &Host, kind: &str, disk: &str) -> String {
-    let links = entries(&host.path("dev/disk").join(kind));
-    let link = links.into_iter().find(|(_, path)| link(path) == disk);
-    link.map(|(name, _)| name).unwrap_or_default()
 }
