@@ -4,13 +4,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use lxd_client::{Background, BackgroundEnd, Client, Tls, Trust};
+use lxd_client::{Background, BackgroundEnd, Client, Proxies, SimpleStreams, Tls, Trust, Web};
 
 use crate::arguments::Parsed;
-use crate::config::Config;
+use crate::config::{Config, Remote};
 use crate::error::{Error, Result};
+use crate::image_server::ImageServer;
 use crate::progress::Progress;
+
+/// What the client calls itself to web servers.
+const AGENT: &str = "LXD 5.0.2";
 
 /// Everything that a command works with.
 #[derive(Debug)]
@@ -147,14 +152,20 @@ impl Context {
     }
 
     fn connect(&self, name: &str) -> Result<Client> {
-        let remotes = self.config.remotes();
-        let remote = remotes.get(name);
-        let remote = remote.ok_or_else(|| Error::message(format!("The remote \"{name}\" doesn't exist")))?;
-        if remote.is_simplestreams() && !self.switch("force-local") {
-            return Err(Error::message(
-                "This operation isn't supported on a simplestreams remote",
-            ));
+        let remote = self.remote(name)?;
+        if (remote.public || remote.is_simplestreams()) && !self.switch("force-local") {
+            return Err(Error::message("The remote isn't a private LXD server"));
         }
+        self.lxd(name, remote)
+    }
+
+    fn remote(&self, name: &str) -> Result<&Remote> {
+        let remote = self.config.remotes().get(name);
+        remote.ok_or_else(|| Error::message(format!("The remote \"{name}\" doesn't exist")))
+    }
+
+    /// The connection to an LXD.
+    fn lxd(&self, name: &str, remote: &Remote) -> Result<Client> {
         let project = if self.config.project.is_empty() {
             &remote.project
         } else {
@@ -169,16 +180,39 @@ impl Context {
             };
             return Ok(Client::unix(socket).in_project(project));
         }
-        let trust = match self.config.server_certificate(name)? {
-            Some(certificate) => Trust::Pinned(certificate),
-            None => Trust::Authorities,
-        };
         let identity = if remote.public {
             None
         } else {
             self.config.identity()?
         };
+        let trust = self.trust(name)?;
         Ok(Client::https(&remote.addr, &Tls { trust, identity })?.in_project(project))
+    }
+
+    fn trust(&self, name: &str) -> Result<Trust> {
+        Ok(match self.config.server_certificate(name)? {
+            Some(certificate) => Trust::Pinned(certificate),
+            None => Trust::Authorities,
+        })
+    }
+
+    /// The server that a word names for images, which need not be an LXD that knows us, and what follows the colon.
+    ///
+    /// # Errors
+    /// When there is no such remote, or it can't be talked to.
+    pub(crate) fn image_server<'a>(&'a self, word: &'a str) -> Result<(ImageServer, &'a str)> {
+        let (name, rest) = self.config.split(word)?;
+        let remote = self.remote(name)?;
+        if remote.is_simplestreams() && !self.switch("force-local") {
+            let (trust, identity) = (self.trust(name)?, None);
+            let web = Web::new(&Tls { trust, identity }, &Proxies::default(), AGENT)?;
+            let server = SimpleStreams::new(Arc::new(web), &remote.addr, None);
+            return Ok((ImageServer::lists(server), rest));
+        }
+        if remote.public {
+            return Ok((ImageServer::Lxd(self.lxd(name, remote)?), rest));
+        }
+        Ok((ImageServer::Lxd(self.client(name)?), rest))
     }
 
     /// Waits for an operation, with progress after `title` where it is wanted; Ctrl-C cancels the operation.

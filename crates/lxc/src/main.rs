@@ -32,6 +32,7 @@ mod context;
 mod edit;
 mod error;
 mod help;
+mod image_server;
 mod key_values;
 mod progress;
 mod render;

@@ -375,7 +375,7 @@ pub fn path(parts: &[&str]) -> String {
 }
 
 /// Escapes what may not stand in a part of a path or in a query's value.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~:@".contains(&byte) {

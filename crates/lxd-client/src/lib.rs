@@ -31,11 +31,11 @@ mod web;
 mod websocket;
 
 pub use certificates::{Certificate, KeyPair};
-pub use client::{Client, Etag, Reply, path};
+pub use client::{Client, Etag, Reply, escape, path};
 pub use download::{Download, Progress, Received};
 pub use error::{Error, Result};
 pub use files::{FileWish, InstanceFile, SftpStream};
-pub use images::ExportedImage;
+pub use images::{ExportedImage, ImagePart, NameOf};
 pub use instances::ExecStreams;
 pub use operations::{Background, BackgroundEnd};
 pub use proxies::Proxies;

@@ -10,7 +10,7 @@ use http::header::{DATE, ETAG, LAST_MODIFIED};
 use lxd_model::simplestreams::{Catalogue, INDEX, parse_index, parse_products};
 use serde::{Deserialize, Serialize};
 
-use crate::web::{Page, Web, WebFile, join};
+use crate::web::{Page, Web, WebFile, join, without_password};
 use crate::{Error, Result};
 
 /// The longest list, in bytes; those of the big servers have some megabytes.
@@ -106,7 +106,10 @@ impl SimpleStreams {
                 Ok(page.body)
             }
             (Ok(page), Some(kept)) if page.status == 304 => Ok(kept.body),
-            (Ok(page), _) => Err(format!("Unable to fetch {url}: {}", page.status_text())),
+            (Ok(page), _) => {
+                let url = without_password(&url);
+                Err(format!("Unable to fetch {url}: {}", page.status_text()))
+            },
             (Err(error), Some(kept)) if kept.age < GOOD => {
                 tracing::debug!(url, %error, "Using the list that was kept");
                 Ok(kept.body)

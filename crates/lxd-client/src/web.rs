@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, LAST_MODIFIED, LOCATION, RANGE, USER_AGENT,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, LAST_MODIFIED, LOCATION, RANGE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, BodyStream, Full};
@@ -196,7 +198,7 @@ impl Web {
         let (response, place) = self.send(Method::GET, url, &HeaderMap::new()).await?;
         if response.status() != StatusCode::OK {
             return Err(Error::NoFile {
-                url: url.to_owned(),
+                url: without_password(url),
                 code: response.status().as_u16(),
                 status: format!("{} {}", response.status().as_u16(), reason(&response)),
             });
@@ -271,6 +273,9 @@ impl Web {
             .headers_mut()
             .insert(HOST, host.map_err(|_| Error::Url(url.to_owned()))?);
         request.headers_mut().insert(USER_AGENT, self.agent.clone());
+        if let Some(credentials) = credentials(url) {
+            request.headers_mut().insert(AUTHORIZATION, credentials);
+        }
         server.send(request).await
     }
 
@@ -469,6 +474,28 @@ fn header_map(headers: &[(&'static str, String)]) -> Result<HeaderMap> {
         .collect()
 }
 
+/// The user name and password in a URL as the value of a header.
+fn credentials(url: &str) -> Option<HeaderValue> {
+    let (_, rest) = url.split_once("://")?;
+    let (user, _) = rest.split(['/', '?', '#']).next()?.rsplit_once('@')?;
+    let user: Vec<u8> = percent_encoding::percent_decode_str(user).collect();
+    let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(user))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// A URL for messages.
+pub(crate) fn without_password(url: &str) -> String {
+    let shown = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (user, host) = rest[..end].rsplit_once('@')?;
+        let (name, _) = user.split_once(':')?;
+        Some(format!("{scheme}://{name}:xxxxx@{host}{}", &rest[end..]))
+    };
+    shown().unwrap_or_else(|| url.to_owned())
+}
+
 /// A URL with what may not stand in one escaped.
 fn escaped(url: &str) -> String {
     let mut whole = String::with_capacity(url.len());
@@ -527,6 +554,15 @@ mod tests {
         }
         assert_eq!(join("http://a.org", "x"), "http://a.org/x");
         assert_eq!(escaped("http://a/b c/ü?d=%20#e"), "http://a/b%20c/%C3%BC?d=%20");
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_sent_and_not_shown() {
+        let url = "https://me:p%40ss@a.org/x@y";
+        assert_eq!(credentials(url).unwrap(), "Basic bWU6cEBzcw==");
+        assert_eq!(without_password(url), "https://me:xxxxx@a.org/x@y");
+        assert_eq!(credentials("https://a.org/x@y"), None);
+        assert_eq!(without_password("https://a.org/u:p@y"), "https://a.org/u:p@y");
     }
 
     /// Answers one connection after another with these texts, and gives what was asked.

@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lxd_api::images::{Image, ImageAliasesEntry, ImageAliasesPost, ImagePut};
-use lxd_client::{Client, Etag, Upload, UploadPart, path};
+use lxd_client::{Client, Etag, ExportedImage, ImagePart, NameOf, Upload, UploadPart, path};
 use lxd_model::yaml;
 use serde_json::json;
 
-use super::{image_alias, image_list, not_yet};
-use crate::context::{Context, Resource, read_stdin, stdin_is_terminal};
+use super::{image_alias, image_copy, image_list, not_yet};
+use crate::context::{Context, read_stdin, stdin_is_terminal};
 use crate::edit::edit;
 use crate::error::{Error, Result};
+use crate::image_server::ImageServer;
 use crate::key_values::strict_pairs;
 use crate::progress::Progress;
 use crate::render::{bytes_decimal, print_line, print_yaml};
@@ -21,6 +22,7 @@ use crate::render::{bytes_decimal, print_line, print_yaml};
 /// Runs a command about images.
 pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
     match path {
+        "image copy" => image_copy::copy(cx).await,
         "image delete" => delete(cx).await,
         "image edit" => edit_image(cx).await,
         "image export" => export(cx).await,
@@ -42,46 +44,43 @@ pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
     }
 }
 
-/// The image that a word names: its alias is looked up first, else it is (the beginning of) a fingerprint.
-pub(super) async fn find(cx: &Context, word: &str) -> Result<(Resource, String)> {
+/// The image that a word names on a server that knows us: its alias is looked up first, else it is (the beginning of) a
+/// fingerprint.
+async fn find(cx: &Context, word: &str) -> Result<(Client, String)> {
     let image = cx.resource(word)?;
     if image.name.is_empty() {
         return Err(Error::message("Image identifier missing"));
     }
-    let fingerprint = fingerprint(&image.client, &image.name).await?;
-    Ok((image, fingerprint))
+    let server = ImageServer::Lxd(image.client.clone());
+    let fingerprint = server.fingerprint(&image.name, false).await?;
+    Ok((image.client, fingerprint))
 }
 
-async fn fingerprint(client: &Client, name: &str) -> Result<String> {
-    let alias = client
-        .get::<ImageAliasesEntry>(&path(&["images", "aliases", name]))
-        .await;
-    match alias {
-        Ok(alias) => Ok(alias.target),
-        Err(error) if error.is_not_found() => Ok(name.to_owned()),
-        Err(error) => Err(error.into()),
-    }
+/// The image that the first argument names, on any server of images.
+pub(super) async fn shown(cx: &Context) -> Result<(ImageServer, Image)> {
+    let (server, word) = cx.image_server(cx.argument(0))?;
+    let fingerprint = server.fingerprint(word, cx.switch("vm")).await?;
+    let image = server.image(&fingerprint).await?;
+    Ok((server, image))
 }
 
 async fn delete(cx: &Context) -> Result<()> {
     for word in cx.arguments() {
-        let (image, fingerprint) = find(cx, word).await?;
-        let deleted = image.client.delete(&path(&["images", &fingerprint])).await?;
+        let (client, fingerprint) = find(cx, word).await?;
+        let deleted = client.delete(&path(&["images", &fingerprint])).await?;
         cx.wait(&deleted, "").await?;
     }
     Ok(())
 }
 
 async fn show(cx: &Context) -> Result<()> {
-    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
-    let shown: Image = image.client.get(&path(&["images", &fingerprint])).await?;
-    print_yaml(&ImagePut::from(&shown))
+    let (_, image) = shown(cx).await?;
+    print_yaml(&ImagePut::from(&image))
 }
 
 async fn get_property(cx: &Context) -> Result<()> {
-    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
-    let shown: Image = image.client.get(&path(&["images", &fingerprint])).await?;
-    let value = shown
+    let (_, image) = shown(cx).await?;
+    let value = image
         .properties
         .get(cx.argument(1))
         .ok_or_else(|| Error::message("Property not found"))?;
@@ -89,28 +88,28 @@ async fn get_property(cx: &Context) -> Result<()> {
 }
 
 async fn change_properties(cx: &Context, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
-    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
+    let (client, fingerprint) = find(cx, cx.argument(0)).await?;
     let at = path(&["images", &fingerprint]);
-    let (shown, etag): (Image, Etag) = image.client.get_with_etag(&at).await?;
+    let (shown, etag): (Image, Etag) = client.get_with_etag(&at).await?;
     let mut put = ImagePut::from(&shown);
     change(&mut put.properties);
-    Ok(image.client.replace(&at, &put, &etag).await?)
+    Ok(client.replace(&at, &put, &etag).await?)
 }
 
 async fn edit_image(cx: &Context) -> Result<()> {
-    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
+    let (client, fingerprint) = find(cx, cx.argument(0)).await?;
     let at = path(&["images", &fingerprint]);
     if !stdin_is_terminal() {
         let put: ImagePut = yaml::from_str(&read_stdin()?)?;
-        return Ok(image.client.replace(&at, &put, &Etag::default()).await?);
+        return Ok(client.replace(&at, &put, &Etag::default()).await?);
     }
-    let (shown, etag): (Image, Etag) = image.client.get_with_etag(&at).await?;
+    let (shown, etag): (Image, Etag) = client.get_with_etag(&at).await?;
     let explanation = "### The image as YAML. Lines that begin with # are left out.\n\n";
     edit(
         &format!("{explanation}{}", yaml::to_string(&ImagePut::from(&shown))?),
         async |text| {
             let put: ImagePut = yaml::from_str(text)?;
-            Ok(image.client.replace(&at, &put, &etag).await?)
+            Ok(client.replace(&at, &put, &etag).await?)
         },
     )
     .await
@@ -118,9 +117,8 @@ async fn edit_image(cx: &Context) -> Result<()> {
 
 async fn refresh(cx: &Context) -> Result<()> {
     for word in cx.arguments() {
-        let (image, fingerprint) = find(cx, word).await?;
-        let refreshed = image
-            .client
+        let (client, fingerprint) = find(cx, word).await?;
+        let refreshed = client
             .start(&path(&["images", &fingerprint, "refresh"]), &json!({}))
             .await?;
         let ended = cx.wait(&refreshed, "Refreshing the image: ").await?;
@@ -194,22 +192,29 @@ async fn import(cx: &Context) -> Result<()> {
         .unwrap_or_default()
         .to_owned();
     print_line(&format!("Image imported with fingerprint: {fingerprint}"))?;
-    give_aliases(cx, &import.client, &fingerprint).await
+    give_aliases(&import.client, &fingerprint, cx.list("alias")).await
 }
 
-/// Gives the image the aliases of the command line, taking them from other images.
-pub(super) async fn give_aliases(cx: &Context, client: &Client, fingerprint: &str) -> Result<()> {
-    for name in cx.list("alias") {
-        let at = path(&["images", "aliases", name]);
-        if client.get::<ImageAliasesEntry>(&at).await.is_ok() {
-            client.remove(&at).await?;
+/// Gives the image aliases, taking them from other images.
+pub(super) async fn give_aliases(client: &Client, fingerprint: &str, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let all = path(&["images", "aliases"]);
+    let known: Vec<ImageAliasesEntry> = client.get(&format!("{all}?recursion=1")).await?;
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            continue;
+        }
+        if known.iter().any(|alias| alias.name == *name) {
+            client.remove(&path(&["images", "aliases", name])).await?;
         }
         let alias = ImageAliasesPost {
             name: name.clone(),
             target: fingerprint.to_owned(),
             ..ImageAliasesPost::default()
         };
-        client.create(&path(&["images", "aliases"]), &alias).await?;
+        client.create(&all, &alias).await?;
     }
     Ok(())
 }
@@ -354,11 +359,9 @@ fn escaped(text: &str) -> String {
 }
 
 async fn export(cx: &Context) -> Result<()> {
-    let (image, fingerprint) = find(cx, cx.argument(0)).await?;
-    // The full fingerprint names the files.
-    let shown: Image = image.client.get(&path(&["images", &fingerprint])).await?;
-    let target = cx.argument(1);
-    let (folder, base) = match target {
+    let (server, word) = cx.image_server(cx.argument(0))?;
+    let fingerprint = server.fingerprint(word, cx.switch("vm")).await?;
+    let (folder, base) = match cx.argument(1) {
         "" => (PathBuf::from("."), None),
         target if Path::new(target).is_dir() => (PathBuf::from(target), None),
         target => {
@@ -372,23 +375,57 @@ async fn export(cx: &Context) -> Result<()> {
             (folder.unwrap_or(Path::new(".")).to_owned(), Some(base))
         }
     };
-    let name_of = move |called: &str, is_rootfs: bool| match &base {
-        None => called.to_owned(),
-        // The two files of a split image get no ending.
-        Some(base) if is_rootfs => format!("{base}.root"),
-        Some(base) if called.starts_with("meta-") => base.clone(),
-        Some(base) => match called.split_once('.') {
-            Some((_, ending)) => format!("{base}.{ending}"),
-            None => base.clone(),
-        },
-    };
-    let mut progress = Progress::new(cx.is_quiet(), "Exporting the image: ");
-    let (total, began) = (u64::try_from(shown.size).unwrap_or(0), Instant::now());
-    let mut counted = |bytes: u64| progress.update(&share(bytes, total, began));
-    image
-        .client
-        .export_image(&shown.fingerprint, &folder, &name_of, &mut counted)
-        .await?;
-    progress.done("Image exported successfully!");
+    let name_of = move |called: &str, part| name_of(base.as_deref(), called, part);
+    save(cx, (&server, &fingerprint), &folder, &name_of, "Exporting the image: ").await?;
+    if !cx.is_quiet() {
+        print_line("Image exported successfully!")?;
+    }
     Ok(())
+}
+
+/// The name of a file, where the user may have said a base for it.
+fn name_of(base: Option<&str>, called: &str, part: ImagePart) -> String {
+    match (base, part) {
+        (None, _) => called.to_owned(),
+        // The two files of a split image get no ending.
+        (Some(base), ImagePart::Root) => format!("{base}.root"),
+        (Some(base), ImagePart::Metadata) => base.to_owned(),
+        (Some(base), ImagePart::Whole) => match called.split_once('.') {
+            Some((_, ending)) => format!("{base}.{ending}"),
+            None => base.to_owned(),
+        },
+    }
+}
+
+/// Saves an image's files in a folder, and shows how much of it has come.
+pub(super) async fn save(
+    cx: &Context,
+    (server, fingerprint): (&ImageServer, &str),
+    folder: &Path,
+    name_of: NameOf<'_>,
+    title: &str,
+) -> Result<ExportedImage> {
+    let mut progress = Progress::new(cx.is_quiet(), title);
+    let began = Instant::now();
+    let total = |image: &Image| u64::try_from(image.size).unwrap_or(0);
+    let saved = match server {
+        ImageServer::Lxd(client) => {
+            // The full fingerprint names the files.
+            let image = client.image(fingerprint, "").await?;
+            let mut counted = |bytes: u64| progress.update(&share(bytes, total(&image), began));
+            client
+                .export_image(&image.fingerprint, folder, name_of, &mut counted)
+                .await
+        }
+        ImageServer::Lists(lists) => {
+            let listed = lists.listed(fingerprint).await?;
+            let mut counted = |bytes: u64| progress.update(&share(bytes, total(&listed.image), began));
+            lists
+                .server()
+                .export_image(listed, folder, name_of, &mut counted)
+                .await
+        }
+    };
+    progress.done("");
+    Ok(saved?)
 }

@@ -3,7 +3,7 @@
 use lxd_api::images::{Image, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesPost};
 use lxd_client::path;
 
-use super::not_yet;
+use super::{image_list, not_yet};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::render::{List, list as print_list, sort_rows};
@@ -70,17 +70,12 @@ async fn rename(cx: &Context) -> Result<()> {
 }
 
 async fn list(cx: &Context) -> Result<()> {
-    let (remote, filters) = match cx.arguments() {
-        [first, rest @ ..] if first.ends_with(':') => (cx.resource(first)?, rest),
-        words => (cx.resource("")?, words),
-    };
-    let aliases: Vec<ImageAliasesEntry> = remote.client.get("/1.0/images/aliases?recursion=1").await?;
-    let is_wanted = |alias: &&ImageAliasesEntry| {
-        filters
-            .iter()
-            .all(|filter| alias.name.contains(filter.as_str()) || alias.target.contains(filter.as_str()))
-    };
-    let aliases: Vec<ImageAliasesEntry> = aliases.iter().filter(is_wanted).cloned().collect();
+    let (server, filters) = image_list::server_and_filters(cx)?;
+    let mut aliases = server.aliases().await?;
+    aliases.retain(|alias| {
+        let fits = |filter: &&str| alias.name.contains(filter) || alias.target.contains(filter);
+        filters.is_empty() || filters.iter().any(fits)
+    });
     let row = |alias: &ImageAliasesEntry| {
         let kind = if alias.r#type.is_empty() {
             "container"

@@ -4,12 +4,15 @@ use std::fmt::Write;
 
 use lxd_api::Time;
 use lxd_api::images::Image;
-use lxd_client::path;
+use regex_lite::Regex;
+use serde_json::Value;
 
-use super::image::find;
+use super::image::shown;
+use super::list::{is_short_for, pattern};
 use super::warning::long_date;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::image_server::ImageServer;
 use crate::render::{List, date_utc, list as print_list, print, sort_rows};
 
 /// Digits of a fingerprint that lists show.
@@ -60,37 +63,40 @@ fn shortest_alias(image: &Image) -> String {
     }
 }
 
+/// The fields of images that filters may name; an LXD compares them itself.
+const FIELDS: &[&str] = &[
+    "architecture",
+    "auto_update",
+    "cached",
+    "created_at",
+    "expires_at",
+    "filename",
+    "fingerprint",
+    "last_used_at",
+    "public",
+    "size",
+    "type",
+    "uploaded_at",
+];
+
 /// `lxc image list`.
 pub(super) async fn list(cx: &Context) -> Result<()> {
-    let (remote, filters) = match cx.arguments() {
-        [first, rest @ ..] if first.ends_with(':') => (cx.resource(first)?, rest),
-        [first, rest @ ..] if first.contains(':') && !first.contains('=') => {
-            let remote = cx.resource(first)?;
-            return show(cx, &remote, &[std::slice::from_ref(&remote.name), rest].concat()).await;
+    let columns = columns(cx.text("columns"))?;
+    let (server, filters) = server_and_filters(cx)?;
+    let mut fields = Vec::new();
+    let mut others = Vec::new();
+    for filter in &filters {
+        match filter.split_once('=') {
+            Some((key, value)) if FIELDS.contains(&key) => fields.push((key, value)),
+            _ => others.push(*filter),
         }
-        words => (cx.resource("")?, words),
-    };
-    show(cx, &remote, filters).await
-}
-
-async fn show(cx: &Context, remote: &crate::context::Resource, filters: &[String]) -> Result<()> {
-    let letters = cx.text("columns");
-    let mut columns = Vec::new();
-    for letter in letters.chars().filter(|letter| *letter != ',') {
-        let unknown = || Error::message(format!("Unknown column shorthand char '{letter}' in '{letters}'"));
-        columns.push(
-            COLUMNS
-                .iter()
-                .find(|(known, _, _)| *known == letter)
-                .ok_or_else(unknown)?,
-        );
     }
-    let images: Vec<Image> = remote.client.get("/1.0/images?recursion=1").await?;
-    let images: Vec<Image> = images
-        .iter()
-        .filter(|image| is_wanted(image, filters))
-        .cloned()
-        .collect();
+    let mut images = server.images(&fields).await?;
+    let wanted: Vec<Filter> = match server {
+        ImageServer::Lxd(_) => others.into_iter().map(Filter::parse).collect(),
+        ImageServer::Lists(_) => filters.into_iter().map(Filter::parse).collect(),
+    };
+    images.retain(|image| wanted.iter().all(|filter| filter.fits(image)));
     let cells = |image: &Image| columns.iter().map(|(_, _, cell)| cell(image)).collect();
     let mut rows: Vec<Vec<String>> = images.iter().map(cells).collect();
     sort_rows(&mut rows);
@@ -105,28 +111,97 @@ async fn show(cx: &Context, remote: &crate::context::Resource, filters: &[String
     )
 }
 
-/// Whether an image fits all filters: `property=value`, or a part of an alias, or the beginning of the fingerprint.
-fn is_wanted(image: &Image, filters: &[String]) -> bool {
-    filters.iter().all(|filter| match filter.split_once('=') {
-        Some((key, value)) => {
-            let found = image.properties.iter().find(|(name, _)| name.starts_with(key));
-            found.is_some_and(|(_, set)| set.eq_ignore_ascii_case(value))
+/// The columns of a list of letters, with or without commas between them.
+fn columns(text: &str) -> Result<Vec<&'static Column>> {
+    let mut columns = Vec::new();
+    for entry in text.split(',') {
+        if entry.is_empty() {
+            return Err(Error::message(format!(
+                "Empty column entry (redundant, leading or trailing command) in '{text}'"
+            )));
         }
-        None => {
-            let filter = filter.to_lowercase();
-            image
-                .aliases
-                .iter()
-                .any(|alias| alias.name.to_lowercase().contains(&filter))
-                || image.fingerprint.starts_with(&filter)
+        for letter in entry.chars() {
+            let known = COLUMNS.iter().find(|(known, _, _)| *known == letter);
+            let unknown =
+                || Error::message(format!("Unknown column shorthand char '{letter}' in '{entry}'"));
+            columns.push(known.ok_or_else(unknown)?);
         }
+    }
+    Ok(columns)
+}
+
+/// The server that the first argument may name, and the filters among the arguments.
+pub(super) fn server_and_filters(cx: &Context) -> Result<(ImageServer, Vec<&str>)> {
+    let words = cx.arguments().iter().map(String::as_str);
+    let Some(first) = cx.arguments().first().filter(|first| first.contains(':')) else {
+        let (server, _) = cx.image_server("")?;
+        return Ok((server, words.filter(|word| !word.is_empty()).collect()));
+    };
+    let (server, rest) = match cx.image_server(first) {
+        Ok(found) => found,
+        // It is a filter whose value has a colon.
+        Err(_) if first.contains('=') => (cx.image_server("")?.0, first.as_str()),
+        Err(error) => return Err(error),
+    };
+    let words = std::iter::once(rest).chain(words.skip(1));
+    Ok((server, words.filter(|word| !word.is_empty()).collect()))
+}
+
+/// What an image must have.
+enum Filter<'a> {
+    /// A property with a value or a pattern for it, or a field with that value.
+    Value {
+        key: &'a str,
+        value: &'a str,
+        pattern: Option<Regex>,
+    },
+    /// A part of an alias or of the fingerprint.
+    Part(&'a str),
+}
+
+impl<'a> Filter<'a> {
+    fn parse(word: &'a str) -> Self {
+        match word.split_once('=') {
+            Some((key, value)) => Self::Value {
+                key,
+                value,
+                pattern: pattern(value),
+            },
+            None => Self::Part(word),
+        }
+    }
+
+    fn fits(&self, image: &Image) -> bool {
+        match self {
+            Self::Value { key, value, pattern } => {
+                let is_it = |text: &str| match pattern {
+                    Some(pattern) => pattern.is_match(text),
+                    None => text == *value,
+                };
+                let mut properties = image.properties.iter();
+                properties.any(|(name, set)| is_short_for(key, name) && is_it(set))
+                    || FIELDS.contains(key) && field(image, key).as_deref() == Some(*value)
+            }
+            Self::Part(part) => {
+                let mut aliases = image.aliases.iter();
+                aliases.any(|alias| alias.name.contains(part)) || image.fingerprint.contains(part)
+            }
+        }
+    }
+}
+
+/// A field of an image as text.
+fn field(image: &Image, name: &str) -> Option<String> {
+    let value = serde_json::to_value(image).ok()?;
+    Some(match value.get(name)? {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     })
 }
 
 /// `lxc image info`.
 pub(super) async fn info(cx: &Context) -> Result<()> {
-    let (found, fingerprint) = find(cx, cx.argument(0)).await?;
-    let image: Image = found.client.get(&path(&["images", &fingerprint])).await?;
+    let (_, image) = shown(cx).await?;
     print(&text(&image))
 }
 
@@ -211,15 +286,38 @@ mod tests {
     }
 
     #[test]
-    fn filters_look_at_properties_aliases_and_fingerprints() {
+    fn filters_look_at_properties_fields_aliases_and_fingerprints() {
         for (filter, fits) in [
-            ("os=debian", true),
-            ("os=ubuntu", false),
-            ("61f", true),
-            ("BIAN", true),
+            ("os=Debian", true),
+            ("os=debian", false),
+            ("o=Deb.*", true),
+            ("os=^Deb", true),
+            ("os=Deb", false),
+            ("os=[", false),
+            ("public=false", true),
+            ("fingerprint=61f372d0", true),
+            ("fingerprint=61f", false),
+            ("type=", true),
+            ("1f3", true),
+            ("bian", true),
+            ("BIAN", false),
             ("x", false),
         ] {
-            assert_eq!(is_wanted(&image(), &[filter.to_owned()]), fits, "{filter}");
+            assert_eq!(Filter::parse(filter).fits(&image()), fits, "{filter}");
+        }
+    }
+
+    #[test]
+    fn columns_are_letters_between_commas() {
+        assert_eq!(columns("l,fF").unwrap().len(), 3);
+        for (text, wrong) in [
+            (
+                "l,,f",
+                "Empty column entry (redundant, leading or trailing command) in 'l,,f'",
+            ),
+            ("l,zz", "Unknown column shorthand char 'z' in 'zz'"),
+        ] {
+            assert_eq!(columns(text).unwrap_err().to_string(), wrong);
         }
     }
 

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::state;
 use crate::context::{Context, Resource, read_stdin, stdin_is_terminal};
 use crate::error::{Error, Result};
+use crate::image_server::ImageServer;
 use crate::render::print_line;
 
 /// What the progress of fetching and unpacking an image is called.
@@ -282,7 +283,10 @@ async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<Instanc
     let client = if remote == instance.remote {
         instance.client.clone()
     } else {
-        cx.client(remote)?
+        match cx.image_server(word)?.0 {
+            ImageServer::Lxd(client) => client,
+            ImageServer::Lists(_) => cx.client(remote)?,
+        }
     };
     let fingerprint = fingerprint(&client, name).await?;
     if remote == instance.remote {

@@ -13,6 +13,7 @@ mod export;
 mod file;
 mod image;
 mod image_alias;
+mod image_copy;
 mod image_list;
 mod import;
 mod info;

@@ -44,7 +44,7 @@ pub(crate) async fn publish(cx: &Context) -> Result<()> {
         start_again(cx, &source, &instance).await?;
     }
     let fingerprint = made?;
-    give_aliases(cx, &source.client, &fingerprint).await?;
+    give_aliases(&source.client, &fingerprint, cx.list("alias")).await?;
     print(&format!("Instance published with fingerprint: {fingerprint}\n"))
 }
 

@@ -148,7 +148,7 @@ fn is_within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
 }
 
 /// Whether each part of a key is the start of the same part of the full key.
-fn is_short_for(short: &str, full: &str) -> bool {
+pub(in crate::commands) fn is_short_for(short: &str, full: &str) -> bool {
     let (short, full): (Vec<&str>, Vec<&str>) = (short.split('.').collect(), full.split('.').collect());
     short.len() == full.len()
         && short
@@ -158,7 +158,7 @@ fn is_short_for(short: &str, full: &str) -> bool {
 }
 
 /// A pattern for the whole text, unless it says itself where it begins or ends.
-fn pattern(text: &str) -> Option<Regex> {
+pub(in crate::commands) fn pattern(text: &str) -> Option<Regex> {
     let anchored = text.contains('^') || text.contains('$');
     let pattern = if anchored {
         text.to_string()

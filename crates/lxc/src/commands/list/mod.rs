@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use self::columns::Column;
 use self::filters::Filters;
+pub(super) use self::filters::{is_short_for, pattern};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::render::{self, List};
