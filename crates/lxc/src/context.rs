@@ -180,12 +180,7 @@ impl Context {
             };
             return Ok(Client::unix(socket).in_project(project));
         }
-        let identity = if remote.public {
-            None
-        } else {
-            self.config.identity()?
-        };
-        let trust = self.trust(name)?;
+        let (trust, identity) = (self.trust(name)?, self.config.identity()?);
         Ok(Client::https(&remote.addr, &Tls { trust, identity })?.in_project(project))
     }
 
@@ -291,14 +286,19 @@ pub(crate) fn read_stdin() -> Result<String> {
     Ok(text)
 }
 
-/// Asks a question on standard output and reads a line.
+/// Asks a question on standard output and reads a line; an empty one where there is nobody.
 pub(crate) fn ask(question: &str) -> Result<String> {
+    Ok(ask_line(question)?.unwrap_or_default())
+}
+
+/// Asks a question on standard output and reads a line, if there is one.
+pub(crate) fn ask_line(question: &str) -> Result<Option<String>> {
     crate::render::print(question)?;
     let mut line = String::new();
     let read = std::io::stdin().read_line(&mut line);
-    read.map_err(|source| Error::Terminal {
+    let length = read.map_err(|source| Error::Terminal {
         doing: "Failed to read standard input",
         source,
     })?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_string())
+    Ok((length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_string()))
 }

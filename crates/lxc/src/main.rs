@@ -98,10 +98,7 @@ fn run(words: &[String]) -> Result<()> {
     if on("debug") || on("verbose") {
         log(on("debug"));
     }
-    if fresh {
-        welcome(&config);
-    }
-    execute(config, parsed, extent)
+    execute((config, fresh), parsed, extent)
 }
 
 /// Takes `config` from `config profile ...`, as profiles were once reached.
@@ -119,7 +116,7 @@ fn without_old_prefix(mut words: Vec<String>) -> Vec<String> {
 }
 
 /// Runs the command, once its arguments have been counted.
-fn execute(config: Config, parsed: Parsed, extent: Extent) -> Result<()> {
+fn execute((config, fresh): (Config, bool), parsed: Parsed, extent: Extent) -> Result<()> {
     let command = parsed.command;
     let Some((min, max)) = command.count else {
         if !command.strict {
@@ -138,6 +135,9 @@ fn execute(config: Config, parsed: Parsed, extent: Extent) -> Result<()> {
         doing: "Failed to start",
         source,
     })?;
+    if fresh {
+        runtime.block_on(welcome(&config));
+    }
     let mut context = Context::new(config, parsed);
     let ended = runtime.block_on(commands::run(&mut context, command.path));
     // A read of standard input that still waits must not keep the command from ending.
@@ -162,9 +162,14 @@ fn explain(words: &[String], extent: Extent) -> Result<()> {
     }
 }
 
-/// Greets a newcomer, and keeps a configuration to start from.
-fn welcome(config: &Config) {
-    eprintln!("If this is your first time running LXD on this machine, you should also run: lxd init");
+/// Greets a newcomer to the server of this host, if there is one, and keeps a configuration to start from.
+async fn welcome(config: &Config) {
+    let local = lxd_client::Client::unix(context::local_socket());
+    let pools: lxd_client::Result<Vec<String>> = local.get("/1.0/storage-pools").await;
+    let Ok(pools) = pools else { return };
+    if pools.is_empty() {
+        eprintln!("If this is your first time running LXD on this machine, you should also run: lxd init");
+    }
     eprintln!("To start your first container, try: lxc launch ubuntu:22.04");
     eprintln!("Or for a virtual machine: lxc launch ubuntu:22.04 --vm\n");
     if let Err(error) = config.save() {

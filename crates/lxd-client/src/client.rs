@@ -42,6 +42,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The answer's body.
     pub body: Bytes,
+    /// The server's words for the status.
+    reason: String,
 }
 
 /// The envelope with its content left as text, so that it is parsed once, as the type it has.
@@ -250,6 +252,7 @@ impl Client {
 
     /// Reads the whole of an answer.
     pub(crate) async fn collect(&self, path: &str, response: http::Response<Incoming>) -> Result<Reply> {
+        let reason = crate::web::reason(&response);
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| Error::Answer {
             url: self.url(path),
@@ -259,6 +262,7 @@ impl Client {
             code: parts.status.as_u16(),
             headers: parts.headers,
             body: body.to_bytes(),
+            reason,
         };
         tracing::debug!(
             code = reply.code,
@@ -343,7 +347,7 @@ impl Reply {
             Ok(_) => Ok(()),
             Err(_) if self.code >= 400 => Err(Error::Refused {
                 code: self.code,
-                text: String::from_utf8_lossy(&self.body).trim().to_string(),
+                text: format!("Failed to fetch {url}: {} {}", self.code, self.reason),
             }),
             Err(error) => Err(error),
         }

@@ -144,6 +144,11 @@ pub(crate) fn plain(error: &io::Error) -> String {
 }
 
 fn dial_text(place: &str, error: &io::Error) -> String {
+    if error.to_string().starts_with("failed to lookup address") {
+        let host = place.trim_start_matches("tcp ");
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        return format!("lookup {host}: no such host");
+    }
     // The reference tries every address of a host, and lists what became of each.
     let (before, after) = match place.strip_prefix("tcp ") {
         Some(host) => (format!("Unable to connect to: {host} (["), "])"),
@@ -163,6 +168,15 @@ fn one_dial_text(place: &str, error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_host_reads_like_the_reference() {
+        let source = io::Error::other("failed to lookup address information: Name or service not known");
+        assert_eq!(
+            dial_text("tcp nosuch.invalid:8443", &source),
+            "lookup nosuch.invalid: no such host"
+        );
+    }
 
     #[test]
     fn a_missing_socket_reads_like_the_reference() {

@@ -443,7 +443,7 @@ fn broken(error: &hyper::Error) -> String {
 }
 
 /// The words that came with a status.
-fn reason(response: &Response<Incoming>) -> String {
+pub(crate) fn reason(response: &Response<Incoming>) -> String {
     let own = response.extensions().get::<hyper::ext::ReasonPhrase>();
     match own {
         Some(own) => String::from_utf8_lossy(own.as_bytes()).into_owned(),

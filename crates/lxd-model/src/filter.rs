@@ -124,7 +124,13 @@ impl Clause {
             "ne" => Operator::NotEqual,
             _ => Operator::Unknown,
         };
-        let mut builder = RegexBuilder::new(&format!("^(?:{value})$"));
+        // A pattern may say itself where it begins or ends.
+        let pattern = if value.contains(['^', '$']) {
+            value.clone()
+        } else {
+            format!("^(?:{value})$")
+        };
+        let mut builder = RegexBuilder::new(&pattern);
         let pattern = builder
             .case_insensitive(true)
             .size_limit(MAX_PATTERN)
@@ -226,6 +232,8 @@ mod tests {
             ("name EQ i4", "i4"),
             ("name eq i.*", "i1 i4 i5"),
             ("name eq 4", ""),
+            ("name eq ^i", "i1 i4 i5"),
+            ("name eq 4$", "i4"),
             ("name eq [", ""),
             ("NAME eq i4", ""),
             ("name xx y", ""),

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use lxd_api::images::{Image, ImageAliasesEntry, ImageAliasesPost, ImagePut};
 use lxd_client::{Client, Etag, ExportedImage, ImagePart, NameOf, Upload, UploadPart, path};
 use lxd_model::yaml;
-use serde_json::json;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 
 use super::{image_alias, image_copy, image_list, not_yet};
 use crate::context::{Context, read_stdin, stdin_is_terminal};
@@ -100,19 +102,33 @@ async fn edit_image(cx: &Context) -> Result<()> {
     let (client, fingerprint) = find(cx, cx.argument(0)).await?;
     let at = path(&["images", &fingerprint]);
     if !stdin_is_terminal() {
-        let put: ImagePut = yaml::from_str(&read_stdin()?)?;
-        return Ok(client.replace(&at, &put, &Etag::default()).await?);
+        return Ok(client.replace(&at, &written(&read_stdin()?)?, &Etag::default()).await?);
     }
     let (shown, etag): (Image, Etag) = client.get_with_etag(&at).await?;
     let explanation = "### The image as YAML. Lines that begin with # are left out.\n\n";
     edit(
         &format!("{explanation}{}", yaml::to_string(&ImagePut::from(&shown))?),
         async |text| {
-            let put: ImagePut = yaml::from_str(text)?;
-            Ok(client.replace(&at, &put, &etag).await?)
+            Ok(client.replace(&at, &written(text)?, &etag).await?)
         },
     )
     .await
+}
+
+/// An image as the user wrote it; profiles that it does not mention stay.
+fn written(text: &str) -> Result<Value> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Mentioned {
+        profiles: Option<IgnoredAny>,
+    }
+    let put: ImagePut = yaml::from_str(text)?;
+    let mentioned: Mentioned = yaml::from_str(text)?;
+    let mut put = serde_json::to_value(&put).unwrap_or_default();
+    if mentioned.profiles.is_none() {
+        put["profiles"] = Value::Null;
+    }
+    Ok(put)
 }
 
 async fn refresh(cx: &Context) -> Result<()> {

@@ -107,8 +107,8 @@ impl Copy<'_> {
             from.fingerprint.clone_from(&image.fingerprint);
             if !image.public {
                 from.secret = secret(source, &image.fingerprint).await?;
-            } else if self.cx.switch("auto-update") {
-                // What follows an alias must know it.
+            } else if image.aliases.iter().any(|alias| alias.name == self.word) {
+                // So the target knows what to follow.
                 self.word.clone_into(&mut from.fingerprint);
             }
             self.fetch(from, &reached.urls).await?;
@@ -274,7 +274,11 @@ impl Copy<'_> {
             upload = upload.header("x-lxd-public", "true")?;
         }
         let background = upload_with_progress(self.cx, (&self.target, "images"), upload, COPYING).await?;
-        self.cx.wait(&background, COPYING).await?;
+        if let Err(error) = self.cx.wait(&background, COPYING).await {
+            // It may have been there before.
+            let there = self.target.image(&image.fingerprint, "").await;
+            there.map_err(|_| error)?;
+        }
         Ok((image.fingerprint.clone(), self.names(Some(&image))))
     }
 

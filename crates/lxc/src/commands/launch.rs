@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use lxd_api::images::ImageAliasesEntry;
 use lxd_api::instance_state::InstanceStatePut;
 use lxd_api::instances::{InstanceSource, InstancesPost};
 use lxd_api::networks::Network;
@@ -76,8 +75,14 @@ async fn create(cx: &Context) -> Result<(Resource, String)> {
     };
     let mut body = serde_json::to_value(&post).unwrap_or_default();
     leave_out_empty(&mut body);
-    let background = client.create_instance_value(&body).await?;
-    let ended = cx.wait(&background, RETRIEVING).await?;
+    let is_remote = !post.source.server.is_empty();
+    let failed = |error: Error| match is_remote {
+        true => Error::message(format!("Failed instance creation: {error}")),
+        false => error,
+    };
+    let background = client.create_instance_value(&body).await;
+    let background = background.map_err(|error| failed(error.into()))?;
+    let ended = cx.wait(&background, RETRIEVING).await.map_err(failed)?;
     let resources = ended
         .or_else(|| background.operation().cloned())
         .unwrap_or_default()
@@ -301,35 +306,32 @@ async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<Instanc
         .config
         .server_certificate(remote)?
         .map(|certificate| certificate.pem().to_string());
-    let secret = if server.public {
-        String::new()
-    } else {
-        image_secret(&client, &fingerprint).await?
-    };
-    Ok(InstanceSource {
+    let mut from = InstanceSource {
         mode: "pull".into(),
         server: client.base(),
         protocol: "lxd".into(),
         certificate: certificate.unwrap_or_default(),
-        secret,
-        fingerprint,
         project: client.project().into(),
         ..image
-    })
+    };
+    let described = client.image(&fingerprint, "").await?;
+    if !described.public {
+        from.secret = image_secret(&client, &fingerprint).await?;
+    }
+    if described.public && described.aliases.iter().any(|alias| alias.name == name) {
+        // So the server knows what to follow.
+        from.alias = name.into();
+    } else {
+        from.fingerprint = fingerprint;
+    }
+    Ok(from)
 }
 
 /// The full fingerprint of the image with an alias, or with a fingerprint that starts so.
 pub(crate) async fn fingerprint(client: &Client, name: &str) -> Result<String> {
-    match client
-        .get::<ImageAliasesEntry>(&path(&["images", "aliases", name]))
-        .await
-    {
-        Ok(alias) => return Ok(alias.target),
-        Err(error) if error.is_not_found() => {}
-        Err(error) => return Err(error.into()),
-    }
-    let image: lxd_api::images::Image = client.get(&path(&["images", name])).await?;
-    Ok(image.fingerprint)
+    let server = ImageServer::Lxd(client.clone());
+    let found = server.fingerprint(name, false).await?;
+    Ok(server.image(&found).await?.fingerprint)
 }
 
 /// What lets another server fetch a private image.

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use lxd_api::certificates::CertificatesPost;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::Method;
+use lxd_api::certificates::{CertificateAddToken, CertificatesPost};
 use lxd_api::projects::Project;
 use lxd_api::server::Server;
-use lxd_client::{Certificate, Client, Tls, Trust, path, server_certificate};
+use lxd_client::{Certificate, Client, KeyPair, Tls, Trust, path, server_certificate};
 use serde::Serialize;
 
 use super::not_yet;
 use crate::config::Remote;
-use crate::context::{Context, ask};
+use crate::context::{Context, ask_line};
 use crate::error::{Error, Result};
 use crate::render::{List, list as print_list, print_line, sort_rows};
 
@@ -39,7 +43,7 @@ fn list(cx: &Context) -> Result<()> {
     let yes = |is: bool| if is { "YES" } else { "NO" }.to_owned();
     let row = |(name, remote): (&String, &Remote)| {
         let auth = match remote.auth_type.as_str() {
-            _ if remote.is_local() => "file access",
+            _ if name == "local" => "file access",
             _ if remote.is_simplestreams() => "none",
             "" => "tls",
             auth => auth,
@@ -61,7 +65,7 @@ fn list(cx: &Context) -> Result<()> {
             auth,
             yes(remote.public),
             yes(remote.fixed),
-            yes(false),
+            yes(remote.global),
         ]
     };
     let mut rows: Vec<_> = cx.config.remotes().iter().map(row).collect();
@@ -125,7 +129,7 @@ impl From<&Remote> for Shown {
             project: remote.project,
             protocol: remote.protocol,
             public: remote.public,
-            global: false,
+            global: remote.global,
             r#static: remote.fixed,
         }
     }
@@ -143,7 +147,11 @@ fn changeable<'a>(cx: &'a Context, name: &str) -> Result<&'a Remote> {
 
 fn remove(cx: &mut Context) -> Result<()> {
     let name = cx.argument(0).to_owned();
-    changeable(cx, &name)?;
+    if changeable(cx, &name)?.global {
+        return Err(Error::message(format!(
+            "Remote {name} is global and cannot be removed"
+        )));
+    }
     if cx.config.default_remote() == name {
         return Err(Error::message("Can't remove the default remote"));
     }
@@ -154,7 +162,10 @@ fn remove(cx: &mut Context) -> Result<()> {
 
 fn rename(cx: &mut Context) -> Result<()> {
     let (old, new) = (cx.argument(0).to_owned(), cx.argument(1).to_owned());
-    let remote = changeable(cx, &old)?.clone();
+    let remote = Remote {
+        global: false,
+        ..changeable(cx, &old)?.clone()
+    };
     if cx.config.remotes().contains_key(&new) {
         return Err(Error::message(format!("Remote {new} already exists")));
     }
@@ -178,6 +189,7 @@ fn set_url(cx: &mut Context) -> Result<()> {
     changeable(cx, &name)?;
     if let Some(remote) = cx.config.remotes_mut().get_mut(&name) {
         remote.addr = url;
+        remote.global = false;
     }
     cx.config.save()
 }
@@ -192,12 +204,14 @@ fn switch(cx: &mut Context) -> Result<()> {
 }
 
 async fn add(cx: &mut Context) -> Result<()> {
-    let (name, address) = match cx.arguments() {
-        [only] => (only.clone(), only.clone()),
-        [name, address, ..] => (name.clone(), address.clone()),
-        [] => return Err(Error::Count),
+    let address = cx.arguments().last().cloned().ok_or(Error::Count)?;
+    let token = decode_token(&address);
+    let name = match (cx.arguments(), &token) {
+        // A token says for whom it was made.
+        ([_], Some(token)) => token.client_name.clone(),
+        _ => cx.argument(0).to_owned(),
     };
-    if name.contains([':', '/']) && cx.arguments().len() > 1 {
+    if name.contains(':') {
         return Err(Error::message("Remote names may not contain colons"));
     }
     if let Some(remote) = cx.config.remotes().get(&name) {
@@ -206,39 +220,123 @@ async fn add(cx: &mut Context) -> Result<()> {
             remote.addr
         )));
     }
-    let mut remote = Remote {
-        protocol: cx.text("protocol").into(),
-        ..Remote::default()
+    let remote = match cx.text("protocol") {
+        _ if token.is_some() => by_token(cx, &name, &address, &token.unwrap_or_default()).await?,
+        "simplestreams" => {
+            if !address.starts_with("https://") {
+                return Err(Error::message("Only https URLs are supported for simplestreams"));
+            }
+            Remote {
+                addr: address,
+                protocol: "simplestreams".into(),
+                public: true,
+                ..Remote::default()
+            }
+        }
+        "" | "lxd" if address.starts_with("unix:") || address.starts_with('/') => {
+            by_socket(cx, &name, &address).await?
+        }
+        "" | "lxd" if cx.switch("public") => {
+            let addr = https(&address)?;
+            let client = meet(cx, &name, &addr, None).await?;
+            client.get::<Server>("/1.0").await?;
+            Remote {
+                addr,
+                public: true,
+                ..Remote::default()
+            }
+        }
+        "" | "lxd" => by_password(cx, &name, https(&address)?).await?,
+        other => return Err(Error::message(format!("Invalid protocol: {other}"))),
     };
-    if remote.is_simplestreams() {
-        if !address.starts_with("https://") {
-            return Err(Error::message("Only https URLs are supported for simplestreams"));
-        }
-        remote.addr = address.trim_end_matches('/').into();
-        remote.public = true;
-    } else if address.starts_with("unix:") || address.starts_with('/') {
-        remote.addr = if address.starts_with('/') {
-            format!("unix://{address}")
-        } else {
-            address
-        };
-        remote.protocol = "lxd".into();
-        cx.config.remotes_mut().insert(name.clone(), remote.clone());
-        cx.client(&name)?.get::<Server>(&path(&[])).await?;
-    } else {
-        remote.addr = https(&address)?;
-        remote.protocol = "lxd".into();
-        remote.auth_type = match cx.text("auth-type") {
-            "" => "tls",
-            auth => auth,
-        }
-        .into();
-        remote.public = cx.switch("public");
-        cx.text("project").clone_into(&mut remote.project);
-        connect(cx, &name, &mut remote).await?;
-    }
     cx.config.remotes_mut().insert(name, remote);
     cx.config.save()
+}
+
+/// What a server hands out so that a client may make itself known.
+fn decode_token(text: &str) -> Option<CertificateAddToken> {
+    let bytes = BASE64_STANDARD.decode(text).ok()?;
+    let token: CertificateAddToken = serde_json::from_slice(&bytes).ok()?;
+    let is_whole = !token.addresses.is_empty() && !token.secret.is_empty() && !token.fingerprint.is_empty();
+    is_whole.then_some(token)
+}
+
+/// An LXD at an address that knows this client, or will.
+fn known(cx: &Context, addr: String) -> Remote {
+    let auth_type = match cx.text("auth-type") {
+        "" => "tls",
+        auth => auth,
+    };
+    Remote {
+        addr,
+        auth_type: auth_type.into(),
+        domain: cx.text("domain").into(),
+        project: cx.text("project").into(),
+        protocol: "lxd".into(),
+        ..Remote::default()
+    }
+}
+
+async fn by_socket(cx: &mut Context, name: &str, address: &str) -> Result<Remote> {
+    let path = address.trim_start_matches("unix:").trim_start_matches("//");
+    let mut remote = known(cx, format!("unix://{path}"));
+    cx.config.remotes_mut().insert(name.to_owned(), remote.clone());
+    let client = cx.client(name)?;
+    client.get::<Server>("/1.0").await?;
+    remote.project = chosen_project(&client, &remote.project).await?;
+    Ok(remote)
+}
+
+async fn by_password(cx: &Context, name: &str, addr: String) -> Result<Remote> {
+    let mut remote = known(cx, addr);
+    let identity = identity(cx)?;
+    let client = meet(cx, name, &remote.addr, Some(identity)).await?;
+    let server: Server = client.get("/1.0").await?;
+    if !server.auth_methods.contains(&remote.auth_type) {
+        return Err(Error::message(format!(
+            "Authentication type '{}' not supported by server",
+            remote.auth_type
+        )));
+    }
+    if server.auth != "trusted" {
+        become_trusted(cx, &client, name).await?;
+    }
+    remote.project = chosen_project(&client, &remote.project).await?;
+    Ok(remote)
+}
+
+/// Meets the server that a token is for, and uses the token up.
+async fn by_token(cx: &Context, name: &str, text: &str, token: &CertificateAddToken) -> Result<Remote> {
+    let identity = identity(cx)?;
+    let mut failure = Error::message("The token names no address");
+    for address in &token.addresses {
+        let mut remote = known(cx, https(address)?);
+        let shown = match server_certificate(&remote.addr).await {
+            Ok(shown) => shown,
+            Err(error) => {
+                failure = error.into();
+                continue;
+            }
+        };
+        if shown.fingerprint() != token.fingerprint {
+            failure = Error::message(format!(
+                "Certificate fingerprint mismatch between certificate token and server {address:?}"
+            ));
+            continue;
+        }
+        cx.config.accept_server_certificate(name, &shown)?;
+        let tls = Tls {
+            trust: Trust::Pinned(shown),
+            identity: Some(identity.clone()),
+        };
+        let client = Client::https(&remote.addr, &tls)?;
+        introduce(&client, text)
+            .await
+            .map_err(|error| Error::message(format!("Failed to create certificate: {error}")))?;
+        remote.project = chosen_project(&client, &remote.project).await?;
+        return Ok(remote);
+    }
+    Err(failure)
 }
 
 /// The URL of a server that was given as address, host name or URL.
@@ -268,32 +366,30 @@ fn https(address: &str) -> Result<String> {
     })
 }
 
-/// Meets the server: its certificate is accepted, and it is made to trust us.
-async fn connect(cx: &Context, name: &str, remote: &mut Remote) -> Result<()> {
-    if !remote.public && !cx.config.has_identity() {
+/// The client's certificate, which is made where there is none.
+fn identity(cx: &Context) -> Result<KeyPair> {
+    if !cx.config.has_identity() {
         eprintln!("Generating a client certificate. This may take a minute...");
-        cx.config.make_identity(&identity_name())?;
     }
-    let identity = if remote.public {
-        None
-    } else {
-        cx.config.identity()?
-    };
-    let shown = server_certificate(&remote.addr).await?;
-    accept(cx, &shown)?;
-    let tls = Tls {
-        trust: Trust::Pinned(shown.clone()),
-        identity,
-    };
-    let client = Client::https(&remote.addr, &tls)?.in_project(&remote.project);
-    let server: Server = client.get("/1.0").await?;
-    if !remote.public && server.auth != "trusted" {
-        become_trusted(cx, &client).await?;
+    cx.config.make_identity(&identity_name())
+}
+
+/// Meets a server. Its certificate is kept, unless an authority vouches for it or the user does not accept it.
+async fn meet(cx: &Context, name: &str, addr: &str, identity: Option<KeyPair>) -> Result<Client> {
+    let shown = server_certificate(addr).await?;
+    let known = cx.config.server_certificate(name)?;
+    if known.as_ref() != Some(&shown) {
+        let trust = Trust::Authorities;
+        let identity = identity.clone();
+        let client = Client::https(addr, &Tls { trust, identity })?;
+        if client.raw(Method::GET, "/1.0", Bytes::new()).await.is_ok() {
+            return Ok(client);
+        }
+        accept(cx, &shown)?;
+        cx.config.accept_server_certificate(name, &shown)?;
     }
-    if remote.project.is_empty() && !remote.public {
-        remote.project = only_project(&client).await?;
-    }
-    cx.config.accept_server_certificate(name, &shown)
+    let trust = Trust::Pinned(shown);
+    Ok(Client::https(addr, &Tls { trust, identity })?)
 }
 
 /// Lets the user look at a certificate that nobody vouches for.
@@ -303,7 +399,7 @@ fn accept(cx: &Context, shown: &Certificate) -> Result<()> {
     }
     print_line(&format!("Certificate fingerprint: {}", shown.fingerprint()))?;
     loop {
-        let answer = ask("ok (y/n/[fingerprint])? ")?;
+        let answer = answer("ok (y/n/[fingerprint])? ")?;
         if answer == shown.fingerprint() || answer.to_lowercase().starts_with('y') {
             return Ok(());
         }
@@ -313,28 +409,32 @@ fn accept(cx: &Context, shown: &Certificate) -> Result<()> {
     }
 }
 
-async fn become_trusted(cx: &Context, client: &Client) -> Result<()> {
+async fn become_trusted(cx: &Context, client: &Client, name: &str) -> Result<()> {
     let password = match cx.text("password") {
-        "" => {
-            let host = client.base();
-            ask_hidden(&format!(
-                "Admin password (or token) for {}: ",
-                host.trim_start_matches("https://")
-            ))?
-        }
+        "" => ask_hidden(&format!("Admin password (or token) for {name}: "))?,
         password => password.to_owned(),
     };
-    let request = CertificatesPost {
-        password,
-        r#type: "client".into(),
-        ..CertificatesPost::default()
-    };
-    client.create(&path(&["certificates"]), &request).await?;
+    introduce(client, &password).await?;
     let server: Server = client.get("/1.0").await?;
     if server.auth != "trusted" {
         return Err(Error::message("Server doesn't trust us after authentication"));
     }
-    print_line("Client certificate now trusted by server")
+    print_line(&format!("Client certificate now trusted by server: {name}"))
+}
+
+/// Makes the server know this client.
+async fn introduce(client: &Client, password: &str) -> Result<()> {
+    let request = CertificatesPost {
+        password: password.to_owned(),
+        r#type: "client".into(),
+        ..CertificatesPost::default()
+    };
+    Ok(client.create(&path(&["certificates"]), &request).await?)
+}
+
+/// Asks a question that must be answered.
+fn answer(question: &str) -> Result<String> {
+    ask_line(question)?.ok_or_else(|| Error::message("EOF"))
 }
 
 /// Asks without showing what is typed.
@@ -343,7 +443,9 @@ fn ask_hidden(question: &str) -> Result<String> {
 
     let stdin = std::io::stdin();
     let Ok(before) = tcgetattr(&stdin) else {
-        return ask(question);
+        let answer = answer(question)?;
+        print_line("")?;
+        return Ok(answer);
     };
     let mut hidden = before.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
@@ -352,14 +454,18 @@ fn ask_hidden(question: &str) -> Result<String> {
         source: source.into(),
     };
     tcsetattr(&stdin, OptionalActions::Flush, &hidden).map_err(failed)?;
-    let answer = ask(question);
+    let answer = answer(question);
     tcsetattr(&stdin, OptionalActions::Flush, &before).map_err(failed)?;
     print_line("")?;
     answer
 }
 
-/// The project that a client who may see one only works in; `default` for all others.
-async fn only_project(client: &Client) -> Result<String> {
+/// The project that commands work in: the wanted one if there is such, or the only one that the client may see.
+async fn chosen_project(client: &Client, wanted: &str) -> Result<String> {
+    if !wanted.is_empty() {
+        let project: Project = client.get(&path(&["projects", wanted])).await?;
+        return Ok(project.name);
+    }
     let projects: Vec<Project> = client.get("/1.0/projects?recursion=1").await?;
     Ok(match projects.as_slice() {
         [only] => only.name.clone(),

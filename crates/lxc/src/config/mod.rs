@@ -48,12 +48,21 @@ impl Config {
     pub(crate) fn load(folder: &Path) -> Result<(Self, bool)> {
         let file = folder.join("config.yml");
         let (mut content, fresh) = match fs::read_to_string(&file) {
-            Ok(text) => (yaml::from_str::<Content>(&text)?, false),
+            Ok(text) => (parse(&text)?, false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Content::default(), true),
             Err(source) => return Err(Error::File { path: file, source }),
         };
         if fresh {
             content.remotes.insert("images".into(), remotes::images());
+        }
+        for remote in content.remotes.values_mut() {
+            if remote.auth_type.is_empty() && !remote.public && !remote.is_simplestreams() {
+                // The only way that clients of our time know besides Candid.
+                remote.auth_type = "tls".into();
+            }
+        }
+        for (name, remote) in everybodys() {
+            content.remotes.entry(name).or_insert(remote);
         }
         for (name, mut remote) in remotes::fixed() {
             // Where a fixed remote leads nobody can change; in which project its commands work, everybody can.
@@ -84,7 +93,7 @@ impl Config {
         let mut content = self.content.clone();
         content
             .remotes
-            .retain(|name, remote| name == "local" || !remote.fixed);
+            .retain(|name, remote| name == "local" || !(remote.fixed || remote.global));
         let file = self.folder.join("config.yml");
         let new = self.folder.join("config.yml.new");
         let failed = |source| Error::File {
@@ -146,7 +155,12 @@ impl Config {
 
     /// The certificate of a remote's server, where the user accepted one.
     pub(crate) fn server_certificate(&self, remote: &str) -> Result<Option<Certificate>> {
-        let file = self.server_certificate_file(remote);
+        let file = match self.content.remotes.get(remote) {
+            Some(known) if known.global => global_folder()
+                .join("servercerts")
+                .join(format!("{remote}.crt")),
+            _ => self.server_certificate_file(remote),
+        };
         match fs::read_to_string(&file) {
             Ok(pem) => Ok(Some(Certificate::from_pem(&pem)?)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -220,6 +234,25 @@ impl Config {
             source,
         })
     }
+}
+
+fn parse(text: &str) -> Result<Content> {
+    yaml::from_str(text)
+        .map_err(|error| Error::message(format!("Unable to decode the configuration: {error}")))
+}
+
+/// Where the configuration of all users of this host is.
+fn global_folder() -> PathBuf {
+    let chosen = std::env::var_os("LXD_GLOBAL_CONF").filter(|folder| !folder.is_empty());
+    chosen.map_or_else(|| PathBuf::from("/etc/lxd"), PathBuf::from)
+}
+
+/// The remotes of all users of this host. What can't be read is left out.
+fn everybodys() -> BTreeMap<String, Remote> {
+    let text = fs::read_to_string(global_folder().join("config.yml"));
+    let content = text.ok().and_then(|text| parse(&text).ok()).unwrap_or_default();
+    let global = |(name, remote)| (name, Remote { global: true, ..remote });
+    content.remotes.into_iter().map(global).collect()
 }
 
 #[cfg(test)]

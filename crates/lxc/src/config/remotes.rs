@@ -25,6 +25,9 @@ pub(crate) struct Remote {
     /// Whether it is built in.
     #[serde(skip)]
     pub(crate) fixed: bool,
+    /// Whether it is in the configuration of all users.
+    #[serde(skip)]
+    pub(crate) global: bool,
 }
 
 /// The remotes that are always there.

@@ -28,6 +28,7 @@ pub async fn refresh(app: &Arc<App>, ctx: &Ctx, fingerprint: &str) -> Result<Ope
     let mut tx = app.cluster.read().await?;
     let (project, row) = find(&mut tx, ctx, fingerprint).await?;
     drop(tx);
+    let asked = fingerprint.to_owned();
     let (app, ctx) = (Arc::clone(app), ctx.in_project(project));
     let operations = Arc::clone(&app.operations);
     operations.spawn(
@@ -36,8 +37,8 @@ pub async fn refresh(app: &Arc<App>, ctx: &Ctx, fingerprint: &str) -> Result<Ope
         move |operation| async move {
             if row.content.source.is_none() {
                 return Err(Error::bad_request(format!(
-                    "Failed to update image {:?} in project {:?}: Image source not found",
-                    row.content.fingerprint, ctx.project
+                    "Failed to update image {asked:?} in project {:?}: Image source not found",
+                    ctx.project
                 )));
             }
             let refreshed = follow(&app, &ctx, &operation, &row).await;
