@@ -110,7 +110,9 @@ impl Lists {
     async fn catalogue(&self) -> Result<&Catalogue> {
         let architecture = rustix::system::uname();
         let architecture = architecture.machine().to_string_lossy().into_owned();
-        let fetched = self.catalogue.get_or_try_init(|| self.server.catalogue(&architecture));
+        let fetched = self
+            .catalogue
+            .get_or_try_init(|| self.server.catalogue(&architecture));
         Ok(fetched.await?)
     }
 }

@@ -109,7 +109,7 @@ impl SimpleStreams {
             (Ok(page), _) => {
                 let url = without_password(&url);
                 Err(format!("Unable to fetch {url}: {}", page.status_text()))
-            },
+            }
             (Err(error), Some(kept)) if kept.age < GOOD => {
                 tracing::debug!(url, %error, "Using the list that was kept");
                 Ok(kept.body)

@@ -102,15 +102,15 @@ async fn edit_image(cx: &Context) -> Result<()> {
     let (client, fingerprint) = find(cx, cx.argument(0)).await?;
     let at = path(&["images", &fingerprint]);
     if !stdin_is_terminal() {
-        return Ok(client.replace(&at, &written(&read_stdin()?)?, &Etag::default()).await?);
+        return Ok(client
+            .replace(&at, &written(&read_stdin()?)?, &Etag::default())
+            .await?);
     }
     let (shown, etag): (Image, Etag) = client.get_with_etag(&at).await?;
     let explanation = "### The image as YAML. Lines that begin with # are left out.\n\n";
     edit(
         &format!("{explanation}{}", yaml::to_string(&ImagePut::from(&shown))?),
-        async |text| {
-            Ok(client.replace(&at, &written(text)?, &etag).await?)
-        },
+        async |text| Ok(client.replace(&at, &written(text)?, &etag).await?),
     )
     .await
 }
@@ -392,7 +392,14 @@ async fn export(cx: &Context) -> Result<()> {
         }
     };
     let name_of = move |called: &str, part| name_of(base.as_deref(), called, part);
-    save(cx, (&server, &fingerprint), &folder, &name_of, "Exporting the image: ").await?;
+    save(
+        cx,
+        (&server, &fingerprint),
+        &folder,
+        &name_of,
+        "Exporting the image: ",
+    )
+    .await?;
     if !cx.is_quiet() {
         print_line("Image exported successfully!")?;
     }

@@ -73,10 +73,7 @@ pub(super) async fn copy(cx: &Context) -> Result<()> {
 impl Copy<'_> {
     /// The image, as its server describes it.
     async fn image(&self) -> Result<Image> {
-        let fingerprint = self
-            .source
-            .fingerprint(self.word, self.cx.switch("vm"))
-            .await?;
+        let fingerprint = self.source.fingerprint(self.word, self.cx.switch("vm")).await?;
         self.source.image(&fingerprint).await
     }
 
@@ -136,9 +133,7 @@ impl Copy<'_> {
     /// An image can't be copied to where it is.
     fn differ(&self, source: &Client) -> Result<()> {
         if source.base() == self.target.base() && project(source) == project(&self.target) {
-            return Err(Error::message(
-                "The source and target servers must be different",
-            ));
+            return Err(Error::message("The source and target servers must be different"));
         }
         Ok(())
     }

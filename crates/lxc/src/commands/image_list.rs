@@ -122,8 +122,7 @@ fn columns(text: &str) -> Result<Vec<&'static Column>> {
         }
         for letter in entry.chars() {
             let known = COLUMNS.iter().find(|(known, _, _)| *known == letter);
-            let unknown =
-                || Error::message(format!("Unknown column shorthand char '{letter}' in '{entry}'"));
+            let unknown = || Error::message(format!("Unknown column shorthand char '{letter}' in '{entry}'"));
             columns.push(known.ok_or_else(unknown)?);
         }
     }

@@ -156,9 +156,7 @@ impl Config {
     /// The certificate of a remote's server, where the user accepted one.
     pub(crate) fn server_certificate(&self, remote: &str) -> Result<Option<Certificate>> {
         let file = match self.content.remotes.get(remote) {
-            Some(known) if known.global => global_folder()
-                .join("servercerts")
-                .join(format!("{remote}.crt")),
+            Some(known) if known.global => global_folder().join("servercerts").join(format!("{remote}.crt")),
             _ => self.server_certificate_file(remote),
         };
         match fs::read_to_string(&file) {
@@ -251,7 +249,15 @@ fn global_folder() -> PathBuf {
 fn everybodys() -> BTreeMap<String, Remote> {
     let text = fs::read_to_string(global_folder().join("config.yml"));
     let content = text.ok().and_then(|text| parse(&text).ok()).unwrap_or_default();
-    let global = |(name, remote)| (name, Remote { global: true, ..remote });
+    let global = |(name, remote)| {
+        (
+            name,
+            Remote {
+                global: true,
+                ..remote
+            },
+        )
+    };
     content.remotes.into_iter().map(global).collect()
 }
 
