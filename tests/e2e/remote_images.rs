@@ -330,7 +330,7 @@ fn an_image_follows_its_source() {
 }
 
 /// Makes a server listen on a free port; gives its URL.
-fn listen(server: &Server) -> String {
+pub(crate) fn listen(server: &Server) -> String {
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

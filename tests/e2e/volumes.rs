@@ -151,4 +151,61 @@ fn archives_go_both_ways() {
         }
         from.lxc(&["storage", "volume", "delete", "default", "v1"]).ok();
     }
+    volumes_go_from_server_to_server(&servers);
+}
+
+/// Whoever connects to whom; and copies are brought up to date.
+fn volumes_go_from_server_to_server(servers: &[Server; 3]) {
+    let urls = servers.each_ref().map(crate::remote_images::listen);
+    for server in servers {
+        server
+            .lxc(&["config", "set", "core.trust_password", "sesame"])
+            .ok();
+    }
+    for (from, to) in [(0, 1), (1, 0), (2, 0), (0, 2)] {
+        let name = format!("s{to}");
+        let add = [
+            "remote",
+            "add",
+            &name,
+            &urls[to],
+            "--accept-certificate",
+            "--password=sesame",
+        ];
+        let (from, to) = (&servers[from], &servers[to]);
+        from.lxc(&add).ok();
+        from.lxc(&["storage", "volume", "create", "default", "v1", "user.a=1"])
+            .ok();
+        let file = place(from, "custom/default_v1").join("f");
+        std::fs::write(&file, "one").unwrap();
+        from.lxc(&["storage", "volume", "snapshot", "default", "v1", "s0"])
+            .ok();
+        std::fs::write(&file, "second").unwrap();
+        let copy = |mode: &str, more: &[&str]| {
+            let target = format!("{name}:default/{mode}");
+            let flag = format!("--mode={mode}");
+            let mut args = vec!["storage", "volume", "copy", "default/v1", &target, &flag];
+            args.extend(more);
+            from.lxc(&args).ok();
+        };
+        let read = |path: &str| std::fs::read_to_string(place(to, path).join("f")).unwrap();
+        for mode in ["pull", "push", "relay"] {
+            copy(mode, &[]);
+            assert_eq!(read(&format!("custom/default_{mode}")), "second");
+            assert_eq!(read(&format!("custom-snapshots/default_{mode}/s0")), "one");
+        }
+        std::fs::write(&file, "the third").unwrap();
+        from.lxc(&["storage", "volume", "snapshot", "default", "v1", "s1"])
+            .ok();
+        from.lxc(&["storage", "volume", "delete", "default", "v1/s0"])
+            .ok();
+        copy("pull", &["--refresh"]);
+        assert_eq!(read("custom/default_pull"), "the third");
+        assert_eq!(read("custom-snapshots/default_pull/s1"), "the third");
+        assert!(!place(to, "custom-snapshots/default_pull/s0").exists());
+        for mode in ["pull", "push", "relay"] {
+            to.lxc(&["storage", "volume", "delete", "default", mode]).ok();
+        }
+        from.lxc(&["storage", "volume", "delete", "default", "v1"]).ok();
+    }
 }

@@ -11,6 +11,7 @@ wire! {
         description: String,
         name: String,
         driver: String,
+        #[serde(serialize_with = "crate::wire::null_list_when_empty")]
         used_by: Vec<String>,
         status: String,
         locations: Vec<String>,

@@ -65,6 +65,18 @@ where
     map.serialize(serializer)
 }
 
+/// The same for lists.
+pub(crate) fn null_list_when_empty<S, T>(list: &[T], serializer: S) -> Result<S::Ok, S::Error>
+where
+    S: Serializer,
+    T: Serialize,
+{
+    if list.is_empty() {
+        return serializer.serialize_unit_struct("NilList");
+    }
+    list.serialize(serializer)
+}
+
 /// Whether a value is the empty one, which some fields leave out.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()

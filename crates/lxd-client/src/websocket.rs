@@ -3,8 +3,10 @@
 use futures::{SinkExt, StreamExt};
 use lxd_api::events::Event;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{self, Message};
+
+pub use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, path};
 use crate::transport::Stream;

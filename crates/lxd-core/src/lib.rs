@@ -25,6 +25,7 @@ pub mod etag;
 pub mod events;
 pub mod images;
 pub mod instances;
+mod migration;
 pub mod networks;
 pub mod operations;
 pub mod patch;

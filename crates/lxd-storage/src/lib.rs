@@ -6,6 +6,7 @@ pub mod images;
 
 mod error;
 mod pool;
+mod rsync;
 mod tools;
 mod volume;
 mod watch;
@@ -13,5 +14,6 @@ mod watch;
 pub use drivers::{DriverInfo, Mounted, Place, Resources, View, VolumeSource};
 pub use error::StorageError;
 pub use pool::{Access, BLOCK_FILE, Cleaned, CustomPart, Held, OnDisk, Pool, Pools, StreamHeader};
+pub use rsync::{Rsync, RsyncFeatures};
 pub use volume::{Volume, VolumeType};
 pub use watch::{Progress, Watch};

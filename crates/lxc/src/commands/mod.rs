@@ -37,6 +37,7 @@ mod storage_volume;
 mod storage_volume_devices;
 mod storage_volume_info;
 mod storage_volume_list;
+mod storage_volume_migration;
 mod storage_volume_snapshot;
 mod storage_volume_transfer;
 mod template;

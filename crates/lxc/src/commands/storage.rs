@@ -11,7 +11,7 @@ use super::configured::Place;
 use super::{not_yet, storage_volume};
 use crate::context::{Context, Resource};
 use crate::error::Result;
-use crate::key_values::{pairs, strict_pairs};
+use crate::key_values::pairs;
 use crate::render::{List, bytes_binary, list as print_list, print_line, print_yaml, sort_rows};
 
 /// Runs a command about storage.
@@ -54,7 +54,7 @@ async fn create(cx: &Context) -> Result<()> {
     let mut request = StoragePoolsPost {
         name: pool.name.clone(),
         driver: cx.argument(1).into(),
-        config: strict_pairs(&cx.arguments()[2..])?,
+        config: storage_volume::settings(&cx.arguments()[2..])?,
         ..StoragePoolsPost::default()
     };
     request.config.retain(|_, value| !value.is_empty());

@@ -144,8 +144,8 @@ async fn create(cx: &Context) -> Result<()> {
     }
 }
 
-/// The `key=value` words of a new volume, with words of this command's own for what is none.
-fn settings(words: &[String]) -> Result<BTreeMap<String, String>> {
+/// The `key=value` words of something new, with words of its own for what is none.
+pub(super) fn settings(words: &[String]) -> Result<BTreeMap<String, String>> {
     match words.iter().find(|word| !word.contains('=')) {
         Some(word) => Err(Error::message(format!("Bad key=value pair: [{word}]"))),
         None => strict_pairs(words),

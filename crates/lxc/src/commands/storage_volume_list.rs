@@ -50,9 +50,7 @@ pub(super) async fn list(cx: &Context) -> Result<()> {
     let filters = &cx.arguments()[1..];
     let is_wanted = |volume: &&StorageVolume| {
         filters.iter().all(|filter| match filter.split_once('=') {
-            Some(("type", kind)) => volume.r#type == kind,
-            Some(("name", name)) => volume.name == name,
-            Some((key, value)) => volume.config.get(key).is_some_and(|set| set == value),
+            Some((key, value)) => field(volume, key).is_some_and(|set| set == value),
             // As with the reference, whose filters are of this form only.
             None => true,
         })
@@ -92,6 +90,22 @@ fn together(a: &[String], b: &[String]) -> Ordering {
     natural(&column(a, 1), &column(b, 1))
 }
 
+/// What filters name: a field, or a key of the configuration as `config.user.x`.
+fn field<'a>(volume: &'a StorageVolume, name: &str) -> Option<&'a str> {
+    match name {
+        "name" => Some(&volume.name),
+        "type" => Some(&volume.r#type),
+        "description" => Some(&volume.description),
+        "content_type" => Some(&volume.content_type),
+        "location" => Some(&volume.location),
+        "project" => Some(&volume.project),
+        _ => {
+            let key = name.strip_prefix("config.")?;
+            volume.config.get(key).map(String::as_str)
+        }
+    }
+}
+
 /// What a volume takes; snapshots have no number of their own.
 async fn usage(pool: &Resource, volume: &StorageVolume) -> Result<String> {
     if volume.name.contains('/') {
@@ -116,6 +130,9 @@ async fn usage(pool: &Resource, volume: &StorageVolume) -> Result<String> {
 fn columns(cx: &Context, is_cluster: bool) -> Result<Vec<Column>> {
     let letters = cx.text("columns");
     let is_default = !cx.given("columns");
+    if !is_default && !is_cluster && letters.contains('L') {
+        return Err(Error::message("Can't specify column L when not clustered"));
+    }
     let mut chosen = Vec::new();
     for letter in letters.chars().filter(|letter| *letter != ',') {
         let column = COLUMNS.iter().find(|(known, _, _)| *known == letter);

@@ -8,25 +8,32 @@ use lxd_api::storage_volumes::{
     StoragePoolVolumeBackupsPost, StorageVolume, StorageVolumePost, StorageVolumeSnapshot,
     StorageVolumeSource, StorageVolumesPost,
 };
-use lxd_client::{Client, Upload, path};
+use lxd_client::{Background, Client, Upload, path};
 
 use super::export::{LIFE, name_of, save};
 use super::image::{opening, upload_to};
 use super::storage::pool;
 use super::storage_volume::{kind_and_name, snapshot_path, volume_path};
+use super::storage_volume_migration as migration;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::render::print_line;
 
 /// One end of a copy: `[<remote>:]<pool>/<volume>`.
-struct End {
+pub(super) struct End {
     remote: String,
-    client: Client,
-    pool: String,
-    name: String,
+    pub(super) client: Client,
+    pub(super) pool: String,
+    pub(super) name: String,
 }
 
 impl End {
+    /// Asks the server to make a volume.
+    pub(super) async fn take(&self, post: &StorageVolumesPost) -> Result<Background> {
+        let at = path(&["storage-pools", &self.pool, "volumes", "custom"]);
+        Ok(self.client.start(&at, post).await?)
+    }
+
     fn parse(cx: &Context, at: usize, what: &str) -> Result<Self> {
         let resource = cx.resource(cx.argument(at))?;
         let (pool, name) = resource
@@ -67,15 +74,10 @@ async fn described(source: &End) -> Result<StorageVolumesPost> {
     })
 }
 
-/// Both ends, which must be on one server.
+/// Both ends.
 fn ends(cx: &Context) -> Result<(End, End)> {
     let source = End::parse(cx, 0, "source")?;
     let mut target = End::parse(cx, 1, "destination")?;
-    if source.remote != target.remote {
-        return Err(Error::message(
-            "Copying storage volumes between servers is not supported yet",
-        ));
-    }
     target.client = target.client.on_target(cx.text("destination-target"));
     Ok((
         End {
@@ -89,8 +91,13 @@ fn ends(cx: &Context) -> Result<(End, End)> {
 /// Copies a volume, or brings a copy up to date.
 pub(super) async fn copy(cx: &Context) -> Result<()> {
     let (source, target) = ends(cx)?;
-    let mut post = described(&source).await?;
-    post.name = target.name;
+    copy_to(cx, &source, target).await?;
+    done(cx, "Storage volume copied successfully!")
+}
+
+async fn copy_to(cx: &Context, source: &End, mut target: End) -> Result<()> {
+    let mut post = described(source).await?;
+    post.name.clone_from(&target.name);
     post.source = StorageVolumeSource {
         r#type: "copy".into(),
         name: source.name.clone(),
@@ -104,19 +111,29 @@ pub(super) async fn copy(cx: &Context) -> Result<()> {
         volume_only: cx.switch("volume-only"),
         ..StorageVolumeSource::default()
     };
-    let client = match cx.text("target-project") {
-        "" => target.client,
-        project => target.client.in_project(project),
-    };
-    let at = path(&["storage-pools", &target.pool, "volumes", "custom"]);
-    let copied = client.start(&at, &post).await?;
-    cx.wait(&copied, "Copying the storage volume: ").await?;
-    done(cx, "Storage volume copied successfully!")
+    if !cx.text("target-project").is_empty() {
+        target.client = target.client.in_project(cx.text("target-project"));
+    }
+    if source.remote != target.remote {
+        return migration::copy(cx, (source, &target), post).await;
+    }
+    let copied = target.take(&post).await?;
+    cx.wait(&copied, "Copying the storage volume: ").await.map(drop)
 }
 
-/// Moves a volume; the server does so as a whole, and who uses the volume follows.
+/// Moves a volume. Within a server this is one work of it, and who uses the volume follows; to another one it is a copy, and
+/// then the old one goes.
 pub(super) async fn move_volume(cx: &Context) -> Result<()> {
     let (source, target) = ends(cx)?;
+    let at = volume_path(&source.pool, "custom", &source.name);
+    if source.remote != target.remote {
+        copy_to(cx, &source, target).await?;
+        let deleted = source.client.delete(&at).await;
+        let deleted = deleted
+            .map_err(|error| Error::message(format!("Failed deleting source volume after copy: {error}")))?;
+        cx.wait(&deleted, "").await?;
+        return done(cx, "Storage volume moved successfully!");
+    }
     described(&source).await?;
     let post = StorageVolumePost {
         name: target.name,
@@ -124,7 +141,6 @@ pub(super) async fn move_volume(cx: &Context) -> Result<()> {
         project: cx.text("target-project").into(),
         ..StorageVolumePost::default()
     };
-    let at = volume_path(&source.pool, "custom", &source.name);
     let moved = source.client.start(&at, &post).await?;
     cx.wait(&moved, "Moving the storage volume: ").await?;
     done(cx, "Storage volume moved successfully!")

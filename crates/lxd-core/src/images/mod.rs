@@ -43,6 +43,7 @@ pub use locks::{Locks, Reading};
 pub use receive::{FirstPart, Upload, invalid_form};
 pub(crate) use receive::{clean, room};
 pub use refresh::refresh;
+pub(crate) use remote::target as server;
 pub(crate) use remote::{Protocol, Wish};
 pub use resolve::{prepare, resolve};
 pub use send::send;

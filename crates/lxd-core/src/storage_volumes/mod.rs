@@ -6,8 +6,12 @@ mod custom;
 pub(crate) mod daemon;
 mod defaults;
 mod home;
+#[cfg(test)]
+mod migration_tests;
+mod receive;
 mod refresh;
 mod relocate;
+mod send;
 mod size;
 pub mod snapshots;
 #[cfg(test)]
@@ -34,7 +38,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::ctx::{Ctx, DEFAULT_PROJECT};
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::etag::{self, Tagged};
 use crate::events::{Action, Lifecycle};
 
@@ -311,7 +315,8 @@ fn validate(app: &App, home: &Home, volume: &Volume, config: &Config, content: C
 /// The volume that a path means in the context's project.
 async fn find(tx: &mut Tx, ctx: &Ctx, [pool, kind, name]: Path<'_>) -> Result<Row> {
     let kind = kind_of(kind)?;
-    let homes = projects::effective_all(tx, &ctx.project).await?;
+    let homes = projects::effective_all(tx, &ctx.project).await;
+    let homes = homes.with_context(|| format!("Failed to load project {:?}", ctx.project))?;
     storage_pools::id(tx, pool).await?;
     let key = rows::Key {
         pool,
@@ -334,7 +339,8 @@ fn holder<'a>(homes: &'a Effective, project: &'a str, kind: VolumeType) -> &'a s
 /// The project that holds the context's custom volumes, which the caller must be allowed to see.
 async fn custom_holder(tx: &mut Tx, ctx: &Ctx) -> Result<String> {
     ctx.require_project()?;
-    let holder = projects::effective(tx, &ctx.project, Feature::StorageVolumes).await?;
+    let holder = projects::effective(tx, &ctx.project, Feature::StorageVolumes).await;
+    let holder = holder.with_context(|| format!("Failed to load project {:?}", ctx.project))?;
     ctx.in_project(holder.clone()).require_project()?;
     Ok(holder)
 }

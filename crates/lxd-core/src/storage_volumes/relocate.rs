@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::copy::{Copy, Source};
 use super::home::{self, Home};
 use super::snapshots::Saved;
-use super::{Path, backups, custom_holder, daemon, find, kind_of, users, validate};
+use super::{Path, backups, custom_holder, daemon, find, kind_of, send, users, validate};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -41,14 +41,13 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, path: Path<'_>, post: StorageVolu
         let text = format!("Renaming storage volumes of type {kind:?} is not allowed");
         return Err(Error::bad_request(text));
     }
-    if post.migration {
-        return Err(Error::not_implemented(
-            "Migration is not supported by this server yet",
-        ));
-    }
     let mut tx = app.cluster.read().await?;
     custom_holder(&mut tx, ctx).await?;
     let row = find(&mut tx, ctx, path).await?;
+    if post.migration {
+        drop(tx);
+        return send::send(app, ctx, row, post).map(Moved::Moving);
+    }
     let target_project = match post.project.as_str() {
         "" => row.project.clone(),
         project => custom_holder(&mut tx, &ctx.in_project(project)).await?,

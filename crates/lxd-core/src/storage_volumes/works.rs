@@ -7,7 +7,7 @@ use lxd_storage::{VolumeSource, Watch};
 use serde::{Deserialize, Serialize};
 
 use super::home::Home;
-use super::{backups, copy, daemon, refresh, relocate, size, snapshots};
+use super::{backups, copy, daemon, receive, refresh, relocate, size, snapshots};
 use crate::error::{Error, Result};
 use crate::operations::{OnCrash, Step, Task, Work, Works};
 use crate::steps;
@@ -18,6 +18,8 @@ pub(crate) fn works(works: &mut Works) {
     works.add::<Delete>();
     works.add::<copy::Copy>();
     works.add::<refresh::Refresh>();
+    works.add::<receive::Receive>();
+    works.add::<receive::Renew>();
     works.add::<relocate::Rename>();
     works.add::<relocate::Move>();
     works.add::<daemon::Move>();

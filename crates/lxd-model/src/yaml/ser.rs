@@ -147,11 +147,11 @@ impl ser::Serializer for TreeSerializer {
         plain("null")
     }
     fn serialize_unit_struct(self, name: &'static str) -> Result<Tree> {
-        // Go's nil map is `null` in JSON, but an empty map in YAML.
-        if name == "NilMap" {
-            Ok(Tree::Map(Vec::new()))
-        } else {
-            plain("null")
+        // Go's nil maps and lists are `null` in JSON, but empty ones in YAML.
+        match name {
+            "NilMap" => Ok(Tree::Map(Vec::new())),
+            "NilList" => Ok(Tree::List(Vec::new())),
+            _ => plain("null"),
         }
     }
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Tree> {

@@ -43,6 +43,23 @@ impl Pool {
         .await
     }
 
+    /// Opens the file of a block volume to write all of it anew; it is empty then.
+    ///
+    /// # Errors
+    /// There is no such volume; the disk.
+    pub async fn rewrite_block(&self, volume: &Volume) -> Result<fs::File, StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| {
+            pool.require(&volume)?;
+            let path = pool.place.volume(&volume).join(BLOCK_FILE);
+            let failed = |e| StorageError::io("opening", &path, e);
+            let file = open_block(&path).map_err(failed)?;
+            file.set_len(0).map_err(failed)?;
+            Ok(file)
+        })
+        .await
+    }
+
     /// Makes custom volumes of parts of a tar archive. Returns the members left out. Where it fails some volumes may be there:
     /// delete them.
     ///
@@ -164,14 +181,7 @@ fn rename_or_copy(from: &Path, to: &Path) -> Result<(), StorageError> {
 
 fn resize(path: &Path, bytes: u64) -> Result<(), StorageError> {
     let failed = |e| StorageError::io("resizing", path, e);
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
-        .map_err(failed)?;
+    let file = open_block(path).map_err(failed)?;
     let wanted = bytes.div_ceil(BLOCK_UNIT) * BLOCK_UNIT;
     let present = file.metadata().map_err(failed)?.len();
     if present > wanted {
@@ -183,4 +193,14 @@ fn resize(path: &Path, bytes: u64) -> Result<(), StorageError> {
         file.set_len(wanted).map_err(failed)?;
     }
     Ok(())
+}
+
+fn open_block(path: &Path) -> std::io::Result<fs::File> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
 }

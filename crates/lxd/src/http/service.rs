@@ -119,6 +119,7 @@ async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Incoming>, id
         headers: parts.headers,
         body: Some(body),
     };
+    require_member(&call, row)?;
     let work = AssertUnwindSafe(handler(call)).catch_unwind();
     // What changes something is not torn apart when the client hangs up in the middle: it is only told to cancel.
     let outcome = if row.method == "GET" || row.method == "HEAD" {
@@ -130,6 +131,17 @@ async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Incoming>, id
     };
     guard.disarm();
     outcome.unwrap_or_else(|_| Err(panicked(row)))
+}
+
+/// Refuses requests about pools that are meant for another member of a cluster, of which a server on its own has but itself.
+fn require_member(call: &Call, row: &Row) -> Result<(), Failure> {
+    let target = call.query("target").unwrap_or_default();
+    let is_asked = row.path.starts_with("/1.0/storage-pools/")
+        || (row.path == "/1.0/storage-pools" && row.method == "POST");
+    if !is_asked || target.is_empty() || target == "none" {
+        return Ok(());
+    }
+    Err(Failure::new(ErrorKind::NotFound, "Cluster member not found"))
 }
 
 /// Refuses callers that may not use an endpoint at all. Use cases refuse more.

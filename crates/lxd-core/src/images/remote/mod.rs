@@ -195,11 +195,11 @@ async fn client(app: &App, wish: &Wish) -> Result<Client> {
     Ok(made.await?.in_project(&project))
 }
 
-/// A client of the LXD that images are sent to.
+/// A client of another LXD that is known by its certificate, or by authorities.
 ///
 /// # Errors
 /// Its URL or its certificate can't be used.
-pub(super) async fn target(app: &App, server: &str, certificate: &str) -> Result<Client> {
+pub(crate) async fn target(app: &App, server: &str, certificate: &str) -> Result<Client> {
     let wish = Wish {
         server: server.to_owned(),
         certificate: certificate.to_owned(),

@@ -118,7 +118,8 @@ impl Saved {
         if let Some(volume) = volume_id {
             let expires = self.expires_at.timestamp();
             let (name, description) = (&self.name, &self.description);
-            volume_snapshots::create(tx, volume, name, description, expires, &Config::new()).await?;
+            let id = volume_snapshots::create(tx, volume, name, description, expires, &Config::new()).await?;
+            volume_snapshots::copy_config(tx, id, volume).await?;
         }
         Ok(())
     }

@@ -93,6 +93,17 @@ pub async fn create(
     Ok(id)
 }
 
+/// Gives a snapshot the configuration that its volume has now.
+///
+/// # Errors
+/// The database's.
+pub async fn copy_config(tx: &mut Tx, id: i64, volume_id: i64) -> Result<()> {
+    let sql = "INSERT INTO storage_volumes_snapshots_config (storage_volume_snapshot_id, key, value)
+         SELECT ?, key, value FROM storage_volumes_config WHERE storage_volume_id = ?";
+    tx.execute(sql, &[id.into(), volume_id.into()]).await?;
+    Ok(())
+}
+
 /// Changes description and expiry.
 ///
 /// # Errors

@@ -1,0 +1,255 @@
+//! Custom volumes that another server gets, with their snapshots.
+
+use std::sync::Arc;
+
+use lxd_api::storage_volumes::{StorageVolume, StorageVolumePost, StorageVolumeSnapshot};
+use lxd_db::cluster::ContentType;
+use lxd_db::cluster::storage_volumes::StorageVolume as Row;
+use lxd_model::config::is_true;
+use lxd_storage::{BLOCK_FILE, Pool, Rsync, RsyncFeatures, Volume};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::home::{self, Home};
+use super::snapshots::Saved;
+use super::wire;
+use crate::app::App;
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::migration::{Data, Ends, Entry, Form, Header, Line, NAMES, Offer, Snapshot};
+use crate::operations::{Kind, Operation, Options, Progress, Sockets};
+
+/// The description of a volume as it goes over before the data.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Info {
+    pub(super) config: Described,
+}
+
+/// The volume and its snapshots. LXD describes instances in the same form.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Described {
+    container: Option<serde_json::Value>,
+    snapshots: Option<serde_json::Value>,
+    pool: Option<serde_json::Value>,
+    profiles: Option<serde_json::Value>,
+    pub(super) volume: Option<StorageVolume>,
+    pub(super) volume_snapshots: Option<Vec<StorageVolumeSnapshot>>,
+}
+
+/// What the receiver says to the description.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Answer {
+    pub(super) status_code: u16,
+    pub(super) error: String,
+    pub(super) refresh: Option<bool>,
+}
+
+/// The options of an operation that moves a volume from or to another server.
+pub(super) fn options(kind: Kind, home: &Home, is_listening: bool) -> Options {
+    let parts = ["storage_volumes", &home.pool, "volumes", "custom", &home.name];
+    let url = crate::urls::plain(&parts);
+    if !is_listening {
+        return Options::task(kind).resource_url("storage_volumes", url);
+    }
+    let sockets = Sockets::new(NAMES);
+    let secrets = sockets.secrets();
+    let options = Options::websocket(kind, sockets).resource_url("storage_volumes", url);
+    secrets
+        .into_iter()
+        .fold(options, |options, (name, secret)| options.metadata(&name, secret))
+}
+
+/// Offers a volume to another server, as an operation: whoever has its secrets gets the volume, or the server that the request
+/// names.
+///
+/// # Errors
+/// The daemon is stopping.
+pub(super) fn send(app: &Arc<App>, ctx: &Ctx, row: Row, post: StorageVolumePost) -> Result<Operation> {
+    let home = Home::of(&row);
+    let target = post.target.filter(|target| !target.operation.is_empty());
+    let options = options(Kind::VolumeMigrate, &home, target.is_none());
+    let app = Arc::clone(app);
+    let operations = Arc::clone(&app.operations);
+    operations.spawn(ctx, options, move |operation| async move {
+        let ends = match &target {
+            None => Ends::accept(&operation).await,
+            Some(target) => {
+                let server = (target.operation.as_str(), target.certificate.as_str());
+                Ends::connect(&app, server, &target.secrets).await
+            }
+        };
+        run(&app, &operation, &row, post.volume_only, &mut ends?).await
+    })
+}
+
+/// Sends a volume to whoever is at the other end.
+///
+/// # Errors
+/// The other side fails, or goes; a file can't be read.
+pub(super) async fn run(
+    app: &Arc<App>,
+    operation: &Operation,
+    row: &Row,
+    volume_only: bool,
+    ends: &mut Ends,
+) -> Result<()> {
+    let home = Home::of(row);
+    let _guard = home::lock(app, &[&home]).await;
+    let mut snapshots = Vec::new();
+    if !volume_only {
+        let mut tx = app.cluster.read().await?;
+        snapshots = Saved::all(&mut tx, row.id).await?;
+    }
+    let sent = Sending {
+        pool: home.pool(app)?,
+        home,
+        row,
+        snapshots,
+        progress: operation.progress("fs", &row.name, None),
+    };
+    let sent = sent.run(ends).await;
+    if sent.is_err() {
+        ends.conclude(&sent).await;
+    }
+    sent
+}
+
+/// A volume on its way.
+struct Sending<'a> {
+    pool: Pool,
+    home: Home,
+    row: &'a Row,
+    snapshots: Vec<Saved>,
+    progress: Progress,
+}
+
+impl Sending<'_> {
+    async fn run(&self, ends: &mut Ends) -> Result<()> {
+        let offered = self.header();
+        ends.control.send(&offered).await?;
+        let wanted: Header = ends.control.receive().await?;
+        if wanted.form != offered.form {
+            return Err(Error::refused(
+                "The other server wants another form of the volume",
+            ));
+        }
+        let offer = offered.rsync.unwrap_or_default();
+        let features = offer.both(wanted.rsync.unwrap_or_default()).features();
+        if wanted.index_version.is_some_and(|version| version > 0) {
+            self.describe(&mut ends.data).await?;
+        }
+        let Ends { control, data } = ends;
+        unless_told(control, self.give(data, &wanted.snapshot_names, features)).await?;
+        control.outcome().await
+    }
+
+    fn is_block(&self) -> bool {
+        self.row.content_type == ContentType::Block
+    }
+
+    fn header(&self) -> Header {
+        let config = self.pool.config();
+        let compress = config.get("rsync.compression").is_none_or(|value| is_true(value));
+        let form = if self.is_block() {
+            Form::BlockAndRsync
+        } else {
+            Form::Rsync
+        };
+        Header {
+            form: form.into(),
+            snapshot_names: self.snapshots.iter().map(|one| one.name.clone()).collect(),
+            snapshots: self.snapshots.iter().map(to_message).collect(),
+            rsync: Some(Offer::all(compress)),
+            index_version: Some(1),
+            ..Header::default()
+        }
+    }
+
+    async fn describe(&self, data: &mut Data) -> Result<()> {
+        let snapshot = |one: &Saved| StorageVolumeSnapshot {
+            config: one.config.clone().into_iter().collect(),
+            description: one.description.clone(),
+            expires_at: Some(one.expires_at),
+            name: one.name.clone(),
+            content_type: self.row.content_type.as_str().to_owned(),
+            ..StorageVolumeSnapshot::default()
+        };
+        let info = Info {
+            config: Described {
+                volume: Some(wire(self.row.clone(), Vec::new())),
+                volume_snapshots: Some(self.snapshots.iter().map(snapshot).collect()),
+                ..Described::default()
+            },
+        };
+        data.send_json(&json!(info)).await?;
+        let answer: Answer = data.receive_json().await?;
+        match answer.status_code {
+            200 => Ok(()),
+            _ => Err(Error::refused(answer.error)),
+        }
+    }
+
+    /// Sends the wanted snapshots, then the volume itself.
+    async fn give(&self, data: &mut Data, wanted: &[String], features: RsyncFeatures) -> Result<()> {
+        let is_wanted = |one: &&Saved| wanted.contains(&one.name);
+        for snapshot in self.snapshots.iter().filter(is_wanted) {
+            self.give_one(data, &self.home.snapshot(&snapshot.name), features)
+                .await?;
+        }
+        self.give_one(data, &self.home.volume(), features).await
+    }
+
+    async fn give_one(&self, data: &mut Data, volume: &Volume, features: RsyncFeatures) -> Result<()> {
+        let tell = |bytes| self.progress.add(bytes);
+        if self.is_block() {
+            let path = self.pool.volume_path(volume).join(BLOCK_FILE);
+            let opened = crate::app::blocking(move || {
+                std::fs::File::open(&path)
+                    .map_err(|error| Error::internal("Failed to open a block volume").because(error))
+            });
+            return data.send_file(opened.await?, tell).await;
+        }
+        let view = self.pool.view(volume).await?;
+        let limit = self.pool.config().get("rsync.bwlimit").cloned();
+        let rsync = Rsync::send(view, features, &limit.unwrap_or_default())?;
+        data.join(rsync, tell).await
+    }
+}
+
+/// Does a part of the work unless the other side says meanwhile that it has failed.
+pub(super) async fn unless_told<T>(control: &mut Line, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let told = async {
+        match control.outcome().await {
+            // Success is said at the end, and what is left to do here goes on.
+            Ok(()) => std::future::pending().await,
+            Err(error) => error,
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        error = told => Err(error),
+    }
+}
+
+/// A snapshot as the header has it.
+pub(super) fn to_message(snapshot: &Saved) -> Snapshot {
+    let entry = |(key, value): (&String, &String)| Entry {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    let expires_at = match snapshot.expires_at.is_never() {
+        true => 0,
+        false => snapshot.expires_at.timestamp().as_second(),
+    };
+    Snapshot {
+        name: snapshot.name.clone(),
+        config: snapshot.config.iter().map(entry).collect(),
+        created_at: Some(0),
+        used_at: Some(0),
+        expires_at: Some(expires_at),
+        ..Snapshot::default()
+    }
+}
