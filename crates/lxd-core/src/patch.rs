@@ -3,6 +3,8 @@
 //! `config` and `devices` are merged key by key, as the reference does; every other field is replaced as a whole. A
 //! field that is `null` counts as not sent; a configuration key that is `null` or empty is taken away.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -33,6 +35,16 @@ pub fn merge<P: Serialize + DeserializeOwned>(current: &P, patch: Value) -> Resu
         }
     }
     serde_json::from_value(merged).map_err(invalid)
+}
+
+/// The configuration keys that a patch takes away by an empty value, as they would be set.
+pub fn emptied(patch: &Value) -> BTreeMap<String, String> {
+    let config = patch["config"].as_object().into_iter().flatten();
+    let is_empty = |(_, value): &(&String, &Value)| value.as_str() == Some("");
+    config
+        .filter(is_empty)
+        .map(|(key, _)| (key.clone(), String::new()))
+        .collect()
 }
 
 fn merge_keys(old: &mut Map<String, Value>, new: Map<String, Value>) {

@@ -103,9 +103,10 @@ pub(crate) fn validate_volume(
 ) -> Result<(), Invalid> {
     let is_custom = volume.kind == VolumeType::Custom;
     let applies = |key: &Key| match key.name {
-        "volatile.rootfs.size" | "volatile.uuid" => !is_custom,
+        "volatile.rootfs.size" | "volatile.uuid" => volume.kind == VolumeType::VirtualMachine,
         // Ids are those of files.
-        "security.shifted" | "security.unmapped" | "volatile.idmap.last" | "volatile.idmap.next" => !is_block,
+        "security.shifted" | "security.unmapped" => is_custom && !is_block,
+        "volatile.idmap.last" | "volatile.idmap.next" => !is_block,
         _ => true,
     };
     driver

@@ -47,8 +47,8 @@ impl Ends {
             .await
             .map_err(|_| Error::bad_request("Timed out waiting for connections"))??;
         Ok(Self {
-            control: Line(control),
-            data: Data(Line(data)),
+            control: control.into(),
+            data: Data(data.into()),
         })
     }
 
@@ -74,7 +74,7 @@ impl Ends {
             let socket = client.websocket(&path).await;
             let socket = socket.with_context(|| format!("Failed connecting to {server}"))?;
             let (sender, receiver) = socket.split();
-            Ok::<_, Error>(Line(Socket {
+            Ok::<_, Error>(Line::from(Socket {
                 receiver: Box::pin(receiver.filter_map(|frame| async { incoming(frame).transpose() })),
                 sender: Box::pin(
                     sender
@@ -98,8 +98,8 @@ impl Ends {
         };
         // Who has gone does not want to know.
         let _ = self.control.send(&control).await;
-        let _ = self.control.0.sender.send(Message::Close).await;
-        let _ = self.data.0.0.sender.send(Message::Close).await;
+        let _ = self.control.say(Message::Close).await;
+        let _ = self.data.0.say(Message::Close).await;
     }
 }
 
@@ -123,7 +123,20 @@ fn outgoing(message: Message) -> Frame {
 }
 
 /// One websocket.
-pub(crate) struct Line(Socket);
+pub(crate) struct Line {
+    socket: Socket,
+    /// Whether sending has failed: such a sink must not be used again.
+    is_dead: bool,
+}
+
+impl From<Socket> for Line {
+    fn from(socket: Socket) -> Self {
+        Self {
+            socket,
+            is_dead: false,
+        }
+    }
+}
 
 impl Line {
     /// Sends a message.
@@ -162,17 +175,33 @@ impl Line {
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let sent = self.0.sender.send(Message::Binary(bytes)).await;
-        sent.map_err(|error| gone().because(error))
+        self.say(Message::Binary(bytes)).await
+    }
+
+    async fn say(&mut self, message: Message) -> Result<()> {
+        say(&mut self.socket.sender, &mut self.is_dead, message).await
     }
 
     async fn next(&mut self) -> Result<Message> {
-        match self.0.receiver.next().await {
+        match self.socket.receiver.next().await {
             Some(Ok(message)) => Ok(message),
             Some(Err(error)) => Err(gone().because(error)),
             None => Err(gone()),
         }
     }
+}
+
+async fn say(
+    sender: &mut (impl futures::Sink<Message, Error = io::Error> + Unpin),
+    is_dead: &mut bool,
+    message: Message,
+) -> Result<()> {
+    if *is_dead {
+        return Err(gone());
+    }
+    let sent = sender.send(message).await;
+    *is_dead = sent.is_err();
+    sent.map_err(|error| gone().because(error))
 }
 
 fn gone() -> Error {
@@ -216,8 +245,7 @@ impl Data {
     /// # Errors
     /// The other side has gone.
     pub(crate) async fn end(&mut self) -> Result<()> {
-        let sent = self.0.0.sender.send(Message::Text(String::new())).await;
-        sent.map_err(|error| gone().because(error))
+        self.0.say(Message::Text(String::new())).await
     }
 
     /// More of the present part; none at its end.
@@ -265,13 +293,18 @@ impl Data {
         let output = pipe::Receiver::from_owned_fd(output).map_err(broken)?;
         let mut complaints = pipe::Receiver::from_owned_fd(complaints).map_err(broken)?;
         let mut said = String::new();
-        let Socket { receiver, sender } = &mut self.0.0;
+        let Line { socket, is_dead } = &mut self.0;
+        let Socket { receiver, sender } = socket;
         let listening = async {
             let mut bytes = Vec::new();
             let _ = (&mut complaints).take(CHUNK as u64).read_to_end(&mut bytes).await;
             said = String::from_utf8_lossy(&bytes).into_owned();
         };
-        let (heard, spoken, ()) = tokio::join!(hear(receiver, input), speak(output, sender, tell), listening);
+        let (heard, spoken, ()) = tokio::join!(
+            hear(receiver, input),
+            speak(output, (sender, is_dead), tell),
+            listening
+        );
         // What the process says of itself tells more than that the line went dead.
         rsync.finish(&said).await?;
         heard.and(spoken)
@@ -303,7 +336,10 @@ async fn hear(
 /// Sends what the process writes.
 async fn speak(
     mut output: pipe::Receiver,
-    sender: &mut (impl futures::Sink<Message, Error = io::Error> + Unpin),
+    (sender, is_dead): (
+        &mut (impl futures::Sink<Message, Error = io::Error> + Unpin),
+        &mut bool,
+    ),
     mut tell: impl FnMut(u64),
 ) -> Result<()> {
     loop {
@@ -315,8 +351,7 @@ async fn speak(
             tell(count as u64);
             Message::Binary(chunk.freeze())
         };
-        let sent = sender.send(message).await;
-        sent.map_err(|error| gone().because(error))?;
+        say(sender, is_dead, message).await?;
         if count == 0 {
             return Ok(());
         }
@@ -328,9 +363,9 @@ impl Ends {
     /// Two sides that are connected with each other.
     pub(crate) fn pair() -> (Self, Self) {
         let ((a, b), (c, d)) = (sockets(), sockets());
-        let ends = |control, data| Self {
-            control: Line(control),
-            data: Data(Line(data)),
+        let ends = |control: Socket, data: Socket| Self {
+            control: Line::from(control),
+            data: Data(data.into()),
         };
         (ends(a, c), ends(b, d))
     }

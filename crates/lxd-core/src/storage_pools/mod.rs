@@ -158,7 +158,14 @@ pub async fn patch(
     patch: Value,
     if_match: Option<&str>,
 ) -> Result<()> {
-    change(app, ctx, name, if_match, |old| crate::patch::merge(old, patch)).await
+    let emptied = crate::patch::emptied(&patch);
+    let merged = |old: &StoragePoolPut| -> Result<StoragePoolPut> {
+        let mut new: StoragePoolPut = crate::patch::merge(old, patch)?;
+        // They are judged, too, before they go.
+        new.config.extend(emptied);
+        Ok(new)
+    };
+    change(app, ctx, name, if_match, merged).await
 }
 
 async fn change(

@@ -232,7 +232,14 @@ pub async fn patch(
             "Invalid storage volume type {kind:?}"
         )));
     }
-    change(app, ctx, path, if_match, |old| crate::patch::merge(old, patch)).await
+    let emptied = crate::patch::emptied(&patch);
+    let merged = |old: &StorageVolumePut| -> Result<StorageVolumePut> {
+        let mut new: StorageVolumePut = crate::patch::merge(old, patch)?;
+        // They are judged, too, before they go.
+        new.config.extend(emptied);
+        Ok(new)
+    };
+    change(app, ctx, path, if_match, merged).await
 }
 
 async fn change(
