@@ -2,11 +2,13 @@
 
 use lxd_storage::RsyncFeatures;
 
+use super::protobuf::{Message, Writer, fields};
+
 /// The form in which the data comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Form {
     /// Directories, by rsync.
+    #[default]
     Rsync = 0,
     /// What `btrfs send` writes.
     Btrfs = 1,
@@ -19,37 +21,76 @@ pub(crate) enum Form {
 }
 
 /// What is offered, and what is wanted of it. Fields that volumes have no use for are not in it.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Header {
-    #[prost(enumeration = "Form", required, tag = "1")]
-    pub(crate) form: i32,
+    pub(crate) form: Form,
     /// The names of snapshots, oldest first.
-    #[prost(string, repeated, tag = "4")]
     pub(crate) snapshot_names: Vec<String>,
-    #[prost(message, repeated, tag = "5")]
     pub(crate) snapshots: Vec<Snapshot>,
-    #[prost(message, optional, tag = "8")]
     pub(crate) rsync: Option<Offer>,
     /// Whether what the receiver has is brought up to date.
-    #[prost(bool, optional, tag = "9")]
     pub(crate) refresh: Option<bool>,
-    #[prost(int64, optional, tag = "11")]
     pub(crate) volume_size: Option<i64>,
     /// The version of the description that comes before the data.
-    #[prost(uint32, optional, tag = "13")]
     pub(crate) index_version: Option<u32>,
 }
 
+impl Form {
+    fn of(code: i64) -> Option<Self> {
+        let all = [
+            Self::Rsync,
+            Self::Btrfs,
+            Self::Zfs,
+            Self::Rbd,
+            Self::BlockAndRsync,
+        ];
+        all.into_iter().find(|form| *form as i64 == code)
+    }
+}
+
+impl Message for Header {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.number(1, self.form as u64);
+        for name in &self.snapshot_names {
+            out.bytes(4, name);
+        }
+        for snapshot in &self.snapshots {
+            out.bytes(5, snapshot.encode());
+        }
+        if let Some(rsync) = &self.rsync {
+            out.bytes(8, rsync.encode());
+        }
+        out.maybe(9, self.refresh)
+            .maybe(11, self.volume_size)
+            .maybe(13, self.index_version)
+            .finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut header = Self::default();
+        for (tag, value) in fields(bytes)? {
+            match tag {
+                1 => header.form = Form::of(value.number())?,
+                4 => header.snapshot_names.push(value.text()?),
+                5 => header.snapshots.push(Snapshot::decode(value.bytes())?),
+                8 => header.rsync = Some(Offer::decode(value.bytes())?),
+                9 => header.refresh = Some(value.yes()),
+                11 => header.volume_size = Some(value.number()),
+                13 => header.index_version = u32::try_from(value.number()).ok(),
+                _ => {}
+            }
+        }
+        Some(header)
+    }
+}
+
 /// What rsync is to do.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Offer {
-    #[prost(bool, optional, tag = "1")]
     pub(crate) xattrs: Option<bool>,
-    #[prost(bool, optional, tag = "2")]
     pub(crate) delete: Option<bool>,
-    #[prost(bool, optional, tag = "3")]
     pub(crate) compress: Option<bool>,
-    #[prost(bool, optional, tag = "4")]
     pub(crate) bidirectional: Option<bool>,
 }
 
@@ -85,52 +126,145 @@ impl Offer {
     }
 }
 
+impl Message for Offer {
+    fn encode(&self) -> Vec<u8> {
+        Writer::default()
+            .maybe(1, self.xattrs)
+            .maybe(2, self.delete)
+            .maybe(3, self.compress)
+            .maybe(4, self.bidirectional)
+            .finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut offer = Self::default();
+        for (tag, value) in fields(bytes)? {
+            match tag {
+                1 => offer.xattrs = Some(value.yes()),
+                2 => offer.delete = Some(value.yes()),
+                3 => offer.compress = Some(value.yes()),
+                4 => offer.bidirectional = Some(value.yes()),
+                _ => {}
+            }
+        }
+        Some(offer)
+    }
+}
+
 /// A snapshot. LXD wants all fields to be there.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Snapshot {
-    #[prost(string, required, tag = "1")]
     pub(crate) name: String,
-    #[prost(message, repeated, tag = "2")]
     pub(crate) config: Vec<Entry>,
-    #[prost(string, repeated, tag = "3")]
     pub(crate) profiles: Vec<String>,
-    #[prost(bool, required, tag = "4")]
     pub(crate) ephemeral: bool,
-    #[prost(int32, required, tag = "6")]
     pub(crate) architecture: i32,
-    #[prost(bool, required, tag = "7")]
     pub(crate) stateful: bool,
-    #[prost(int64, optional, tag = "8")]
     pub(crate) created_at: Option<i64>,
-    #[prost(int64, optional, tag = "9")]
     pub(crate) used_at: Option<i64>,
     /// Seconds since 1970; 0 for never.
-    #[prost(int64, optional, tag = "10")]
     pub(crate) expires_at: Option<i64>,
 }
 
+impl Message for Snapshot {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.bytes(1, &self.name);
+        for entry in &self.config {
+            out.bytes(2, entry.encode());
+        }
+        for profile in &self.profiles {
+            out.bytes(3, profile);
+        }
+        out.number(4, self.ephemeral.into())
+            .maybe(6, Some(self.architecture))
+            .number(7, self.stateful.into())
+            .maybe(8, self.created_at)
+            .maybe(9, self.used_at)
+            .maybe(10, self.expires_at)
+            .finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut snapshot = Self::default();
+        for (tag, value) in fields(bytes)? {
+            match tag {
+                1 => snapshot.name = value.text()?,
+                2 => snapshot.config.push(Entry::decode(value.bytes())?),
+                3 => snapshot.profiles.push(value.text()?),
+                4 => snapshot.ephemeral = value.yes(),
+                6 => snapshot.architecture = i32::try_from(value.number()).ok()?,
+                7 => snapshot.stateful = value.yes(),
+                8 => snapshot.created_at = Some(value.number()),
+                9 => snapshot.used_at = Some(value.number()),
+                10 => snapshot.expires_at = Some(value.number()),
+                _ => {}
+            }
+        }
+        Some(snapshot)
+    }
+}
+
 /// A key of a snapshot's configuration.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Entry {
-    #[prost(string, required, tag = "1")]
     pub(crate) key: String,
-    #[prost(string, required, tag = "2")]
     pub(crate) value: String,
 }
 
+impl Message for Entry {
+    fn encode(&self) -> Vec<u8> {
+        Writer::default()
+            .bytes(1, &self.key)
+            .bytes(2, &self.value)
+            .finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut entry = Self::default();
+        for (tag, value) in fields(bytes)? {
+            match tag {
+                1 => entry.key = value.text()?,
+                2 => entry.value = value.text()?,
+                _ => {}
+            }
+        }
+        Some(entry)
+    }
+}
+
 /// How it has ended.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Control {
-    #[prost(bool, required, tag = "1")]
     pub(crate) success: bool,
-    #[prost(string, optional, tag = "2")]
     pub(crate) message: Option<String>,
+}
+
+impl Message for Control {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.number(1, self.success.into());
+        if let Some(message) = &self.message {
+            out.bytes(2, message);
+        }
+        out.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut control = Self::default();
+        for (tag, value) in fields(bytes)? {
+            match tag {
+                1 => control.success = value.yes(),
+                2 => control.message = value.text(),
+                _ => {}
+            }
+        }
+        Some(control)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-
     use super::*;
 
     #[test]
@@ -143,6 +277,6 @@ mod tests {
         assert_eq!(header.snapshots[0].config[1].key, "user.a");
         assert_eq!(header.rsync, Some(Offer::all(true)));
         assert_eq!((header.refresh, header.index_version), (None, Some(1)));
-        assert_eq!(header.encode_to_vec(), sent);
+        assert_eq!(header.encode(), sent);
     }
 }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 
-use super::{Control, NAMES};
+use super::{Control, NAMES, protobuf};
 use crate::app::App;
 use crate::error::{Context as _, Error, Result};
 use crate::operations::{Message, Operation, Socket};
@@ -143,18 +143,19 @@ impl Line {
     ///
     /// # Errors
     /// The other side has gone.
-    pub(crate) async fn send(&mut self, message: &impl prost::Message) -> Result<()> {
-        self.write(message.encode_to_vec().into()).await
+    pub(crate) async fn send(&mut self, message: &impl protobuf::Message) -> Result<()> {
+        self.write(message.encode().into()).await
     }
 
     /// Waits for a message.
     ///
     /// # Errors
     /// The other side has gone, or says something else.
-    pub(crate) async fn receive<T: prost::Message + Default>(&mut self) -> Result<T> {
+    pub(crate) async fn receive<T: protobuf::Message>(&mut self) -> Result<T> {
         match self.next().await? {
-            Message::Binary(bytes) => T::decode(bytes)
-                .map_err(|error| Error::refused("The other server is not understood").because(error)),
+            Message::Binary(bytes) => {
+                T::decode(&bytes).ok_or_else(|| Error::refused("The other server is not understood"))
+            }
             Message::Text(_) | Message::Close => Err(gone()),
         }
     }

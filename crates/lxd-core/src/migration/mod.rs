@@ -6,6 +6,7 @@
 
 mod header;
 mod lines;
+mod protobuf;
 
 pub(crate) use header::{Control, Entry, Form, Header, Offer, Snapshot};
 pub(crate) use lines::{Data, Ends, Line};

@@ -179,7 +179,7 @@ impl Incoming {
 
     async fn agree(&mut self, ends: &mut Ends, present: Option<&[Saved]>) -> Result<Vec<String>> {
         let offered: Header = ends.control.receive().await?;
-        if (offered.form() == Form::BlockAndRsync) != self.is_block && offered.form() != Form::Btrfs {
+        if (offered.form == Form::BlockAndRsync) != self.is_block && offered.form != Form::Btrfs {
             return Err(Error::bad_request(
                 "Content type of source and target must be the same",
             ));
@@ -212,7 +212,7 @@ impl Incoming {
             Form::Rsync
         };
         let wanted = Header {
-            form: form.into(),
+            form,
             snapshot_names: self.snapshots.iter().map(|one| one.name.clone()).collect(),
             snapshots: self.snapshots.iter().map(to_message).collect(),
             rsync: Some(offer),

@@ -159,7 +159,7 @@ impl Sending<'_> {
             Form::Rsync
         };
         Header {
-            form: form.into(),
+            form,
             snapshot_names: self.snapshots.iter().map(|one| one.name.clone()).collect(),
             snapshots: self.snapshots.iter().map(to_message).collect(),
             rsync: Some(Offer::all(compress)),
