@@ -25,7 +25,8 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("lxt").tempdir_in("/tmp").unwrap();
         let web = Web::start(folder.path());
         let one = streams::version(&web, folder.path(), "20230101");
-        let two = streams::version(&web, folder.path(), "20230201");
+        let mut two = streams::version(&web, folder.path(), "20230201");
+        two.differ(&web, folder.path(), &one);
         streams::publish(&web, &[&one]);
         let direct = |fingerprint: String, at: String| Page {
             headers: vec![
@@ -314,7 +315,10 @@ fn an_image_follows_its_source() {
             let cache = server.dir().join("cache");
             sh("sh", &["-c", &format!("rm -rf {}/*", cache.display())]).ok();
         }
+        // The difference to what is here is enough.
+        let whole = site.web.remove(&site.two.path("root.squashfs")).unwrap();
         told.push(refresh());
+        site.web.put(&site.two.path("root.squashfs"), whole);
         told.push(format!("{:?}", images(&server)));
         let mut names: Vec<_> = std::fs::read_dir(server.dir().join("images"))
             .unwrap()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lxd_api::images::{ImageAliasesEntry, ImageAliasesEntryPut, ImageAliasesPost};
+use lxd_api::images::{ImageAlias, ImageAliasesEntry, ImageAliasesEntryPut, ImageAliasesPost};
 use lxd_db::cluster::Tx;
 use lxd_db::cluster::images::aliases as rows;
 use lxd_db::cluster::images::aliases::Alias as Row;
@@ -75,6 +75,34 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: ImageAliasesPost) -> Result
         event.with("target", image.content.fingerprint),
     );
     Ok(url(&project, &post.name))
+}
+
+/// Gives a new image its aliases up to the first that it can't have; says how many those are.
+///
+/// # Errors
+/// The database can't be written.
+pub(super) async fn give<'a>(
+    tx: &mut Tx,
+    project: &str,
+    image: i64,
+    wanted: &'a [ImageAlias],
+) -> Result<&'a [ImageAlias]> {
+    for (at, alias) in wanted.iter().enumerate() {
+        let is_taken = rows::get(tx, project, &alias.name).await.is_ok();
+        if is_taken || names::image_alias(&alias.name).is_err() {
+            return Ok(&wanted[..at]);
+        }
+        rows::create(tx, project, &alias.name, image, &alias.description).await?;
+    }
+    Ok(wanted)
+}
+
+/// Tells of the aliases that a new image was given.
+pub(super) fn given(app: &App, ctx: &Ctx, (project, fingerprint): (&str, &str), aliases: &[ImageAlias]) {
+    for alias in aliases {
+        let event = Lifecycle::new(Action::ImageAliasCreated, url(project, &alias.name));
+        tell(app, ctx, project, event.with("target", fingerprint));
+    }
 }
 
 /// Makes an alias stand for another image, and changes its description.

@@ -36,6 +36,8 @@ pub(crate) struct Fetch {
     pub(crate) properties: BTreeMap<String, String>,
     /// The profiles for its instances; none: the default one.
     pub(crate) profiles: Option<Vec<String>>,
+    /// Aliases that it gets in the moment in which it is there, if it was not before.
+    pub(crate) aliases: Vec<ImageAlias>,
 }
 
 /// Makes an image of what a client names on another server, as an operation.
@@ -46,15 +48,19 @@ pub(super) fn start(app: &Arc<App>, ctx: &Ctx, fetch: Fetch, given: Vec<ImageAli
     let (app, owned) = (Arc::clone(app), ctx.clone());
     let operations = Arc::clone(&app.operations);
     let options = Options::task(Kind::ImageDownload).may_cancel();
+    let fetch = Fetch {
+        aliases: given,
+        ..fetch
+    };
     operations.spawn(ctx, options, move |operation| async move {
-        let row = run(&app, &owned, &operation, &fetch).await?;
+        let (row, is_new) = bring(&app, &owned, &operation, &fetch).await?;
         let fingerprint = row.content.fingerprint;
         operation.remove_metadata("download_progress");
         operation.update_metadata([
             ("fingerprint".to_owned(), fingerprint.as_str().into()),
             ("size".to_owned(), row.content.size.to_string().into()),
         ]);
-        name(&app, &owned, &fingerprint, given).await
+        name(&app, &owned, (&fingerprint, is_new), fetch.aliases).await
     })
 }
 
@@ -92,18 +98,29 @@ pub(super) fn of_post(post: &ImagesPost, protocol: Protocol) -> Fetch {
         filename: says_more.then(|| post.filename.clone()),
         properties: post.properties.clone(),
         profiles: Some(post.profiles.clone()).filter(|profiles| !profiles.is_empty()),
+        aliases: Vec::new(),
     }
 }
 
-/// Gives an image aliases.
+/// Gives an image aliases. One that is new has some of them already.
 ///
 /// # Errors
 /// One of them is taken.
-pub(super) async fn name(app: &Arc<App>, ctx: &Ctx, fingerprint: &str, given: Vec<ImageAlias>) -> Result<()> {
+pub(super) async fn name(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    (fingerprint, is_new): (&str, bool),
+    given: Vec<ImageAlias>,
+) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
     for alias in given {
         let mut tx = app.cluster.read().await?;
         let home = project_of(&mut tx, &ctx.project).await?;
-        if rows::aliases::get(&mut tx, &home, &alias.name).await.is_ok() {
+        let is_again = !seen.insert(alias.name.clone());
+        if let Ok(known) = rows::aliases::get(&mut tx, &home, &alias.name).await {
+            if is_new && !is_again && known.target == fingerprint {
+                continue;
+            }
             return Err(Error::conflict(format!("Alias already exists: {}", alias.name)));
         }
         drop(tx);
@@ -123,12 +140,17 @@ pub(super) async fn name(app: &Arc<App>, ctx: &Ctx, fingerprint: &str, given: Ve
 /// # Errors
 /// There is no such image; it can't be fetched; cancelled.
 pub(crate) async fn run(app: &Arc<App>, ctx: &Ctx, operation: &Operation, fetch: &Fetch) -> Result<Row> {
+    Ok(bring(app, ctx, operation, fetch).await?.0)
+}
+
+/// The same; says also whether it is new.
+async fn bring(app: &Arc<App>, ctx: &Ctx, operation: &Operation, fetch: &Fetch) -> Result<(Row, bool)> {
     let mut tx = app.cluster.read().await?;
     let project = project_of(&mut tx, &ctx.project).await?;
     if fetch.may_be_old
         && let Some(row) = good_enough(app, &mut tx, &project, &fetch.wish).await?
     {
-        return Ok(row);
+        return Ok((row, false));
     }
     drop(tx);
     let found = tokio::select! {
@@ -145,7 +167,8 @@ pub(crate) async fn run(app: &Arc<App>, ctx: &Ctx, operation: &Operation, fetch:
     let holders = rows::projects_of(&mut tx, fingerprint).await?;
     drop(tx);
     let ctx = ctx.in_project(project.clone());
-    if holders.contains(&project) {
+    let is_new = !holders.contains(&project);
+    if !is_new {
         adopt(app, &ctx, fetch, &found).await?;
     } else if !share(app, &ctx, holders.first(), (fetch, &found)).await? {
         let upload = found.fetch(app, operation).await?;
@@ -153,7 +176,7 @@ pub(crate) async fn run(app: &Arc<App>, ctx: &Ctx, operation: &Operation, fetch:
         operations::run(app, &ctx, import).await?;
     }
     let mut tx = app.cluster.read().await?;
-    by_prefix(&mut tx, &project, fingerprint).await
+    Ok((by_prefix(&mut tx, &project, fingerprint).await?, is_new))
 }
 
 /// What a download ends with that was cancelled, in the reference's words.
@@ -214,6 +237,7 @@ fn request(fetch: &Fetch, found: &Found) -> ImportRequest {
         properties: fetch.properties.clone(),
         fingerprint: said.fingerprint.clone(),
         profiles: fetch.profiles.clone(),
+        aliases: fetch.aliases.clone(),
         origin: Some(origin(fetch, found, (!is_direct).then(|| said.clone()))),
         ..ImportRequest::default()
     }
@@ -290,10 +314,12 @@ async fn share(
     if let Some(filename) = &fetch.filename {
         new.filename.clone_from(filename);
     }
-    rows::create(&mut tx, &ctx.project, app.cluster.node_id(), &new).await?;
+    let id = rows::create(&mut tx, &ctx.project, app.cluster.node_id(), &new).await?;
+    let given = aliases::give(&mut tx, &ctx.project, id, &fetch.aliases).await?;
     tx.commit().await?;
     let event = Lifecycle::new(Action::ImageCreated, url(&ctx.project, fingerprint));
     let event = event.with("type", new.kind.as_str()).by(ctx);
     app.events.lifecycle(&ctx.project, &event);
+    aliases::given(app, ctx, (&ctx.project, fingerprint), given);
     Ok(true)
 }

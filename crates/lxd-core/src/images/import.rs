@@ -42,7 +42,7 @@ pub async fn import(
     let operations = Arc::clone(&app.operations);
     operations.spawn(ctx, options, move |operation| async move {
         operations::run_in(&app, &owned, &operation, work).await?;
-        fetch::name(&app, &owned, &fingerprint, aliases).await
+        fetch::name(&app, &owned, (&fingerprint, true), aliases).await
     })
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn publish(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Resu
             let fingerprint = upload.fingerprint.clone();
             let work = Import::new(project, upload, request(&app, &post));
             operations::run_in(&app, &owned, &operation, work).await?;
-            fetch::name(&app, &owned, &fingerprint, post.aliases).await
+            fetch::name(&app, &owned, (&fingerprint, true), post.aliases).await
         },
     )
 }
@@ -65,6 +65,7 @@ fn request(app: &App, post: &ImagesPost) -> ImportRequest {
         filename: post.filename.clone(),
         public: post.public,
         properties: post.properties.clone(),
+        aliases: post.aliases.clone(),
         stated: Some(Stated {
             created_at: app.clock.time(),
             expires_at: post.expires_at,

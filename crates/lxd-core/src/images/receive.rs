@@ -97,6 +97,22 @@ impl FirstPart {
         self.fingerprint.hex()
     }
 
+    /// The same, to go on with.
+    pub(super) fn hash(&self) -> Fingerprint {
+        self.fingerprint.clone()
+    }
+
+    /// The image of this and a container's root file system that is here, with the hash of both.
+    pub(super) fn with(self, rootfs: Received, fingerprint: &Fingerprint) -> Upload {
+        Upload {
+            metadata: self.metadata,
+            rootfs: Some(rootfs),
+            is_disk: false,
+            fingerprint: fingerprint.hex(),
+            filename: String::new(),
+        }
+    }
+
     /// Receives the root file system. The form's name of the part says what it is.
     ///
     /// # Errors

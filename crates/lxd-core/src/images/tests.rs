@@ -531,6 +531,7 @@ async fn bringing_in_and_deleting_are_whole_at_every_step() {
     let is_clean = async || {
         assert!(names(&app.paths.images()).is_empty());
         assert!(list(&app, &ctx).await.unwrap().is_empty());
+        assert!(aliases::list(&app, &ctx).await.unwrap().is_empty());
     };
     let remove = async || {
         for image in list(&app, &ctx).await.unwrap() {
@@ -548,7 +549,15 @@ async fn bringing_in_and_deleting_are_whole_at_every_step() {
         let received = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(Upload::unified(&app, stream(bytes)))
         });
-        works::Import::new("default".into(), received.unwrap(), ImportRequest::default())
+        let alias = ImageAlias {
+            name: "a".into(),
+            ..ImageAlias::default()
+        };
+        let request = ImportRequest {
+            aliases: vec![alias],
+            ..ImportRequest::default()
+        };
+        works::Import::new("default".into(), received.unwrap(), request)
     };
     testing::every_step_fails(&app, &ctx, &make, &is_clean).await;
     // A work that is not run holds on to its upload, and nothing else.

@@ -15,7 +15,7 @@ use super::locks::Writing;
 use super::receive::Upload;
 use super::refresh::Replace;
 use super::remote::Wish;
-use super::{DEFAULT_PROFILES, url};
+use super::{DEFAULT_PROFILES, aliases, url};
 use crate::app::{App, blocking};
 use crate::error::{Error, Result};
 use crate::events::{Action, Lifecycle};
@@ -274,12 +274,14 @@ async fn insert(work: &mut Import, task: &Task) -> Result<()> {
         source: origin.and_then(Origin::row),
     };
     let mut tx = cluster.begin().await?;
-    rows::create(&mut tx, &work.project, cluster.node_id(), &image).await?;
+    let id = rows::create(&mut tx, &work.project, cluster.node_id(), &image).await?;
+    let given = aliases::give(&mut tx, &work.project, id, &work.request.aliases).await?;
     tx.commit().await?;
     let event = Lifecycle::new(Action::ImageCreated, url(&work.project, &work.fingerprint))
         .with("type", image.kind.as_str())
         .by(&task.ctx);
     task.app.events.lifecycle(&work.project, &event);
+    aliases::given(&task.app, &task.ctx, (&work.project, &work.fingerprint), given);
     Ok(())
 }
 

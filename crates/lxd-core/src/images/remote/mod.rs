@@ -1,5 +1,6 @@
 //! Images of other servers: looked for, and fetched. Each sort of server is one file.
 
+mod deltas;
 mod direct;
 mod files;
 mod lxd;

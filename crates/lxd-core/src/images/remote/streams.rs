@@ -3,6 +3,7 @@
 use lxd_client::SimpleStreams;
 use lxd_model::simplestreams::Listed;
 
+use super::deltas::{self, Made};
 use super::files::{self, Hashed};
 use super::{Files, Found, Wish};
 use crate::app::App;
@@ -57,6 +58,10 @@ pub(super) async fn fetch(
         &first.hex(),
         &listed.metadata.sha256,
     )?;
+    let first = match deltas::make(app, operation, (server, listed), first).await {
+        Made::Whole(upload) => return Ok(upload),
+        Made::First(first) => first,
+    };
     let file = server.file(&rootfs.path).await?;
     let (chunks, hash) = Hashed::new(files::watched(file, operation, "rootfs"));
     let part = match listed.image.r#type.as_str() {
