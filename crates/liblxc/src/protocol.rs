@@ -23,7 +23,7 @@ pub use crate::nic::{Nic, parse_hwaddr};
 pub const FRAME_LIMIT: usize = 4 << 20;
 
 /// The API extensions of liblxc that `features` asks for, by the names that users see in `lxc info`.
-pub const EXTENSIONS: [&str; 11] = [
+pub const EXTENSIONS: [&str; 14] = [
     "cgroup2",
     "core_scheduling",
     "devpts_fd",
@@ -35,6 +35,9 @@ pub const EXTENSIONS: [&str; 11] = [
     "network_phys_macvlan_mtu",
     "network_veth_router",
     "pidfd",
+    "seccomp_allow_deny_syntax",
+    "seccomp_notify",
+    "seccomp_proxy_send_notify_fd",
 ];
 
 /// A message that is not what the other side should have sent.

@@ -36,6 +36,9 @@ pub(crate) enum Error {
     /// Too few or too many arguments; help is printed as well.
     #[error("Invalid number of arguments")]
     Count,
+    /// The same, with the command's help before it.
+    #[error("Invalid number of arguments")]
+    HelpAndCount,
     /// No arguments at all: help is printed, and nothing is wrong.
     #[error("help")]
     Help,

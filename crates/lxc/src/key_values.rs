@@ -20,9 +20,16 @@ pub(crate) fn pairs(words: &[String]) -> Result<BTreeMap<String, String>> {
     words.iter().map(|word| pair(word)).collect()
 }
 
-/// Takes `key=value` words apart, without the old form.
-pub(crate) fn strict_pairs(words: &[String]) -> Result<BTreeMap<String, String>> {
-    words.iter().map(|word| pair(word)).collect()
+/// Takes `key=value` words apart, without the old form; `wrong` is what is said of another word.
+///
+/// # Errors
+/// For a word without `=`.
+pub(crate) fn strict_pairs(words: &[String], wrong: fn(&str) -> String) -> Result<BTreeMap<String, String>> {
+    let pair = |word: &String| match word.split_once('=') {
+        Some((key, value)) => Ok((key.to_string(), from_stdin(value)?)),
+        None => Err(Error::message(wrong(word))),
+    };
+    words.iter().map(pair).collect()
 }
 
 fn pair(word: &str) -> Result<(String, String)> {

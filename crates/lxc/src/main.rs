@@ -142,6 +142,10 @@ fn execute((config, fresh): (Config, bool), parsed: Parsed, extent: Extent) -> R
     let ended = runtime.block_on(commands::run(&mut context, command.path));
     // A read of standard input that still waits must not keep the command from ending.
     runtime.shutdown_background();
+    if let Err(Error::HelpAndCount) = ended {
+        render::print(&help::help(command, extent))?;
+        return Err(Error::Count);
+    }
     if let Err(Error::Usage) = ended {
         eprint!("{}", help::usage(command, extent));
         return Ok(());

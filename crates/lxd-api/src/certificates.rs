@@ -18,11 +18,11 @@ wire! {
 wire! {
     /// A token that lets a client add its certificate.
     pub struct CertificateAddToken {
-        addresses: Vec<String>,
         client_name: String,
-        expires_at: Time,
         fingerprint: String,
+        addresses: Vec<String>,
         secret: String,
+        expires_at: Time,
     }
 }
 

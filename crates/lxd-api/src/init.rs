@@ -39,12 +39,12 @@ wire! {
 wire! {
     /// A network of the preseed and the project that it goes into.
     pub struct InitNetworksProjectPost {
-        #[serde(alias = "Project")]
-        project: String,
         config: BTreeMap<String, String>,
         description: String,
         name: String,
         r#type: String,
+        #[serde(alias = "Project")]
+        project: String,
     }
 }
 

@@ -357,7 +357,14 @@ impl Reply {
     pub(crate) fn metadata<T: DeserializeOwned>(&self, url: &str) -> Result<T> {
         let envelope = self.envelope(url)?;
         let text = envelope.metadata.map_or("null", RawValue::get);
-        serde_json::from_str(text).map_err(|error| Error::Answer {
+        // Servers of the reference say null for a list or a map that is empty.
+        let read = serde_json::from_str(text).or_else(|error| match text {
+            "null" => serde_json::from_str("[]")
+                .or_else(|_| serde_json::from_str("{}"))
+                .map_err(|_| error),
+            _ => Err(error),
+        });
+        read.map_err(|error| Error::Answer {
             url: url.into(),
             reason: error.to_string(),
         })

@@ -73,14 +73,19 @@ impl Client {
     pub async fn exec(&self, name: &str, command: &InstanceExecPost) -> Result<ExecStreams> {
         let background = self.start(&path(&["instances", name, "exec"]), command).await?;
         let numbered = if command.interactive { 1 } else { 3 };
-        let names = ["control", "0", "1", "2"];
-        // The command starts when all streams are there: open them side by side.
-        let opened = names[..=numbered]
+        // The command starts when all numbered streams are there, and may be over at once: the control stream, which
+        // the server does not wait for, has to come before the last of them.
+        let first = async {
+            let control = self.operation_stream(&background, "control").await?;
+            let first = self.operation_stream(&background, "0").await?;
+            Ok::<_, Error>((control, first))
+        };
+        let others = ["1", "2"][..numbered - 1]
             .iter()
             .map(|stream| self.operation_stream(&background, stream));
-        let mut opened = futures::future::try_join_all(opened).await?;
-        let streams = opened.split_off(1);
-        let control = opened.pop().ok_or_else(|| no_stream(&background))?;
+        let ((control, first), others) = futures::try_join!(first, futures::future::try_join_all(others))?;
+        let mut streams = vec![first];
+        streams.extend(others);
         Ok(ExecStreams {
             background,
             streams,

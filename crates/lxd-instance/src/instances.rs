@@ -55,8 +55,8 @@ pub struct Settings {
 pub struct Features {
     /// Its version.
     pub version: String,
-    /// The API extensions that it has, of those that users are told about.
-    pub extensions: Vec<String>,
+    /// The API extensions that users are told about, and whether it has them.
+    pub extensions: BTreeMap<String, bool>,
 }
 
 /// What a start has changed.

@@ -124,10 +124,13 @@ impl Helper {
             .await
             .map_err(Error::Helper)?;
         let text = output.text();
-        let mut lines = text.lines().map(str::to_owned);
+        let mut lines = text.lines();
+        let version = lines.next().unwrap_or_default().to_owned();
+        let present: Vec<&str> = lines.collect();
+        let extension = |name: &str| (name.to_owned(), present.contains(&name));
         Ok(Features {
-            version: lines.next().unwrap_or_default(),
-            extensions: lines.collect(),
+            version,
+            extensions: protocol::EXTENSIONS.into_iter().map(extension).collect(),
         })
     }
 

@@ -22,11 +22,19 @@ pub(crate) async fn version(cx: &Context) -> Result<()> {
 }
 
 /// Commands about clusters, of which no server is a part yet.
-pub(crate) async fn cluster(cx: &Context) -> Result<()> {
+pub(crate) async fn cluster(cx: &Context, path: &str) -> Result<()> {
     let remote = cx.resource_or_default(0)?;
-    let server: Server = remote.client.get(&path(&[])).await?;
+    let server: Server = remote.client.get(&lxd_client::path(&[])).await?;
     if server.environment.server_clustered {
         return super::not_yet();
     }
-    Err(Error::message("LXD server isn't part of a cluster"))
+    Err(Error::message(match path.trim_start_matches("cluster ") {
+        "list" | "list-tokens" | "revoke-token" | "update-certificate" | "group list" => {
+            "LXD server isn't part of a cluster"
+        }
+        "add" | "group create" | "group edit" | "group rename" | "group show" => {
+            "This server is not clustered"
+        }
+        _ => "Server is not clustered",
+    }))
 }

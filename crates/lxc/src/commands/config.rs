@@ -134,6 +134,7 @@ fn subject(cx: &Context) -> Result<Subject<'_>> {
     let words = cx.arguments();
     let server = match words {
         [first, ..] if first.contains('=') => true,
+        [_] => true,
         [_, second] => !second.contains('=') && !words[0].ends_with(':'),
         _ => false,
     };

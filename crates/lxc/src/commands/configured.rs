@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::context::{read_stdin, stdin_is_terminal};
 use crate::edit::edit;
 use crate::error::Result;
+use crate::key_values::pairs;
 use crate::render::{natural, print_line, print_yaml};
 
 /// A thing with a configuration.
@@ -122,6 +123,14 @@ impl Place<'_> {
         let (thing, etag): (T, Etag) = self.client.get_with_etag(&self.path).await?;
         let mut writable = T::Writable::from(&thing);
         change(T::config(&mut writable));
+        Ok(self.client.replace(&self.path, &writable, &etag).await?)
+    }
+
+    /// Sets what `key=value` words say. A thing that is not there is reported before a word that says nothing.
+    pub(super) async fn set_words<T: Configured>(&self, words: &[String]) -> Result<()> {
+        let (thing, etag): (T, Etag) = self.client.get_with_etag(&self.path).await?;
+        let mut writable = T::Writable::from(&thing);
+        T::config(&mut writable).extend(pairs(words)?);
         Ok(self.client.replace(&self.path, &writable, &etag).await?)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lxd_api::instance_snapshots::InstanceSnapshot;
 use lxd_api::instances::{Instance, InstancePut, InstanceSource, InstancesPost};
+use lxd_api::server::Server;
 use lxd_client::{Client, path};
 use serde_json::{Value, json};
 
@@ -23,6 +24,14 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
         .client
         .in_project(target_project(cx, &source))
         .on_target(cx.text("target"));
+    if !cx.text("target").is_empty() {
+        let server: Server = client.get(&path(&[])).await?;
+        if !server.environment.server_clustered {
+            return Err(Error::message(
+                "To use --target, the destination remote must be a cluster",
+            ));
+        }
+    }
     let mut post = described(cx, &source).await?;
     overrides(cx, &mut post)?;
     let own_name = source.name.split('/').next().unwrap_or_default();
@@ -94,7 +103,7 @@ fn root_of(devices: &Devices) -> Option<(&String, &BTreeMap<String, String>)> {
 pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
     let places = ["storage", "target-project", "target"];
     if cx.arguments().len() < 2 && places.iter().all(|flag| cx.text(flag).is_empty()) {
-        return Err(Error::Count);
+        return Err(Error::HelpAndCount);
     }
     let (source, target) = ends(cx)?;
     let new = if target.name.is_empty() {
@@ -251,7 +260,7 @@ fn overrides(cx: &Context, post: &mut InstancesPost) -> Result<()> {
     for word in cx.list("config") {
         let (key, value) = word
             .split_once('=')
-            .ok_or_else(|| Error::message(format!("Bad key=value pair: {word:?}")))?;
+            .ok_or_else(|| Error::message(format!("Bad key=value pair: {word}")))?;
         post.config.insert(key.into(), value.into());
     }
     for (device, key, value) in device_overrides(cx.list("device"))? {

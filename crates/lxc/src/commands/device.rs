@@ -80,14 +80,13 @@ async fn list(cx: &Context, owner: Owner) -> Result<()> {
 
 async fn override_device(cx: &Context, owner: Owner) -> Result<()> {
     let name = cx.argument(1);
-    let changes = settings(cx.arguments().get(2..).unwrap_or_default())?;
     let mut owned = Owned::load(cx, owner).await?;
     if owned.devices().contains_key(name) {
         return Err(Error::message("The device already exists"));
     }
     let inherited = owned.inherited().and_then(|devices| devices.get(name)).cloned();
     let mut device = inherited.ok_or_else(|| Error::message("The profile device doesn't exist"))?;
-    device.extend(changes);
+    device.extend(settings(cx.arguments().get(2..).unwrap_or_default())?);
     owned.devices_mut().insert(name.into(), device);
     let to = owned.save(cx).await?;
     tell(cx, &format!("Device {name} overridden for {to}"))
@@ -120,7 +119,7 @@ async fn unset(cx: &Context, owner: Owner) -> Result<()> {
     .await
 }
 
-/// Sets values of a device; an empty one is taken away.
+/// Sets values of a device; the server takes an empty one away, and knows whether there is such a key.
 async fn change(cx: &Context, owner: Owner, changes: BTreeMap<String, String>) -> Result<()> {
     let name = cx.argument(1);
     let mut owned = Owned::load(cx, owner).await?;
@@ -128,14 +127,11 @@ async fn change(cx: &Context, owner: Owner, changes: BTreeMap<String, String>) -
         name,
         "Device from profile(s) cannot be modified for individual instance. Override device or modify profile instead",
     )?;
-    let device = owned.devices_mut().entry(name.into()).or_default();
-    for (key, value) in changes {
-        if value.is_empty() {
-            device.remove(&key);
-        } else {
-            device.insert(key, value);
-        }
-    }
+    owned
+        .devices_mut()
+        .entry(name.into())
+        .or_default()
+        .extend(changes);
     owned.save(cx).await.map(drop)
 }
 

@@ -178,7 +178,7 @@ fn what_to_import(cx: &Context) -> Result<Import> {
         first,
         rootfs,
         client,
-        properties: strict_pairs(&properties)?,
+        properties: strict_pairs(&properties, |word| format!("Bad key=value pair: {word}"))?,
     })
 }
 

@@ -294,6 +294,12 @@ async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<Instanc
         }
     };
     let fingerprint = fingerprint(&client, name).await?;
+    if cx.switch("vm") {
+        let image: lxd_api::images::Image = client.get(&path(&["images", &fingerprint])).await?;
+        if image.r#type != "virtual-machine" {
+            return Err(Error::message("Asked for a VM but image is of type container"));
+        }
+    }
     if remote == instance.remote {
         return Ok(InstanceSource { fingerprint, ..image });
     }

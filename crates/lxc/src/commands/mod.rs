@@ -19,6 +19,7 @@ mod import;
 mod info;
 mod launch;
 mod list;
+mod manpage;
 mod monitor;
 mod network;
 mod network_info;
@@ -42,6 +43,7 @@ mod storage_volume_snapshot;
 mod storage_volume_transfer;
 mod template;
 mod trust;
+mod trust_token;
 mod warning;
 
 use self::state::Action;
@@ -52,7 +54,7 @@ use crate::error::{Error, Result};
 pub(crate) async fn run(cx: &mut Context, path: &str) -> Result<()> {
     match path.split(' ').next().unwrap_or_default() {
         "alias" => alias::run(cx, path),
-        "cluster" => client::cluster(cx).await,
+        "cluster" => client::cluster(cx, path).await,
         "config" if path.starts_with("config trust ") => trust::run(cx, path).await,
         "config" => config::run(cx, path).await,
         "console" => console::console(cx).await,
@@ -67,6 +69,7 @@ pub(crate) async fn run(cx: &mut Context, path: &str) -> Result<()> {
         "init" => launch::init(cx).await,
         "launch" => launch::launch(cx).await,
         "list" => list::list(cx).await,
+        "manpage" => manpage::manpage(cx),
         "move" => copy::move_instance(cx).await,
         "monitor" => monitor::monitor(cx).await,
         "network" => network::run(cx, path).await,

@@ -12,6 +12,9 @@ use crate::render::{json, print};
 /// The levels of log messages, the gravest first.
 const LEVELS: [&str; 7] = ["panic", "fatal", "error", "warning", "info", "debug", "trace"];
 
+/// The kinds of events that there are.
+const KINDS: [&str; 3] = ["logging", "operation", "lifecycle"];
+
 /// `lxc monitor`.
 pub(super) async fn monitor(cx: &Context) -> Result<()> {
     let format = if cx.switch("pretty") {
@@ -30,12 +33,26 @@ pub(super) async fn monitor(cx: &Context) -> Result<()> {
     }
     let remote = cx.resource_or_default(0)?;
     let kinds: Vec<&str> = cx.list("type").iter().map(String::as_str).collect();
-    let mut events = if cx.switch("all-projects") {
-        Events::open_everywhere(&remote.client, &kinds).await?
+    // A kind that no server knows just never happens; servers refuse to be asked for it.
+    let known: Vec<&str> = kinds
+        .iter()
+        .copied()
+        .filter(|kind| KINDS.contains(kind))
+        .collect();
+    let asked = if known.len() == kinds.len() {
+        known
     } else {
-        Events::open(&remote.client, &kinds).await?
+        Vec::new()
+    };
+    let mut events = if cx.switch("all-projects") {
+        Events::open_everywhere(&remote.client, &asked).await?
+    } else {
+        Events::open(&remote.client, &asked).await?
     };
     while let Some(event) = events.next().await? {
+        if !kinds.is_empty() && !kinds.contains(&event.r#type.as_str()) {
+            continue;
+        }
         match format {
             "json" => print(&format!("{}\n\n", json(&by_key(&event))))?,
             "yaml" => print(&format!("{}\n\n", yaml::to_string(&by_key(&event))?))?,
@@ -133,7 +150,7 @@ fn pretty(event: &Event) -> String {
             ];
             let fields = names
                 .iter()
-                .map(|(shown, key)| ((*shown).to_owned(), metadata[*key].clone()))
+                .map(|(shown, key)| ((*shown).to_owned(), operation_field(key, metadata)))
                 .collect();
             ("info".into(), message, fields)
         }
@@ -151,6 +168,39 @@ fn pretty(event: &Event) -> String {
     }
     line.push('\n');
     line
+}
+
+/// A field of an operation, as the log writes it: a state by its name, maps and lists without quotes.
+fn operation_field(key: &str, metadata: &Value) -> Value {
+    match key {
+        "status_code" => metadata["status"].clone(),
+        "metadata" | "resources" => match &metadata[key] {
+            Value::Null => "map[]".into(),
+            value => plain(value).into(),
+        },
+        _ => metadata[key].clone(),
+    }
+}
+
+/// A value in the words of Go's `%v`.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(plain).collect();
+            format!("[{}]", values.join(" "))
+        }
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", plain(value)))
+                .collect();
+            fields.sort();
+            format!("map[{}]", fields.join(" "))
+        }
+        value => value.to_string(),
+    }
 }
 
 /// Quotes what is not a plain word.

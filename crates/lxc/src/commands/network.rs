@@ -11,7 +11,7 @@ use super::configured::Place;
 use super::{network_info, not_yet};
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
-use crate::key_values::{pairs, strict_pairs};
+use crate::key_values::strict_pairs;
 use crate::render::{List, list as print_list, print_line, sort_rows};
 
 /// Devices of an instance or a profile.
@@ -57,7 +57,7 @@ async fn create(cx: &Context) -> Result<()> {
     let request = NetworksPost {
         name: network.name.clone(),
         r#type: cx.text("type").into(),
-        config: strict_pairs(&cx.arguments()[1..])?,
+        config: strict_pairs(&cx.arguments()[1..], |word| format!("Bad key/value pair: {word}"))?,
         ..NetworksPost::default()
     };
     network.client.create(&path(&["networks"]), &request).await?;
@@ -90,9 +90,8 @@ async fn edit(cx: &Context) -> Result<()> {
 
 async fn set(cx: &Context) -> Result<()> {
     let network = network(cx)?;
-    let pairs = pairs(&cx.arguments()[1..])?;
     must_be_managed(&network).await?;
-    place(&network).set::<Network>(pairs).await
+    place(&network).set_words::<Network>(&cx.arguments()[1..]).await
 }
 
 async fn must_be_managed(network: &Resource) -> Result<()> {
@@ -194,11 +193,15 @@ async fn leases(cx: &Context) -> Result<()> {
     )
 }
 
-/// The nic that `network attach` makes.
-async fn new_nic(cx: &Context, network: &Resource) -> Result<(String, BTreeMap<String, String>)> {
+/// The nic that `network attach` makes; that of a profile always names its parent.
+async fn new_nic(
+    cx: &Context,
+    network: &Resource,
+    by_parent: bool,
+) -> Result<(String, BTreeMap<String, String>)> {
     let shown: Network = network.client.get(&path(&["networks", &network.name])).await?;
     let mut nic = BTreeMap::from([("type".to_owned(), "nic".to_owned())]);
-    if shown.managed {
+    if shown.managed && !by_parent {
         nic.insert("network".into(), network.name.clone());
     } else {
         let kind = if shown.r#type == "bridge" {
@@ -265,7 +268,7 @@ async fn instance_devices(cx: &Context, attach: bool) -> Result<()> {
     let network = cx.named(cx.argument(0), "network")?;
     let at = path(&["instances", cx.argument(1)]);
     let nic = if attach {
-        Some(new_nic(cx, &network).await?)
+        Some(new_nic(cx, &network, false).await?)
     } else {
         None
     };
@@ -283,7 +286,7 @@ async fn profile_devices(cx: &Context, attach: bool) -> Result<()> {
     let network = cx.named(cx.argument(0), "network")?;
     let at = path(&["profiles", cx.argument(1)]);
     let nic = if attach {
-        Some(new_nic(cx, &network).await?)
+        Some(new_nic(cx, &network, true).await?)
     } else {
         None
     };

@@ -9,7 +9,6 @@ use super::configured::Place;
 use super::device::{self, Owner};
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
-use crate::key_values::pairs;
 use crate::render::{self, List, print_line};
 
 /// The commands about profiles, by their path.
@@ -25,7 +24,7 @@ pub(crate) async fn run(cx: &Context, path: &str) -> Result<()> {
         "get" => get(cx).await,
         "set" => {
             place(&profile(cx)?)
-                .set::<Profile>(pairs(&cx.arguments()[1..])?)
+                .set_words::<Profile>(&cx.arguments()[1..])
                 .await
         }
         "unset" => place(&profile(cx)?).unset::<Profile>(cx.argument(1)).await,

@@ -10,7 +10,7 @@ use super::configured::Place;
 use super::not_yet;
 use crate::context::{Context, Resource};
 use crate::error::Result;
-use crate::key_values::{pairs, strict_pairs};
+use crate::key_values::strict_pairs;
 use crate::render::{List, bytes_binary, list as print_list, print_line, sort_rows};
 
 /// Runs a command about projects.
@@ -25,7 +25,7 @@ pub(super) async fn run(cx: &mut Context, path: &str) -> Result<()> {
         "project rename" => rename(cx).await,
         "project set" => {
             place(&project(cx)?)
-                .set::<Project>(pairs(&cx.arguments()[1..])?)
+                .set_words::<Project>(&cx.arguments()[1..])
                 .await
         }
         "project show" => place(&project(cx)?).show::<Project>().await,
@@ -50,7 +50,7 @@ async fn create(cx: &Context) -> Result<()> {
     let project = project(cx)?;
     let request = ProjectsPost {
         name: project.name.clone(),
-        config: strict_pairs(cx.list("config"))?,
+        config: strict_pairs(cx.list("config"), |word| format!("Bad key=value pair: {word}"))?,
         ..ProjectsPost::default()
     };
     project.client.create(&path(&["projects"]), &request).await?;

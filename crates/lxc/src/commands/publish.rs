@@ -64,8 +64,8 @@ fn described(cx: &Context, source: &Resource, words: &[String]) -> Result<Images
     if !expires.is_empty() {
         post.expires_at = expires.parse::<Time>().map_err(|_| {
             Error::message(format!(
-                "Invalid expiration date: parsing time {expires:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {expires:?} \
-                 as \"2006\""
+                "Invalid expiration date: parsing time {expires:?} as \"2006-01-02T15:04:05Z07:00\": {}",
+                why_not_a_time(expires)
             ))
         })?;
     }
@@ -82,8 +82,36 @@ fn described(cx: &Context, source: &Resource, words: &[String]) -> Result<Images
     Ok(post)
 }
 
+/// What is wrong with a time: where it stops to look like one, as scripts know the words.
+fn why_not_a_time(text: &str) -> String {
+    let layout = [
+        "2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05", "Z07:00",
+    ];
+    let mut rest = text;
+    for part in layout {
+        let is_digits = part.starts_with(|first: char| first.is_ascii_digit());
+        let fits = rest.get(..part.len()).is_some_and(|start| {
+            if is_digits {
+                start.bytes().all(|digit| digit.is_ascii_digit())
+            } else {
+                start == part
+            }
+        });
+        if !fits {
+            return format!("cannot parse {rest:?} as {part:?}");
+        }
+        rest = &rest[part.len()..];
+    }
+    format!("cannot parse {rest:?} as \"Z07:00\"")
+}
+
 async fn make(cx: &Context, source: &Resource, post: &ImagesPost) -> Result<String> {
-    let background = source.client.start(&path(&["images"]), post).await?;
+    let mut body = serde_json::to_value(post).unwrap_or_default();
+    if post.properties.is_empty() {
+        // Not the same as an empty map: the image gets the properties of the one that the instance was made of.
+        body["properties"] = serde_json::Value::Null;
+    }
+    let background = source.client.start(&path(&["images"]), &body).await?;
     let ended = cx.wait(&background, "Publishing instance: ").await?;
     let fingerprint = ended.and_then(|operation| {
         let found = operation.metadata.get("fingerprint")?;
@@ -140,4 +168,20 @@ async fn change(cx: &Context, source: &Resource, action: &str) -> Result<()> {
     };
     let background = source.client.change_instance_state(&source.name, &put).await?;
     cx.wait(&background, "").await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_time_is_wrong_at_its_first_bad_part() {
+        for (text, why) in [
+            ("bad", r#"cannot parse "bad" as "2006""#),
+            ("2030-01-01", r#"cannot parse "" as "T""#),
+            ("2030-1-01", r#"cannot parse "1-01" as "01""#),
+        ] {
+            assert_eq!(why_not_a_time(text), why);
+        }
+    }
 }

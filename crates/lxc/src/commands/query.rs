@@ -29,12 +29,12 @@ pub(super) async fn query(cx: &Context) -> Result<()> {
         // Files come as they are.
         return print(&String::from_utf8_lossy(&reply.body));
     };
+    if answer.r#type == ResponseType::Error {
+        return Err(Error::message(answer.error));
+    }
     if cx.switch("raw") {
         let whole: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         return print_line(&format!("{}\n", pretty_json(&whole)));
-    }
-    if answer.r#type == ResponseType::Error {
-        return Err(Error::message(answer.error));
     }
     let mut content = answer.metadata;
     if cx.switch("wait") && answer.r#type == ResponseType::Async {

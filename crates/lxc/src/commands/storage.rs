@@ -11,7 +11,6 @@ use super::configured::Place;
 use super::{not_yet, storage_volume};
 use crate::context::{Context, Resource};
 use crate::error::Result;
-use crate::key_values::pairs;
 use crate::render::{List, bytes_binary, list as print_list, print_line, print_yaml, sort_rows};
 
 /// Runs a command about storage.
@@ -25,7 +24,7 @@ pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
         "storage list" => list(cx).await,
         "storage set" => {
             place(&pool(cx)?)
-                .set::<StoragePool>(pairs(&cx.arguments()[1..])?)
+                .set_words::<StoragePool>(&cx.arguments()[1..])
                 .await
         }
         "storage show" => show(cx).await,

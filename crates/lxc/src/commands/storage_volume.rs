@@ -146,10 +146,7 @@ async fn create(cx: &Context) -> Result<()> {
 
 /// The `key=value` words of something new, with words of its own for what is none.
 pub(super) fn settings(words: &[String]) -> Result<BTreeMap<String, String>> {
-    match words.iter().find(|word| !word.contains('=')) {
-        Some(word) => Err(Error::message(format!("Bad key=value pair: [{word}]"))),
-        None => strict_pairs(words),
-    }
+    strict_pairs(words, |word| format!("Bad key=value pair: [{word}]"))
 }
 
 async fn delete(cx: &Context) -> Result<()> {

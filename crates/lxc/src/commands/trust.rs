@@ -8,8 +8,8 @@ use lxd_api::certificates::{Certificate, CertificatePut, CertificatesPost};
 use lxd_client::{Etag, path};
 use lxd_model::yaml;
 
-use super::not_yet;
 use super::warning::long_date;
+use super::{not_yet, trust_token};
 use crate::context::{Context, read_stdin, stdin_is_terminal};
 use crate::edit::edit;
 use crate::error::{Error, Result};
@@ -24,6 +24,8 @@ pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
         "config trust add" => add(cx).await,
         "config trust edit" => edit_certificate(cx).await,
         "config trust list" => list(cx).await,
+        "config trust list-tokens" => trust_token::list(cx).await,
+        "config trust revoke-token" => trust_token::revoke(cx).await,
         "config trust remove" => remove(cx).await,
         "config trust show" => show(cx).await,
         _ => not_yet(),
@@ -35,8 +37,11 @@ async fn add(cx: &Context) -> Result<()> {
     let (remote, file) = match words {
         [file] if !file.ends_with(':') => (cx.resource("")?, file),
         [remote, file] => (cx.resource(remote)?, file),
-        // Without a certificate it would be a token, which this server can't give out yet.
-        _ => return not_yet(),
+        // Without a certificate it is a token for one.
+        _ => {
+            let remote = cx.resource_or_default(0)?;
+            return trust_token::add(cx, &remote, request(cx, cx.text("name").to_owned())).await;
+        }
     };
     let file = Path::new(file);
     let failed = |source: std::io::Error| {
@@ -60,13 +65,20 @@ async fn add(cx: &Context) -> Result<()> {
     };
     let request = CertificatesPost {
         certificate: certificate.base64(),
+        ..request(cx, name)
+    };
+    Ok(remote.client.create(&path(&["certificates"]), &request).await?)
+}
+
+/// What the flags say about a new client.
+fn request(cx: &Context, name: String) -> CertificatesPost {
+    CertificatesPost {
         name,
         r#type: cx.text("type").into(),
         restricted: cx.switch("restricted"),
         projects: split(cx.text("projects")),
         ..CertificatesPost::default()
-    };
-    Ok(remote.client.create(&path(&["certificates"]), &request).await?)
+    }
 }
 
 fn split(projects: &str) -> Vec<String> {

@@ -155,6 +155,11 @@ async fn token(app: &Arc<App>, ctx: &Ctx, post: CertificatesPost) -> Result<Oper
     check_projects(&mut tx, &post.projects).await?;
     drop(tx);
     let addresses = server::addresses(&app.config.get("core.https_address")).await?;
+    if addresses.is_empty() {
+        return Err(Error::bad_request(
+            "Can't issue token when server isn't listening on network",
+        ));
+    }
     let mut options = Options::token(Kind::CertificateAddToken)
         .metadata("addresses", json!(addresses))
         .metadata("fingerprint", app.server_certificate().fingerprint.clone())

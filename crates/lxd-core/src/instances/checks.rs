@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::error::{Context as _, Error, Result};
 use crate::profiles::ManagedNetworks;
 use crate::projects::limits::{self, Member};
+use crate::projects::restrictions::{self, Subject, Whose};
 
 /// An instance as it will be, with its profiles.
 #[derive(Debug, Clone, Copy)]
@@ -345,16 +346,23 @@ async fn namesakes(tx: &mut Tx, candidate: Candidate<'_>) -> Result<Vec<Record>>
     Ok(found)
 }
 
-/// Refuses an instance that its project has no room for. `replaces` is its present name if it exists already.
+/// Refuses an instance that its project forbids, or has no room for. `replaces` is its present name if it exists already.
 ///
 /// # Errors
-/// The first limit that would be exceeded.
+/// The first restriction that would be broken, or limit that would be exceeded.
 pub(super) async fn project_limits(
     tx: &mut Tx,
     project: &Config,
     candidate: Candidate<'_>,
     replaces: Option<&str>,
 ) -> Result<()> {
+    let subject = Subject {
+        whose: Whose::Container,
+        name: candidate.name,
+        config: candidate.config,
+        devices: candidate.devices,
+    };
+    restrictions::check(candidate.project, project, subject)?;
     if !project.keys().any(|key| key.starts_with("limits.")) {
         return Ok(());
     }

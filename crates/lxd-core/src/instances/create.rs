@@ -201,7 +201,9 @@ async fn plan(
         config: &config,
         devices: &devices,
     };
-    checks::project_limits(tx, project, candidate, None).await?;
+    checks::project_limits(tx, project, candidate, None)
+        .await
+        .context("Failed checking if instance creation allowed")?;
     if let Err(error) = judge(app, tx, &post, &names, (candidate, &source)).await {
         return Ok(Err(error));
     }

@@ -12,7 +12,7 @@ use lxd_instance::Key;
 use lxd_model::ErrorKind;
 use lxd_model::devices::{Device, Devices, property, root_disk};
 use lxd_model::instances::{InstanceType, architecture};
-use lxd_model::profiles::{check_root_disk, validate_list};
+use lxd_model::profiles::{check_root_disk, expand_config, expand_devices, validate_list};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -150,6 +150,7 @@ async fn plan(
 ) -> Result<Record> {
     let kind = InstanceType::from_id(old.row.kind.code())?;
     put.config.retain(|_, value| !value.is_empty());
+    allowed_by_project(tx, old, &put, known).await?;
     validate_list(&put.profiles, |name| known.contains_key(name))?;
     volatile::check_edit(&old.row.config, &put.config)?;
     lxd_model::config::instance::validate(&put.config, kind)
@@ -178,6 +179,27 @@ async fn plan(
     Ok(new)
 }
 
+/// Refuses what the project forbids or has no room for, before anything else is looked at.
+async fn allowed_by_project(
+    tx: &mut Tx,
+    old: &Record,
+    put: &InstancePut,
+    known: &HashMap<String, Profile>,
+) -> Result<()> {
+    let project = projects::get(tx, &old.row.project).await?;
+    let own: Vec<&Profile> = put.profiles.iter().filter_map(|name| known.get(name)).collect();
+    let candidate = Candidate {
+        project: &old.row.project,
+        name: &old.row.name,
+        kind: InstanceType::from_id(old.row.kind.code())?,
+        config: &expand_config(own.iter().map(|profile| &profile.config), &put.config),
+        devices: &expand_devices(own.iter().map(|profile| &profile.devices), &put.devices),
+    };
+    checks::project_limits(tx, &project.config, candidate, Some(&old.row.name))
+        .await
+        .context("Failed checking if instance update allowed")
+}
+
 /// Refuses what an instance must not become.
 async fn judge(app: &Arc<App>, tx: &mut Tx, old: &Record, new: &Record) -> Result<()> {
     let (before, after) = (root_disk(&old.devices), root_disk(&new.devices));
@@ -202,8 +224,6 @@ async fn judge(app: &Arc<App>, tx: &mut Tx, old: &Record, new: &Record) -> Resul
     checks::names_on_networks(tx, candidate, &changes.added, "add").await?;
     checks::addresses_on_networks(tx, candidate, &changes.added, "add").await?;
     checks::addresses_on_networks(tx, candidate, &changes.updated, "add").await?;
-    let project = projects::get(tx, &new.row.project).await?;
-    checks::project_limits(tx, &project.config, candidate, Some(&new.row.name)).await?;
     let instance = new.instance(&app.paths)?;
     let is_checked = old.config.get("raw.lxc") != new.config.get("raw.lxc");
     if is_checked {

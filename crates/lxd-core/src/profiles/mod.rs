@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::projects::restrictions::{self, Subject, Whose};
 use futures::future::BoxFuture;
 use lxd_api::profiles::{Profile, ProfilePut, ProfilesPost};
 use lxd_db::Noun;
@@ -188,6 +189,15 @@ async fn change(
     let old = writable(&found);
     etag::check(if_match, &old)?;
     let new = new(&old)?;
+    let subject = Subject {
+        whose: Whose::Profile,
+        name,
+        config: &new.config,
+        devices: &new.devices,
+    };
+    let restricting = projects::get(&mut tx, &project).await?;
+    restrictions::check(&project, &restricting.config, subject)
+        .context("Failed checking if profile update allowed")?;
     // The reference answers a change that breaks a rule with its status for internal errors.
     validate(&mut tx, &new)
         .await
@@ -254,6 +264,10 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, new_name: &str) -> Re
     names::profile(new_name)?;
     let mut tx = app.cluster.begin().await?;
     let project = writable_project(&mut tx, ctx).await?;
+    // The reference says that a name is taken also of a profile that is not there.
+    if rows::id(&mut tx, &project, new_name).await.is_ok() {
+        return Err(Error::refused(format!("Name {new_name:?} already in use")));
+    }
     let id = rows::id(&mut tx, &project, name).await?;
     rows::rename(&mut tx, id, new_name)
         .await

@@ -2,6 +2,7 @@
 
 pub mod limits;
 mod rename;
+pub mod restrictions;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -94,8 +95,9 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: ProjectsPost) -> Result<Str
     ctx.require_admin()?;
     names::project(&post.name)?;
     let name = &post.name;
+    config::project::validate(&post.config)?;
     let config = with_default_features(without_empty(post.config));
-    config::project::validate(&config)?;
+    needs_profiles(&config)?;
     let mut tx = app.cluster.begin().await?;
     let made = rows::create(&mut tx, name, &post.description, &config).await;
     made.context("Failed adding database record")
@@ -154,14 +156,27 @@ async fn change(
     };
     etag::check(if_match, &old)?;
     let mut new = new(&old)?;
-    new.config = without_empty(new.config);
+    // A key that is not known is none to be removed, either.
     config::project::validate(&new.config)?;
+    new.config = without_empty(new.config);
+    needs_profiles(&new.config)?;
     follow_features(&mut tx, name, &old.config, &new.config).await?;
     state::check_limits(&mut tx, name, &old.config, &new.config).await?;
+    state::check_restrictions(&mut tx, name, &old.config, &new.config).await?;
     rows::update(&mut tx, name, &new.description, &new.config).await?;
     tx.commit().await?;
     app.events
         .lifecycle(name, &Lifecycle::new(Action::ProjectUpdated, url(name)).by(ctx));
+    Ok(())
+}
+
+/// Refuses to restrict a project whose profiles are another's: they could hold anything.
+fn needs_profiles(config: &Config) -> Result<()> {
+    if restrictions::is_restricted(config) && !has(config, Feature::Profiles) {
+        return Err(Error::bad_request(
+            "Projects without their own profiles cannot be restricted",
+        ));
+    }
     Ok(())
 }
 

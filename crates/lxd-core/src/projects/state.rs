@@ -12,6 +12,7 @@ use lxd_model::profiles::{expand_config, expand_devices};
 
 use super::limits::{self, Member};
 use super::require;
+use super::restrictions::{self, Subject, Whose};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Result};
@@ -67,6 +68,36 @@ pub(super) async fn check_limits(tx: &mut Tx, name: &str, old: &Config, new: &Co
         return Ok(());
     }
     limits::check_project(name, old, new, &members(tx, name).await?)
+}
+
+/// Refuses restrictions that instances or profiles of the project break.
+pub(super) async fn check_restrictions(tx: &mut Tx, name: &str, old: &Config, new: &Config) -> Result<()> {
+    let changed = |key: &&String| key.starts_with("restricted.") && old.get(*key) != new.get(*key);
+    let mut keys = new.keys().chain(old.keys()).filter(changed);
+    let Some(key) = keys.next().filter(|_| restrictions::is_restricted(new)) else {
+        return Ok(());
+    };
+    let members = members(tx, name).await?;
+    let profiles = match projects::effective(tx, name, Feature::Profiles).await? == name {
+        true => profiles::list(tx, Some(name)).await?,
+        false => Vec::new(),
+    };
+    let instances = members.iter().map(|member| Subject {
+        whose: Whose::Container,
+        name: &member.name,
+        config: &member.config,
+        devices: &member.devices,
+    });
+    let profiles = profiles.iter().map(|profile| Subject {
+        whose: Whose::Profile,
+        name: &profile.name,
+        config: &profile.config,
+        devices: &profile.devices,
+    });
+    instances
+        .chain(profiles)
+        .try_for_each(|subject| restrictions::check(name, new, subject))
+        .with_context(|| format!("Conflict detected when changing {key:?} in project {name:?}"))
 }
 
 /// The instances of a project, expanded, in a constant number of queries.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lxd_api::server::ServerEnvironment;
 use lxd_db::cluster::{Tx, storage_pools};
 
+use super::facts::InstanceDriver;
 use crate::app::App;
 use crate::error::{Context as _, Error, Result};
 
@@ -15,7 +16,7 @@ const DEFAULT_PORT: u16 = 8443;
 /// The environment as a caller in a project sees it.
 pub(super) async fn get(app: &Arc<App>, project: &str) -> Result<ServerEnvironment> {
     let facts = &app.facts;
-    let instance_driver = facts.instance_driver.read().clone();
+    let instance_driver = instance_driver(app).await;
     let certificate = app.server_certificate();
     let mut tx = app.cluster.read().await?;
     let mut used = drivers(&mut tx, app.cluster.node_id()).await?;
@@ -53,6 +54,31 @@ pub(super) async fn get(app: &Arc<App>, project: &str) -> Result<ServerEnvironme
         storage_supported_drivers: facts.storage_drivers.clone(),
         storage_version,
     })
+}
+
+/// What runs instances, which the first caller finds out.
+async fn instance_driver(app: &App) -> InstanceDriver {
+    let known = app.facts.instance_driver.read().clone();
+    if !known.names.is_empty() {
+        return known;
+    }
+    let found = match app.instances.registry.features().await {
+        Ok(features) => InstanceDriver {
+            names: "lxc".into(),
+            versions: features.version,
+            lxc_features: features
+                .extensions
+                .into_iter()
+                .map(|(name, is_there)| (name, is_there.to_string()))
+                .collect(),
+        },
+        Err(error) => {
+            tracing::warn!(%error, "The container library could not be asked what it can do");
+            return known;
+        }
+    };
+    app.facts.instance_driver.write().clone_from(&found);
+    found
 }
 
 async fn drivers(tx: &mut Tx, node_id: i64) -> Result<Vec<String>> {

@@ -240,7 +240,7 @@ fn disk((name, device): (&str, &Device), devices: &Devices) -> Result<(), Invali
         ));
     }
     let twin = |other: &Device| property(other, "type") == "disk" && property(other, "path") == path;
-    if !path.is_empty() && path != "/" && devices.iter().any(|(other, d)| other != name && twin(d)) {
+    if !path.is_empty() && devices.iter().any(|(other, d)| other != name && twin(d)) {
         return refuse(format!("More than one disk device uses the same path {path:?}"));
     }
     disk_source(device, source, pool)

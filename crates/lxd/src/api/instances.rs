@@ -39,6 +39,9 @@ pub(super) async fn list(call: Call) -> Outcome {
 
 /// Makes an instance.
 pub(super) async fn create(mut call: Call) -> Outcome {
+    if call.query("target").is_some_and(|member| !member.is_empty()) {
+        return Err(Failure::bad_request("Target only allowed when clustered"));
+    }
     if call.content_type() == "application/octet-stream" {
         return restore(call).await;
     }
@@ -146,7 +149,7 @@ fn wanted(call: &Call) -> Result<Wanted, Failure> {
     // The reference blames itself for a type that it does not know.
     let asked = asked.map_err(|invalid| invalid.into_kind(ErrorKind::Internal))?;
     Ok(Wanted {
-        all_projects: call.all_projects(),
+        all_projects: call.all_projects_or_one()?,
         kind: call.only.or(asked),
     })
 }

@@ -2,10 +2,8 @@
 
 use lxd_api::storage_volumes::StorageVolumesPost;
 use lxd_core::storage_volumes::{self, Moved, backups};
-use lxd_model::ErrorKind;
 
 use crate::http::answer::{self, Outcome};
-use crate::http::error::Failure;
 use crate::http::request::Call;
 
 /// Lists volumes, of one type if the path says so.
@@ -13,11 +11,8 @@ pub(super) async fn list(call: Call) -> Outcome {
     let [pool, kind] = call.params();
     let kind = Some(kind).filter(|kind| !kind.is_empty());
     let filter = call.filter()?;
-    if call.all_projects() && call.query("project").is_some_and(|project| !project.is_empty()) {
-        let text = "Cannot specify a project when requesting all projects";
-        return Err(Failure::new(ErrorKind::BadRequest, text));
-    }
-    let all = storage_volumes::list(&call.app, &call.ctx, pool, kind, call.all_projects()).await?;
+    let everywhere = call.all_projects_or_one()?;
+    let all = storage_volumes::list(&call.app, &call.ctx, pool, kind, everywhere).await?;
     let url = |volume: &lxd_api::storage_volumes::StorageVolume| storage_volumes::url(volume, pool);
     answer::list(&all, filter.as_ref(), call.recursion() > 0, url)
 }

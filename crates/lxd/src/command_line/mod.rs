@@ -3,6 +3,7 @@
 mod help;
 mod tree;
 
+use crate::commands::output;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -80,7 +81,7 @@ pub(crate) fn run(words: Vec<String>) -> Result<(), String> {
     let invocation = match parse(words)? {
         Parsed::Run(invocation) => invocation,
         Parsed::Print(text) => {
-            print!("{text}");
+            output::print(&text);
             return Ok(());
         }
     };

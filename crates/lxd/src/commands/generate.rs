@@ -1,5 +1,6 @@
 //! `lxd generate`: prints what is declared in code, for the files under `api/`.
 
+use super::output;
 use std::collections::BTreeMap;
 
 use lxd_api::endpoints::{ENDPOINTS, Row};
@@ -27,7 +28,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
             ));
         }
     };
-    print!("{text}");
+    output::print(&text);
     Ok(())
 }
 

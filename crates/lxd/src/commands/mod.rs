@@ -6,6 +6,7 @@ mod client;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod not_yet;
+pub(crate) mod output;
 pub(crate) mod recover;
 pub(crate) mod shutdown;
 pub(crate) mod sql;

@@ -1,5 +1,6 @@
 //! Commands of the tree that can't do their work yet, and say so.
 
+use super::output;
 use crate::command_line::Invocation;
 
 /// Says that the command is not there yet.
@@ -18,7 +19,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
 /// # Errors
 /// A word that is none of them.
 pub(crate) fn help(invocation: &Invocation) -> Result<(), String> {
-    print!("{}", invocation.help());
+    output::print(&invocation.help());
     Ok(())
 }
 

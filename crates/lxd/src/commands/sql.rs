@@ -1,5 +1,6 @@
 //! `lxd sql`.
 
+use super::output;
 use std::io::Read as _;
 
 use serde::Deserialize;
@@ -37,17 +38,17 @@ struct Dump {
 pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
     let (database, query) = match invocation.arguments.as_slice() {
         [] => {
-            print!("{}", invocation.help());
+            output::print(&invocation.help());
             return Ok(());
         }
         [database, query] => (database, query),
         _ => {
-            print!("{}", invocation.help());
+            output::print(&invocation.help());
             return Err("Missing required arguments".into());
         }
     };
     if database != "local" && database != "global" {
-        print!("{}", invocation.help());
+        output::print(&invocation.help());
         return Err("Invalid database type".into());
     }
     let query = if query == "-" {
@@ -62,7 +63,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
             let dump: Dump = client
                 .get(&format!("/internal/sql?database={database}&schema={schema}"))
                 .await?;
-            print!("{}", dump.text);
+            output::print(&dump.text);
             return Ok(());
         }
         let answer = client
@@ -73,7 +74,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
             )
             .await?;
         let batch: Batch = serde_json::from_value(answer).map_err(|error| error.to_string())?;
-        print!("{}", render(&batch.results.unwrap_or_default()));
+        output::print(&render(&batch.results.unwrap_or_default()));
         Ok(())
     })
 }

@@ -41,7 +41,7 @@ const REST: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
     /// Not an address.
-    #[error("cannot set 'core.https_address' to '{0}': Couldn't resolve {0:?}")]
+    #[error("cannot set 'core.https_address' to '{0}': Couldn't resolve {host:?}", host = host(.0))]
     Address(String),
     /// The kernel refused.
     #[error("Cannot listen on network HTTPS socket {address:?}: listen tcp {address}: bind: {}", words(.reason))]
@@ -51,6 +51,14 @@ pub(crate) enum ListenError {
         /// What the kernel said; part of the text.
         reason: io::Error,
     },
+}
+
+/// An address without its port.
+fn host(address: &str) -> &str {
+    match address.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host,
+        _ => address,
+    }
 }
 
 impl ListenError {

@@ -63,6 +63,16 @@ impl Call {
         self.flag("all-projects")
     }
 
+    /// The same where naming a project as well is refused.
+    pub(crate) fn all_projects_or_one(&self) -> Result<bool, Failure> {
+        if self.all_projects() && self.query("project").is_some() {
+            return Err(Failure::bad_request(
+                "Cannot specify a project when requesting all projects",
+            ));
+        }
+        Ok(self.all_projects())
+    }
+
     /// The filter of `?filter=`.
     pub(crate) fn filter(&self) -> Result<Option<Filter>, Failure> {
         match self.query("filter").filter(|text| !text.is_empty()) {

@@ -105,6 +105,10 @@ async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Incoming>, id
         }
     };
     authorize(&ctx, row)?;
+    if row.path.starts_with("/1.0/instances/{name}") && values.first().is_some_and(|name| name.contains('/'))
+    {
+        return Err(Failure::bad_request("Invalid instance name"));
+    }
     let handler = api::handler(row.endpoint).ok_or_else(|| not_yet(row))?;
     let (mut parts, body) = request.into_parts();
     let guard = ctx.cancel.clone().drop_guard();

@@ -40,7 +40,11 @@ pub(super) async fn push(cx: &Context) -> Result<()> {
     }
     for source in sources {
         let at = match is_folder {
-            true => format!("{}/{}", path.trim_end_matches('/'), last(source)),
+            true => {
+                // What is piped in has the name that the system gives it.
+                let name = if source == "-" { "stdin" } else { last(source) };
+                format!("{}/{name}", path.trim_end_matches('/'))
+            }
             false => path.clone(),
         };
         push_file(cx, &resource, source, &at, wish).await?;

@@ -136,9 +136,11 @@ fn key_column(entry: &str) -> Result<Column> {
     let width = match parts.get(2) {
         None | Some(&"-1") => None,
         Some(width) => Some(width.parse().map_err(|_| {
-            Error::message(format!(
-                "Invalid max width (must -1, 0 or a positive integer) '{width}' in '{entry}'"
-            ))
+            let wanted = match width.parse::<i64>() {
+                Ok(_) => "must -1, 0 or a positive integer",
+                Err(_) => "must be an integer",
+            };
+            Error::message(format!("Invalid max width ({wanted}) '{width}' in '{entry}'"))
         })?),
     };
     let width = if width == Some(0) {

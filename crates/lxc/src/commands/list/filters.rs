@@ -63,7 +63,7 @@ impl Filter {
         let Some((key, value)) = word.split_once('=') else {
             return Ok(Self::Name(word.into(), pattern(word)));
         };
-        if let Some((_, field)) = FIELDS.iter().find(|(name, _)| *name == key) {
+        if let Some((_, field)) = FIELDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
             if value.is_empty() {
                 return Err(Error::message("Invalid filter: clause has no value"));
             }

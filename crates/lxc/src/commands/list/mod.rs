@@ -25,7 +25,10 @@ pub(crate) async fn list(cx: &Context) -> Result<()> {
     let (remote, words) = remote_and_filters(cx)?;
     let filters = Filters::parse(&words)?;
     let client = cx.client(remote)?;
-    let chosen = chosen_columns(cx)?;
+    let chosen = match chosen_columns(cx) {
+        Err(_) if asks_for_location(cx) && !is_clustered(&client).await? => return Err(not_clustered()),
+        chosen => chosen?,
+    };
     let (columns, server) = settle_location(&client, &chosen, cx.given("columns")).await?;
     let depth = if columns.iter().any(Column::needs_state) {
         2
@@ -129,6 +132,15 @@ fn chosen_columns(cx: &Context) -> Result<Vec<Column>> {
         letters.insert(0, 'e');
     }
     columns::parse(&letters)
+}
+
+/// Whether the location is among the letters that were asked for, whatever else is wrong with them.
+fn asks_for_location(cx: &Context) -> bool {
+    cx.given("columns")
+        && cx
+            .text("columns")
+            .split(',')
+            .any(|entry| !entry.contains('.') && entry.contains(CLUSTERED))
 }
 
 /// Looks whether the server is a cluster where that decides something, and only the server itself can tell.

@@ -122,8 +122,12 @@ const KEYS: &[(&str, Check, Built)] = &[
 /// The first broken rule, in the order of the keys.
 pub(super) fn validate(network: &Network) -> Result<()> {
     let set = || network.config.iter().filter(|(_, value)| !value.is_empty());
-    for (key, value) in set() {
+    for (key, value) in &network.config {
         if key.starts_with("user.") {
+            continue;
+        }
+        // A key that is not known is none to be removed, either.
+        if value.is_empty() && find(key).is_some() {
             continue;
         }
         // Known to the reference's documentation, and refused by its daemon with this text.

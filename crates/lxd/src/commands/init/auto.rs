@@ -149,7 +149,7 @@ fn pool(
         && !drivers.contains(&backend.as_str())
     {
         return Err(format!(
-            "The requested backend '{backend}' isn't available on your system (missing tools)"
+            "The requested backend '{backend}' isn't supported by lxd init"
         ));
     }
     if wishes.backend.as_deref() == Some("dir") && (wishes.device.is_some() || wishes.loop_size.is_some()) {

@@ -1,13 +1,16 @@
 //! `lxd init --dump`: the present configuration in the form of a preseed.
 
-use lxd_api::init::{InitNetworksProjectPost, InitPreseed};
+use std::collections::BTreeMap;
+
+use lxd_api::init::{InitClusterPreseed, InitNetworksProjectPost, InitPreseed};
 use lxd_api::networks::Network;
 use lxd_api::profiles::{Profile, ProfilesPost};
 use lxd_api::projects::{Project, ProjectsPost};
 use lxd_api::server::Server;
 use lxd_api::storage_pools::{StoragePool, StoragePoolsPost};
 use lxd_model::yaml;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::super::client::Client;
 
@@ -18,12 +21,27 @@ pub(super) async fn text(client: &Client, server: &Server) -> Result<String, Str
 
 /// A preseed as YAML; clusters are left out where there is none.
 pub(super) fn yaml(preseed: &InitPreseed) -> Result<String, String> {
-    let mut value = serde_json::to_value(preseed).map_err(|error| error.to_string())?;
-    if let (None, Value::Object(fields)) = (&preseed.cluster, &mut value) {
-        let fields: &mut Map<String, Value> = fields;
-        fields.retain(|key, _| key != "cluster");
-    }
-    yaml::to_string(&value).map_err(|error| error.to_string())
+    yaml::to_string(&Shown {
+        config: &preseed.config,
+        networks: &preseed.networks,
+        storage_pools: &preseed.storage_pools,
+        profiles: &preseed.profiles,
+        projects: &preseed.projects,
+        cluster: preseed.cluster.as_ref(),
+    })
+    .map_err(|error| error.to_string())
+}
+
+/// A preseed in the order of the reference.
+#[derive(Serialize)]
+struct Shown<'a> {
+    config: &'a BTreeMap<String, Value>,
+    networks: &'a [InitNetworksProjectPost],
+    storage_pools: &'a [StoragePoolsPost],
+    profiles: &'a [ProfilesPost],
+    projects: &'a [ProjectsPost],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a InitClusterPreseed>,
 }
 
 async fn preseed(client: &Client, server: &Server) -> Result<InitPreseed, String> {

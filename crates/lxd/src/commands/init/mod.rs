@@ -6,6 +6,7 @@ mod dump;
 mod interactive;
 mod source;
 
+use super::output;
 use std::io::Read as _;
 
 use lxd_api::init::InitPreseed;
@@ -52,7 +53,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), String> {
             .map_err(|error| format!("Failed to connect to local LXD: {error}"))?;
         let preseed = match mode {
             Mode::Dump => {
-                print!("{}", dump::text(&client, &server).await?);
+                output::print(&dump::text(&client, &server).await?);
                 return Ok(());
             }
             Mode::Preseed => read_preseed()?,
@@ -143,7 +144,13 @@ fn parse(text: &str) -> Result<InitPreseed, String> {
         "cluster",
     ];
     if let Some(key) = fields.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(format!("Failed to parse the preseed: unknown key {key:?}"));
+        let line = text
+            .lines()
+            .position(|line| line.starts_with(key.as_str()))
+            .map_or(1, |line| line + 1);
+        return Err(format!(
+            "Failed to parse the preseed: yaml: unmarshal errors:\n  line {line}: field {key} not found in type api.InitPreseed"
+        ));
     }
     yaml::from_str(text).map_err(failed)
 }
