@@ -119,7 +119,27 @@ fn our_client_on_our_daemon() {
     server.lxc(&["launch", "bb", "c1"]).ok();
     for client in [Kind::Ours, Kind::Reference] {
         end_of_input_at_a_terminal(&server, client);
+        fifty_at_once(&server, client);
     }
+    let environment = server.api("GET", "/1.0", "").1["metadata"]["environment"].clone();
+    assert_eq!(environment["driver"], "lxc");
+    assert_eq!(environment["lxc_features"]["network_veth_router"], "true");
+}
+
+/// Commands that are over at once, many at the same time: each is heard to the end.
+fn fifty_at_once(server: &Server, client: Kind) {
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..50)
+            .map(|number: i32| {
+                scope.spawn(move || {
+                    let number = number.to_string();
+                    let said = server.client(client, &["exec", "c1", "--", "echo", &number], "");
+                    assert_eq!(said.ok(), format!("{number}\n"));
+                })
+            })
+            .collect();
+        runs.into_iter().for_each(|run| run.join().unwrap());
+    });
 }
 
 /// A terminal whose input has ended, as under cron: programs that read hear of the end, the others go on.

@@ -19,6 +19,7 @@ const TRANSFERRING: &str = "Transferring instance: ";
 
 /// `lxc copy`.
 pub(crate) async fn copy(cx: &Context) -> Result<()> {
+    let settings = settings(cx)?;
     let (source, target) = ends(cx)?;
     let client = target
         .client
@@ -33,7 +34,7 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
         }
     }
     let mut post = described(cx, &source).await?;
-    overrides(cx, &mut post)?;
+    overrides(cx, settings, &mut post)?;
     let own_name = source.name.split('/').next().unwrap_or_default();
     post.name = if target.name.is_empty() {
         own_name.to_string()
@@ -151,7 +152,11 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
         }
     }
     let client = source.client.on_target(cx.text("target"));
-    let background = client.start(&path(&["instances", &source.name]), &body).await?;
+    let background = client.start(&path(&["instances", &source.name]), &body).await;
+    let background = background.map_err(|error| match same {
+        true => error.into(),
+        false => Error::message(format!("Migration API failure: {error}")),
+    })?;
     let moved = cx.wait(&background, TRANSFERRING).await;
     match moved {
         Err(error) if !same => Err(Error::message(format!("Migration operation failure: {error}"))),
@@ -250,19 +255,26 @@ async fn described(cx: &Context, source: &Resource) -> Result<InstancesPost> {
     })
 }
 
+/// Configuration of the copy alone.
+type Settings = Vec<(String, String)>;
+
+fn settings(cx: &Context) -> Result<Settings> {
+    let pair = |word: &String| {
+        let pair = word.split_once('=');
+        let (key, value) = pair.ok_or_else(|| Error::message(format!("Bad key=value pair: {word}")))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    cx.list("config").iter().map(pair).collect()
+}
+
 /// What the flags change of the copy.
-fn overrides(cx: &Context, post: &mut InstancesPost) -> Result<()> {
+fn overrides(cx: &Context, settings: Settings, post: &mut InstancesPost) -> Result<()> {
     if cx.switch("no-profiles") {
         post.profiles = Some(Vec::new());
     } else if cx.given("profile") {
         post.profiles = Some(cx.list("profile").to_vec());
     }
-    for word in cx.list("config") {
-        let (key, value) = word
-            .split_once('=')
-            .ok_or_else(|| Error::message(format!("Bad key=value pair: {word}")))?;
-        post.config.insert(key.into(), value.into());
-    }
+    post.config.extend(settings);
     for (device, key, value) in device_overrides(cx.list("device"))? {
         post.devices.entry(device).or_default().insert(key, value);
     }

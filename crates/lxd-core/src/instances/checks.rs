@@ -346,7 +346,11 @@ async fn namesakes(tx: &mut Tx, candidate: Candidate<'_>) -> Result<Vec<Record>>
     Ok(found)
 }
 
-/// Refuses an instance that its project forbids, or has no room for. `replaces` is its present name if it exists already.
+/// How the refusal of a new instance begins.
+pub(super) const CREATION: &str = "Failed checking if instance creation allowed";
+
+/// Refuses an instance that its project forbids, or has no room for. `replaces` is its present name if it exists already;
+/// `doing` is how the refusal begins, except where there are too many instances.
 ///
 /// # Errors
 /// The first restriction that would be broken, or limit that would be exceeded.
@@ -355,6 +359,7 @@ pub(super) async fn project_limits(
     project: &Config,
     candidate: Candidate<'_>,
     replaces: Option<&str>,
+    doing: &'static str,
 ) -> Result<()> {
     let subject = Subject {
         whose: Whose::Container,
@@ -362,7 +367,7 @@ pub(super) async fn project_limits(
         config: candidate.config,
         devices: candidate.devices,
     };
-    restrictions::check(candidate.project, project, subject)?;
+    restrictions::check(candidate.project, project, subject).context(doing)?;
     if !project.keys().any(|key| key.starts_with("limits.")) {
         return Ok(());
     }
@@ -374,7 +379,8 @@ pub(super) async fn project_limits(
         config: candidate.config.clone(),
         devices: candidate.devices.clone(),
     });
-    limits::check_members(candidate.project, project, &members)
+    limits::check_count(candidate.project, project, &members)?;
+    limits::check_sums(candidate.project, project, &members).context(doing)
 }
 
 /// A broken rule where the reference answers with its status for internal errors.

@@ -201,9 +201,7 @@ async fn plan(
         config: &config,
         devices: &devices,
     };
-    checks::project_limits(tx, project, candidate, None)
-        .await
-        .context("Failed checking if instance creation allowed")?;
+    checks::project_limits(tx, project, candidate, None, checks::CREATION).await?;
     if let Err(error) = judge(app, tx, &post, &names, (candidate, &source)).await {
         return Ok(Err(error));
     }

@@ -136,7 +136,7 @@ async fn plan(
     };
     let is_elsewhere = (&to.project, &to.name) != (&from.project, &from.name);
     if to.project != from.project {
-        checks::project_limits(tx, &project.config, candidate, None).await?;
+        checks::project_limits(tx, &project.config, candidate, None, checks::CREATION).await?;
     }
     if is_elsewhere && rows::id(tx, &to.project, &to.name).await.is_ok() {
         let text = "Add instance info to the database: This \"instances\" entry already exists";

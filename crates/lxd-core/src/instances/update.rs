@@ -195,9 +195,8 @@ async fn allowed_by_project(
         config: &expand_config(own.iter().map(|profile| &profile.config), &put.config),
         devices: &expand_devices(own.iter().map(|profile| &profile.devices), &put.devices),
     };
-    checks::project_limits(tx, &project.config, candidate, Some(&old.row.name))
-        .await
-        .context("Failed checking if instance update allowed")
+    let doing = "Failed checking if instance update allowed";
+    checks::project_limits(tx, &project.config, candidate, Some(&old.row.name), doing).await
 }
 
 /// Refuses what an instance must not become.

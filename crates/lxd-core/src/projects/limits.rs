@@ -129,11 +129,11 @@ fn check_sum(project: &str, key: &str, value: &str, members: &[Member]) -> Resul
     )))
 }
 
-/// Refuses an instance that would exceed a limit of its project; `members` holds it as it will be.
+/// Refuses an instance that would be one too many in its project; `members` holds it, too.
 ///
 /// # Errors
 /// The first limit that would be exceeded.
-pub fn check_members(project: &str, config: &Config, members: &[Member]) -> Result<()> {
+pub fn check_count(project: &str, config: &Config, members: &[Member]) -> Result<()> {
     let is_reached = |key: &str, present: i64| config.get(key).is_some_and(|value| number(value) < present);
     if is_reached("limits.instances", count(members, None)) {
         return Err(Error::refused(format!(
@@ -151,6 +151,14 @@ pub fn check_members(project: &str, config: &Config, members: &[Member]) -> Resu
             )));
         }
     }
+    Ok(())
+}
+
+/// Refuses an instance that would ask for too much of its project; `members` holds it as it will be.
+///
+/// # Errors
+/// The first limit that would be exceeded.
+pub fn check_sums(project: &str, config: &Config, members: &[Member]) -> Result<()> {
     for key in SUMS {
         let Some(value) = config.get(key) else { continue };
         let failed = |error| Error::refused("Failed getting usage of project entities").because(error);
@@ -281,19 +289,19 @@ mod tests {
     fn new_members_are_counted() {
         let project = config(&[("limits.instances", "1"), ("limits.cpu", "4")]);
         let one = member("a", &[("limits.cpu", "3")]);
-        assert!(check_members("p", &project, std::slice::from_ref(&one)).is_ok());
-        let error = check_members("p", &project, &[one.clone(), one.clone()]).unwrap_err();
+        assert!(check_count("p", &project, std::slice::from_ref(&one)).is_ok());
+        let error = check_count("p", &project, &[one.clone(), one.clone()]).unwrap_err();
         assert_eq!(
             error.text(),
             "Reached maximum number of instances in project \"p\""
         );
         let project = config(&[("limits.cpu", "4")]);
-        let error = check_members("p", &project, &[one.clone(), one.clone()]).unwrap_err();
+        let error = check_sums("p", &project, &[one.clone(), one.clone()]).unwrap_err();
         assert_eq!(
             error.text(),
             "Reached maximum aggregate value \"4\" for \"limits.cpu\" in project \"p\""
         );
-        let error = check_members("p", &project, &[one.clone(), member("b", &[])]).unwrap_err();
+        let error = check_sums("p", &project, &[one.clone(), member("b", &[])]).unwrap_err();
         assert!(
             error
                 .text()

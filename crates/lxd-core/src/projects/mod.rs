@@ -159,8 +159,8 @@ async fn change(
     // A key that is not known is none to be removed, either.
     config::project::validate(&new.config)?;
     new.config = without_empty(new.config);
-    needs_profiles(&new.config)?;
     follow_features(&mut tx, name, &old.config, &new.config).await?;
+    needs_profiles(&new.config)?;
     state::check_limits(&mut tx, name, &old.config, &new.config).await?;
     state::check_restrictions(&mut tx, name, &old.config, &new.config).await?;
     rows::update(&mut tx, name, &new.description, &new.config).await?;

@@ -96,6 +96,9 @@ const SWITCHED: [(&str, &str); 8] = [
     ("usb", "USB"),
 ];
 
+/// The same of virtual machines. A profile may be of either.
+const LOW_LEVEL_OF_MACHINES: [&str; 3] = ["limits.memory.hugepages", "raw.qemu", "raw.qemu.conf"];
+
 struct Rules<'a> {
     name: &'a str,
     project: &'a Config,
@@ -110,6 +113,11 @@ impl Rules<'_> {
 
     fn allows(&self, key: &str) -> bool {
         self.value(key) == "allow"
+    }
+
+    fn allows_low_level(&self, whose: Whose) -> bool {
+        self.allows("containers.lowlevel")
+            && (whose == Whose::Container || self.allows("virtual-machines.lowlevel"))
     }
 
     fn key(&self, subject: Subject<'_>, key: &str, value: &str) -> Result<()> {
@@ -136,7 +144,7 @@ impl Rules<'_> {
             "security.nesting" if is_true(value) && !self.allows("containers.nesting") => {
                 forbidden("Container nesting is forbidden")
             }
-            "raw.idmap" if !self.allows("containers.lowlevel") => self.id_map(subject, value),
+            "raw.idmap" if !self.allows_low_level(subject.whose) => self.id_map(subject, value),
             _ if INTERCEPTIONS.contains(&key) => {
                 let is_off = ["false", "0", "no", "off"]
                     .iter()
@@ -147,12 +155,14 @@ impl Rules<'_> {
                     _ => forbidden("Container syscall interception is forbidden"),
                 }
             }
-            _ if is_low_level(key) && !self.allows("containers.lowlevel") => Err(Error::refused(format!(
-                "Use of low-level config {key:?} on {} {:?} of project {:?} is forbidden",
-                subject.whose.noun(),
-                subject.name,
-                self.name
-            ))),
+            _ if is_low_level(key, subject.whose) && !self.allows_low_level(subject.whose) => {
+                Err(Error::refused(format!(
+                    "Use of low-level config {key:?} on {} {:?} of project {:?} is forbidden",
+                    subject.whose.noun(),
+                    subject.name,
+                    self.name
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -228,8 +238,10 @@ impl Rules<'_> {
     }
 }
 
-fn is_low_level(key: &str) -> bool {
-    LOW_LEVEL.contains(&key) || key.starts_with("security.syscalls.intercept")
+fn is_low_level(key: &str, whose: Whose) -> bool {
+    LOW_LEVEL.contains(&key)
+        || key.starts_with("security.syscalls.intercept")
+        || (whose == Whose::Profile && LOW_LEVEL_OF_MACHINES.contains(&key))
 }
 
 /// Whether a range of ids lies in one of those of a list such as `1000,2000-2999`.
@@ -447,6 +459,27 @@ mod tests {
             ),
         ] {
             assert_eq!(judge(restrictions, device), why, "{device}");
+        }
+    }
+
+    #[test]
+    fn profiles_may_be_of_machines() {
+        let judge = |restrictions: &[(&str, &str)], key: &str| {
+            let mut project = config(restrictions);
+            project.insert("restricted".into(), "true".into());
+            let subject = Subject {
+                whose: Whose::Profile,
+                name: "f",
+                config: &config(&[(key, "x")]),
+                devices: &Devices::new(),
+            };
+            check("p", &project, subject).is_ok()
+        };
+        let containers = ("restricted.containers.lowlevel", "allow");
+        let machines = ("restricted.virtual-machines.lowlevel", "allow");
+        for key in ["raw.lxc", "raw.qemu"] {
+            assert!(!judge(&[], key) && !judge(&[containers], key));
+            assert!(judge(&[containers, machines], key));
         }
     }
 

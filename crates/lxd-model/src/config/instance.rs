@@ -51,6 +51,19 @@ pub fn value<'c>(config: &'c Config, name: &str) -> &'c str {
 
 /// Keys that exclude each other.
 fn compatible(config: &Config) -> Result<(), Invalid> {
+    let list = |name: &str| {
+        let items = config.get(name).map_or("", String::as_str).split(',');
+        items.map(|item| item.split('=').next().unwrap_or_default().trim())
+    };
+    let (allowed, fuse) = (
+        "security.syscalls.intercept.mount.allowed",
+        "security.syscalls.intercept.mount.fuse",
+    );
+    if let Some(twice) = list(allowed).find(|one| !one.is_empty() && list(fuse).any(|other| other == *one)) {
+        return Err(Invalid::new(format!(
+            "Filesystem {twice} cannot appear in {allowed} and {fuse}"
+        )));
+    }
     let set = |name: &str| config.get(name).is_some_and(|value| !value.is_empty());
     for suffix in ["default", "compat"] {
         let (new, old) = (

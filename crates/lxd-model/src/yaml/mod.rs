@@ -10,6 +10,7 @@ mod order;
 mod parse;
 mod scalar;
 mod ser;
+mod wording;
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
@@ -19,10 +20,10 @@ use crate::ErrorKind;
 /// What went wrong between YAML and a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The text is not YAML; the line counts from one.
-    #[error("yaml: line {line}: {reason}")]
+    /// The text is not YAML.
+    #[error("yaml: {}{reason}", at(*line))]
     Syntax {
-        /// Line of the text, from one.
+        /// Line of the text as the reference counts it; none with 0.
         line: usize,
         /// What the parser expected or met.
         reason: String,
@@ -41,6 +42,13 @@ pub enum Error {
     /// A value has no form in YAML, such as a map whose keys are maps.
     #[error("yaml: cannot marshal: {0}")]
     Unrepresentable(String),
+}
+
+fn at(line: usize) -> String {
+    match line {
+        0 => String::new(),
+        line => format!("line {line}: "),
+    }
 }
 
 impl Error {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::scalar::{Meaning, meaning};
+use super::wording::reworded;
 use super::{Error, Result};
 
 /// Largest text that is read; a big `backup.yaml` has some hundred kB.
@@ -65,10 +66,7 @@ pub(super) fn parse(text: &str) -> Result<Node> {
         root: None,
     };
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|e| Error::Syntax {
-            line: e.marker().line(),
-            reason: e.info().trim_end().to_owned(),
-        })?;
+        let (event, span) = event.map_err(|error| reworded(&error, text))?;
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }

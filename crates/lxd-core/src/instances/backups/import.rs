@@ -173,7 +173,7 @@ pub(super) async fn plan(
         devices: &devices,
     };
     checks::own(&wire.config, &wire.devices, kind).context(DOING)?;
-    checks::project_limits(tx, &project.config, candidate, None)
+    checks::project_limits(tx, &project.config, candidate, None, checks::CREATION)
         .await
         .context(DOING)?;
     let mut checked = checks::expanded(app, tx, candidate).await;

@@ -116,18 +116,27 @@ const KEYS: &[(&str, Check, Built)] = &[
     ("tunnel.*.ttl", Between(0, 255), Not),
 ];
 
+/// Refuses keys that no bridge has, also where they are to be removed.
+pub(super) fn check_removed(network: &Network) -> Result<()> {
+    let removed = network.config.iter().filter(|(_, value)| value.is_empty());
+    let mut keys = removed.map(|(key, _)| key);
+    match keys.find(|key| !key.starts_with("user.") && find(key).is_none()) {
+        Some(key) => Err(Error::UnknownKey {
+            network: network.name.clone(),
+            key: key.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Whether a bridge may be configured like this. Empty values count as not set.
 ///
 /// # Errors
 /// The first broken rule, in the order of the keys.
 pub(super) fn validate(network: &Network) -> Result<()> {
     let set = || network.config.iter().filter(|(_, value)| !value.is_empty());
-    for (key, value) in &network.config {
+    for (key, value) in set() {
         if key.starts_with("user.") {
-            continue;
-        }
-        // A key that is not known is none to be removed, either.
-        if value.is_empty() && find(key).is_some() {
             continue;
         }
         // Known to the reference's documentation, and refused by its daemon with this text.

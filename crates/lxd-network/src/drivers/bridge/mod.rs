@@ -188,6 +188,7 @@ impl Driver for Bridge {
     fn fill(&self, mut network: Network, why: Fill) -> BoxFuture<'_, Result<Network>> {
         Box::pin(async move {
             blocking(move || {
+                config::check_removed(&network)?;
                 let used = if defaults::needs_subnets(&network.config, why) {
                     link::used_subnets().map_err(Error::Interfaces)?
                 } else {
