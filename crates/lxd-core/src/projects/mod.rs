@@ -3,6 +3,8 @@
 pub mod limits;
 mod rename;
 pub mod restrictions;
+#[cfg(test)]
+mod restrictions_tests;
 mod state;
 #[cfg(test)]
 mod tests;
