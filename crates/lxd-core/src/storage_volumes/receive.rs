@@ -229,6 +229,16 @@ impl Incoming {
 
     async fn hear_description(&mut self, data: &mut Data, refresh: bool) -> Result<()> {
         let info: Info = data.receive_json().await?;
+        let theirs = info
+            .config
+            .volume
+            .as_ref()
+            .map(|volume| volume.content_type.as_str());
+        if theirs.is_some_and(|theirs| !theirs.is_empty() && theirs != self.content_type().as_str()) {
+            return Err(Error::bad_request(
+                "Content type of source and target must be the same",
+            ));
+        }
         let described: Vec<StorageVolumeSnapshot> = info.config.volume_snapshots.unwrap_or_default();
         for snapshot in &mut self.snapshots {
             if let Some(found) = described.iter().find(|one| one.name == snapshot.name) {
@@ -263,7 +273,7 @@ impl Incoming {
                 self.fetch_one(&pool, (data, &progress), features, into).await
             };
             tokio::select! {
-                done = unless_told(control, all) => done,
+                done = unless_told(control, all) => done.map(|_| ()),
                 () = cancel.cancelled() => Err(Error::cancelled("Operation cancelled")),
             }
         });

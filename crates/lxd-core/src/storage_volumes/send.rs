@@ -142,8 +142,11 @@ impl Sending<'_> {
             self.describe(&mut ends.data).await?;
         }
         let Ends { control, data } = ends;
-        unless_told(control, self.give(data, &wanted.snapshot_names, features)).await?;
-        control.outcome().await
+        let giving = self.give(data, &wanted.snapshot_names, features);
+        match unless_told(control, giving).await? {
+            ((), true) => Ok(()),
+            ((), false) => control.outcome().await,
+        }
     }
 
     fn is_block(&self) -> bool {
@@ -219,18 +222,19 @@ impl Sending<'_> {
     }
 }
 
-/// Does a part of the work unless the other side says meanwhile that it has failed.
-pub(super) async fn unless_told<T>(control: &mut Line, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let told = async {
-        match control.outcome().await {
-            // Success is said at the end, and what is left to do here goes on.
-            Ok(()) => std::future::pending().await,
-            Err(error) => error,
-        }
-    };
+/// Does a part of the work unless the other side says meanwhile that it has failed. Gives whether it has said that it has
+/// succeeded, which it does once.
+pub(super) async fn unless_told<T>(
+    control: &mut Line,
+    work: impl Future<Output = Result<T>>,
+) -> Result<(T, bool)> {
+    let mut work = std::pin::pin!(work);
     tokio::select! {
-        done = work => done,
-        error = told => Err(error),
+        done = &mut work => Ok((done?, false)),
+        told = control.outcome() => {
+            told?;
+            Ok((work.await?, true))
+        }
     }
 }
 
