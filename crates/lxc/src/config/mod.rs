@@ -3,6 +3,7 @@
 //! It lives in `$LXD_CONF`, else in `~/.config/lxc`: `config.yml`, `client.crt`, `client.key`, and in `servercerts/`
 //! the certificates of servers that the user accepted.
 
+mod content;
 mod remotes;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use lxd_client::{Certificate, KeyPair};
 use lxd_model::yaml;
-use serde::{Deserialize, Serialize};
 
+use content::Content;
 pub(crate) use remotes::Remote;
 
 use crate::error::{Error, Result};
@@ -25,16 +26,6 @@ pub(crate) struct Config {
     /// The project that the command line asks for; "" leaves it to the remote's.
     pub(crate) project: String,
     content: Content,
-}
-
-/// What `config.yml` holds.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Content {
-    #[serde(rename = "default-remote")]
-    default_remote: String,
-    remotes: BTreeMap<String, Remote>,
-    aliases: BTreeMap<String, String>,
 }
 
 /// The mode of folders that hold keys.
@@ -235,7 +226,7 @@ impl Config {
 }
 
 fn parse(text: &str) -> Result<Content> {
-    yaml::from_str(text)
+    content::parse(text)
         .map_err(|error| Error::message(format!("Unable to decode the configuration: {error}")))
 }
 

@@ -126,7 +126,7 @@ impl Index {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T> {
     let failed = |reason: String| Error::bad_request(format!("Backup index makes no sense: {reason}"));
     let text = std::str::from_utf8(text).map_err(|error| failed(error.to_string()))?;
     yaml::from_str(text).map_err(|error| failed(error.to_string()))

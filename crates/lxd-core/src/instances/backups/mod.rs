@@ -328,3 +328,27 @@ async fn record(app: &App, ctx: &Ctx, name: &str) -> Result<Record> {
     let mut tx = app.cluster.read().await?;
     Record::load(&mut tx, &ctx.project, name).await
 }
+
+/// What fuzzers do with the text of an index: it is one, or an error says why not.
+#[doc(hidden)]
+pub fn fuzz_index(text: &[u8]) {
+    match index::parse::<index::Index>(text) {
+        Ok(index) => assert!(index.to_text().is_ok()),
+        Err(error) => assert!(!error.text().is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod fuzzed {
+    use proptest::prelude::*;
+
+    const GOOD: &[u8] = b"name: a\nbackend: dir\npool: p\nsnapshots: [s]\ntype: custom\nconfig: {volume: {name: v, config: {k: v}}}\n";
+
+    proptest! {
+        #[test]
+        fn any_index_is_read_or_refused(at in 0..GOOD.len(), gone in 0..9_usize, new in proptest::collection::vec(any::<u8>(), 0..9)) {
+            let end = (at + gone).min(GOOD.len());
+            super::fuzz_index(&[&GOOD[..at], &new, &GOOD[end..]].concat());
+        }
+    }
+}

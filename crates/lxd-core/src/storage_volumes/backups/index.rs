@@ -68,10 +68,7 @@ impl Index {
             let text =
                 read_member(&archive, PATH).map_err(|error| Error::refused(Error::from(error).text()))?;
             let text = text.ok_or_else(|| Error::bad_request("Backup is missing index.yaml"))?;
-            let failed =
-                |reason: String| Error::bad_request(format!("Backup index makes no sense: {reason}"));
-            let text = std::str::from_utf8(&text).map_err(|error| failed(error.to_string()))?;
-            yaml::from_str::<Self>(text).map_err(|error| failed(error.to_string()))
+            Self::parse(&text)
         });
         let index = index.await?;
         if index.optimized {
@@ -86,6 +83,16 @@ impl Index {
         }
         index.volume()?;
         Ok(index)
+    }
+
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// It makes no sense.
+    pub(super) fn parse(text: &[u8]) -> Result<Self> {
+        let failed = |reason: String| Error::bad_request(format!("Backup index makes no sense: {reason}"));
+        let text = std::str::from_utf8(text).map_err(|error| failed(error.to_string()))?;
+        yaml::from_str(text).map_err(|error| failed(error.to_string()))
     }
 
     /// The volume that is in the archive.
