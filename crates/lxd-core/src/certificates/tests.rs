@@ -197,6 +197,14 @@ async fn refusals_read_as_the_references() {
 async fn a_token_is_good_once_and_grants_what_its_maker_wished() {
     let app = TestApp::start().await;
     let wish = json!({"type": "client", "name": "guest", "restricted": true, "projects": ["default"], "token": true});
+    let deaf = add(&app, &root(), post(wish.clone())).await.err().unwrap();
+    assert_eq!(
+        deaf.text(),
+        "Can't issue token when server isn't listening on network"
+    );
+    let put: ServerPut =
+        serde_json::from_value(json!({"config": {"core.https_address": "127.0.0.1:1"}})).unwrap();
+    crate::server::patch(&app, &root(), put, None).await.unwrap();
     let Added::Token(operation) = add(&app, &root(), post(wish)).await.unwrap() else {
         panic!("no token")
     };
