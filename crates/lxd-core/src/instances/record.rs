@@ -6,7 +6,7 @@ use lxd_api::Time;
 use lxd_api::instances::{Instance as Wire, InstancePut};
 use lxd_db::cluster::instances::{self as rows, Filter, Instance as Row};
 use lxd_db::cluster::profiles::{self, Profile};
-use lxd_db::cluster::projects::{self, Feature};
+use lxd_db::cluster::projects;
 use lxd_db::cluster::{InstanceType, Tx};
 use lxd_instance::lifecycle::Phase;
 use lxd_instance::{Instance, InstancePaths, Key};
@@ -61,9 +61,21 @@ impl Record {
     /// # Errors
     /// Not found.
     pub(super) async fn load(tx: &mut Tx, project: &str, name: &str) -> Result<Self> {
+        Ok(Self::load_known(tx, project, name).await?.0)
+    }
+
+    /// One instance, and the profiles that it may have.
+    ///
+    /// # Errors
+    /// Not found.
+    pub(super) async fn load_known(
+        tx: &mut Tx,
+        project: &str,
+        name: &str,
+    ) -> Result<(Self, HashMap<String, Profile>)> {
         let row = rows::get(tx, project, name).await?;
-        let profiles = profiles_of(tx, project).await?;
-        Ok(Self::new(row, &profiles))
+        let known = profiles_of(tx, project).await?;
+        Ok((Self::new(row, &known), known))
     }
 
     /// Instances in a constant number of queries.
@@ -170,8 +182,7 @@ impl Record {
 /// # Errors
 /// The project is not there.
 pub(super) async fn profiles_of(tx: &mut Tx, project: &str) -> Result<HashMap<String, Profile>> {
-    let home = projects::effective(tx, project, Feature::Profiles).await?;
-    let all = profiles::list(tx, Some(&home)).await?;
+    let all = profiles::of_project(tx, project).await?;
     Ok(all
         .into_iter()
         .map(|profile| (profile.name.clone(), profile))

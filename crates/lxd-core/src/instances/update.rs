@@ -48,7 +48,7 @@ pub async fn update(
     ctx.require_project()?;
     let key = Key::new(&ctx.project, name);
     let mut tx = app.cluster.read().await?;
-    let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    let (record, known) = Record::load_known(&mut tx, &key.project, &key.name).await?;
     etag::check(if_match, &record.writable())?;
     if !put.restore.is_empty() {
         drop(tx);
@@ -58,7 +58,7 @@ pub async fn update(
         };
         return snapshots::restore(app, ctx, name, wish).await;
     }
-    require_profiles(&mut tx, &key.project, &put).await?;
+    require_profiles(&known, &put)?;
     drop(tx);
     let options = Options::task(Kind::InstanceUpdate).resource("instances", name);
     let (app, owned) = (Arc::clone(app), ctx.clone());
@@ -82,17 +82,16 @@ pub async fn patch(
     ctx.require_project()?;
     let key = Key::new(&ctx.project, name);
     let mut tx = app.cluster.read().await?;
-    let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    let (record, known) = Record::load_known(&mut tx, &key.project, &key.name).await?;
     let old = record.writable();
     etag::check(if_match, &old)?;
     let put = crate::patch::merge(&old, patch)?;
-    require_profiles(&mut tx, &key.project, &put).await?;
+    require_profiles(&known, &put)?;
     drop(tx);
     run(app, ctx, &key, put, None).await.map_err(checks::refused)
 }
 
-async fn require_profiles(tx: &mut Tx, project: &str, put: &InstancePut) -> Result<()> {
-    let known = profiles_of(tx, project).await?;
+fn require_profiles(known: &HashMap<String, Profile>, put: &InstancePut) -> Result<()> {
     match put.profiles.iter().all(|name| known.contains_key(name)) {
         true => Ok(()),
         false => Err(Error::not_found("Profile not found")),
@@ -108,8 +107,7 @@ async fn run(
 ) -> Result<()> {
     let _guard = app.instances.lock(key).await;
     let mut tx = app.cluster.read().await?;
-    let record = Record::load(&mut tx, &key.project, &key.name).await?;
-    let known = profiles_of(&mut tx, &key.project).await?;
+    let (record, known) = Record::load_known(&mut tx, &key.project, &key.name).await?;
     let new = plan(app, &mut tx, &record, (put, &known)).await?;
     drop(tx);
     let stays = |name: &str, card: &Device| {
@@ -129,6 +127,7 @@ async fn run(
         changes_map: volatile::changes_map(&record.config, &new.config),
         old: record.writable(),
         new: new.writable(),
+        seen: None,
     };
     match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
@@ -243,6 +242,9 @@ pub(super) struct Update {
     old: InstancePut,
     new: InstancePut,
     changes_map: bool,
+    /// The row as the first step has left it, and the profiles; a later daemon reads them again.
+    #[serde(skip)]
+    seen: Option<(rows::Instance, HashMap<String, Profile>)>,
 }
 
 impl Work for Update {
@@ -271,6 +273,7 @@ impl Update {
             old: record.writable(),
             new,
             changes_map: false,
+            seen: None,
         }
     }
 
@@ -290,14 +293,17 @@ impl Update {
             let chosen = volatile::choose_map(&mut tx, Some(row.id), &expanded, &mut new.config, host);
             chosen.await.context("Failed to get ID map")?;
         }
-        rows::update(&mut tx, row.id, &content(new, row.expires_at)).await?;
-        Ok(tx.commit().await?)
+        let new = content(new, row.expires_at);
+        rows::change(&mut tx, &row, &new).await?;
+        tx.commit().await?;
+        self.seen = Some((row.with(new), known));
+        Ok(())
     }
 
     async fn restore(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
         let row = rows::get(&mut tx, &self.project, &self.name).await?;
-        rows::update(&mut tx, row.id, &content(self.old.clone(), row.expires_at)).await?;
+        rows::change(&mut tx, &row, &content(self.old.clone(), row.expires_at)).await?;
         Ok(tx.commit().await?)
     }
 
@@ -315,9 +321,14 @@ impl Update {
 
     /// The instance as it was and as it becomes.
     async fn both(&self, task: &Task) -> Result<(Record, Record)> {
-        let mut tx = task.app.cluster.read().await?;
-        let row = rows::get(&mut tx, &self.project, &self.name).await?;
-        let known = profiles_of(&mut tx, &self.project).await?;
+        let (row, known) = match &self.seen {
+            Some(seen) => seen.clone(),
+            None => {
+                let mut tx = task.app.cluster.read().await?;
+                let (record, known) = Record::load_known(&mut tx, &self.project, &self.name).await?;
+                (record.row, known)
+            }
+        };
         let as_of = |put: &InstancePut| {
             let mut row = row.clone();
             row.devices.clone_from(&put.devices);

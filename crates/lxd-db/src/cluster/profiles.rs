@@ -82,6 +82,24 @@ pub async fn list(tx: &mut Tx, project: Option<&str>) -> Result<Vec<Profile>> {
     rows.iter().map(|row| record(&row)).collect()
 }
 
+/// The profiles that instances of a project may have, its own or the default project's, in one query.
+///
+/// # Errors
+/// [`Error::NotFound`] for the project.
+pub async fn of_project(tx: &mut Tx, project: &str) -> Result<Vec<Profile>> {
+    let holder = projects::effective_id_sql("x.id", projects::Feature::Profiles);
+    let sql = format!(
+        "{} WHERE p.id = (SELECT {holder} FROM projects x WHERE x.name = ?) ORDER BY f.name",
+        select()
+    );
+    let rows = tx.query(&sql, &[project.into()]).await?;
+    if rows.is_empty() {
+        // Every project has its default profile.
+        projects::id(tx, project).await?;
+    }
+    rows.iter().map(|row| record(&row)).collect()
+}
+
 /// Makes a profile and gives its id.
 ///
 /// # Errors

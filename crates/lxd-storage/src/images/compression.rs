@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use liblzma::stream::{MtStreamBuilder, Stream};
 
 use super::ImageError;
+use super::ahead::Ahead;
 
 /// Memory that an xz decoder may take in all; a file that needs more for one thread is refused.
 const XZ_MEMORY: u64 = 1 << 30;
@@ -91,6 +92,20 @@ impl Decoder {
         let compression = Compression::of_file(path)?;
         let file = File::open(path).map_err(|e| ImageError::file("opening", path, e))?;
         Self::new(file, compression)
+    }
+
+    /// Opens the archive at `path` to read all of it: where decoding is work, another thread does it ahead of the reader.
+    pub fn open_ahead(path: &Path) -> Result<Self, ImageError> {
+        let compression = Compression::of_file(path)?;
+        let decoder = Self::open(path)?;
+        if compression == Compression::None {
+            return Ok(decoder);
+        }
+        let ahead = Ahead::new(decoder.inner).map_err(|e| ImageError::file("decoding", path, e))?;
+        Ok(Self {
+            inner: Box::new(ahead),
+            used: decoder.used,
+        })
     }
 
     /// Decodes `file`, from its beginning.

@@ -1,5 +1,6 @@
 //! Image files: receiving them, looking into them, unpacking them. Nothing in an image is trusted.
 
+mod ahead;
 mod compression;
 mod ingest;
 mod metadata;

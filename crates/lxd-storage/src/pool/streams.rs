@@ -182,7 +182,7 @@ impl Inner {
         let streams = self.streams()?;
         let directory = self.stage()?;
         let mut received: Vec<(&StreamHeader, drivers::Part)> = Vec::new();
-        let mut members = Members::new(Decoder::open(archive)?);
+        let mut members = Members::new(Decoder::open_ahead(archive)?);
         while let Some(member) = members.next_member()? {
             let name = String::from_utf8_lossy(&member.path).into_owned();
             let is_it = |header: &&StreamHeader| name == format!("{prefix}/{}", header.file(kind));

@@ -174,7 +174,7 @@ impl Restore {
             description: self.snapshot.description.clone(),
             ..self.old.clone()
         };
-        rows::update(&mut tx, row.id, &update::content(put, row.expires_at)).await?;
+        rows::change(&mut tx, &row, &update::content(put, row.expires_at)).await?;
         Ok(tx.commit().await?)
     }
 
@@ -188,7 +188,7 @@ impl Restore {
             config: restored(&self.old.config, &row.config),
             ..self.old.clone()
         };
-        rows::update(&mut tx, row.id, &update::content(put, row.expires_at)).await?;
+        rows::change(&mut tx, &row, &update::content(put, row.expires_at)).await?;
         Ok(tx.commit().await?)
     }
 

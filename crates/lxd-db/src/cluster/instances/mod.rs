@@ -59,6 +59,25 @@ pub struct Instance {
     pub profiles: Vec<String>,
 }
 
+impl Instance {
+    /// The instance as it is once [`change`] has stored `content`.
+    #[must_use]
+    pub fn with(self, content: Content) -> Self {
+        let mut config = content.config;
+        config.retain(|_, value| !value.is_empty());
+        Self {
+            architecture: content.architecture,
+            ephemeral: content.ephemeral,
+            description: content.description,
+            expires_at: content.expires_at,
+            config,
+            devices: content.devices,
+            profiles: content.profiles,
+            ..self
+        }
+    }
+}
+
 /// An instance to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewInstance {
@@ -238,6 +257,29 @@ pub async fn update(tx: &mut Tx, id: i64, content: &Content) -> Result<()> {
     )
     .await?;
     insert_profiles(tx, id, &content.profiles).await
+}
+
+/// Replaces what can be changed of an instance that the same transaction has read, and writes nothing else.
+///
+/// # Errors
+/// As [`update`].
+pub async fn change(tx: &mut Tx, old: &Instance, new: &Content) -> Result<()> {
+    let columns = |architecture: &str, ephemeral, description: &str, expires_at| {
+        (architecture.to_owned(), ephemeral, description.to_owned(), expires_at)
+    };
+    let before = columns(&old.architecture, old.ephemeral, &old.description, old.expires_at);
+    let after = columns(&new.architecture, new.ephemeral, &new.description, new.expires_at);
+    if before != after || old.devices != new.devices || old.profiles != new.profiles {
+        return update(tx, old.id, new).await;
+    }
+    let removed = old.config.keys().filter(|key| !new.config.contains_key(*key));
+    let mut changes: Config = removed.map(|key| (key.clone(), String::new())).collect();
+    let set = new
+        .config
+        .iter()
+        .filter(|(key, value)| old.config.get(*key) != Some(*value));
+    changes.extend(set.map(|(key, value)| (key.clone(), value.clone())));
+    CONFIG.change(tx, old.id, &changes).await
 }
 
 /// Sets some keys of the configuration and removes those whose new value is empty, such as `volatile.*` ones.

@@ -95,6 +95,70 @@ async fn names_are_taken_per_project_and_missing_things_are_named() {
 }
 
 #[tokio::test]
+async fn a_change_leaves_what_a_replacement_would() {
+    let (_directory, cluster) = cluster().await;
+    let mut tx = cluster.begin().await.unwrap();
+    make(&mut tx, "default", "c1").await;
+    profiles::create(&mut tx, "default", "web", &profiles::Content::default())
+        .await
+        .unwrap();
+    let first = instances::get(&mut tx, "default", "c1").await.unwrap();
+    let base = new_instance("default", "c1").content;
+    let with = |edit: &dyn Fn(&mut instances::Content)| {
+        let mut content = base.clone();
+        edit(&mut content);
+        content
+    };
+    let disk = config([("type", "disk"), ("path", "/"), ("pool", "p")]);
+    let changes = [
+        with(&|content| content.config = config([("user.a", "1"), ("user.b", "2")])),
+        with(&|content| content.config = config([("user.b", "3"), ("user.c", ""), ("user.d", "'\"\n")])),
+        with(&|content| content.devices = devices([("root", disk.clone())])),
+        with(&|content| content.profiles = vec!["web".into(), "default".into()]),
+        with(&|content| content.description = "x".into()),
+        with(&|content| content.ephemeral = !content.ephemeral),
+        with(&|content| content.expires_at = Timestamp::now()),
+        base.clone(),
+    ];
+    for new in changes {
+        let old = instances::get(&mut tx, "default", "c1").await.unwrap();
+        instances::change(&mut tx, &old, &new).await.unwrap();
+        let changed = instances::get(&mut tx, "default", "c1").await.unwrap();
+        assert_eq!(changed, old.clone().with(new.clone()));
+        instances::update(&mut tx, old.id, &new).await.unwrap();
+        assert_eq!(instances::get(&mut tx, "default", "c1").await.unwrap(), changed);
+    }
+    assert_eq!(instances::get(&mut tx, "default", "c1").await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn the_profiles_of_a_project_are_its_own_or_the_default_ones() {
+    let (_directory, cluster) = cluster().await;
+    let mut tx = cluster.begin().await.unwrap();
+    for (project, own) in [("with", "true"), ("without", "false")] {
+        projects::create(&mut tx, project, "", &config([("features.profiles", own)]))
+            .await
+            .unwrap();
+    }
+    for (project, name) in [("with", "default"), ("with", "a"), ("default", "b")] {
+        profiles::create(&mut tx, project, name, &profiles::Content::default())
+            .await
+            .unwrap();
+    }
+    for (project, expected) in [
+        ("default", ["b", "default"]),
+        ("with", ["a", "default"]),
+        ("without", ["b", "default"]),
+    ] {
+        let found = profiles::of_project(&mut tx, project).await.unwrap();
+        let names: Vec<_> = found.iter().map(|profile| profile.name.as_str()).collect();
+        assert_eq!(names, expected, "{project}");
+    }
+    let missing = profiles::of_project(&mut tx, "none").await.unwrap_err();
+    assert!(matches!(missing, Error::NotFound { .. }), "{missing:?}");
+}
+
+#[tokio::test]
 async fn an_instance_is_changed_renamed_and_deleted() {
     let (_directory, cluster) = cluster().await;
     let mut tx = cluster.begin().await.unwrap();

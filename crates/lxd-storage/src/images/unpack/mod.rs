@@ -231,7 +231,7 @@ impl<'a> Unpacking<'a> {
             layout,
             limits,
             watch,
-            members: Members::new(Decoder::open(archive)?),
+            members: Members::new(Decoder::open_ahead(archive)?),
             done: Unpacked::default(),
             directories: Vec::new(),
             packed: 0,
