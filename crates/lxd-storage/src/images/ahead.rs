@@ -112,14 +112,19 @@ mod tests {
 
     #[test]
     fn the_thread_ends_with_its_reader() {
-        struct Endless(std::sync::Arc<()>);
+        struct Endless {
+            _alive: std::sync::Arc<()>,
+        }
         impl Read for Endless {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 Ok(buffer.len())
             }
         }
         let alive = std::sync::Arc::new(());
-        let mut ahead = Ahead::new(Box::new(Endless(std::sync::Arc::clone(&alive)))).unwrap();
+        let mut ahead = Ahead::new(Box::new(Endless {
+            _alive: std::sync::Arc::clone(&alive),
+        }))
+        .unwrap();
         ahead.read_exact(&mut [0; 64]).unwrap();
         drop(ahead);
         let begun = std::time::Instant::now();

@@ -102,6 +102,21 @@ pub struct Root {
     links: Links,
 }
 
+/// The directory that a name is in.
+enum Above<'a> {
+    Root(BorrowedFd<'a>),
+    Opened(OwnedFd),
+}
+
+impl AsFd for Above<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Root(fd) => *fd,
+            Self::Opened(fd) => fd.as_fd(),
+        }
+    }
+}
+
 /// What to make with [`Root::create_special`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Special {
@@ -168,17 +183,17 @@ impl Root {
 
     /// Creates a file that must not be there yet.
     pub fn create_file(&self, path: &Path, mode: u32) -> Result<File, PathError> {
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.above(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(mode))
+        rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(mode))
             .map(File::from)
             .map_err(|e| self.failed("creating", path, e))
     }
 
     /// Creates one directory.
     pub fn create_directory(&self, path: &Path, mode: u32) -> Result<(), PathError> {
-        let (parent, name) = self.parent(path)?;
-        rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(mode))
+        let (parent, name) = self.above(path)?;
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))
             .map_err(|e| self.failed("creating the directory", path, e))
     }
 
@@ -198,21 +213,21 @@ impl Root {
 
     /// Creates a symbolic link that says `target`, whatever that is.
     pub fn symlink(&self, target: &OsStr, path: &Path) -> Result<(), PathError> {
-        let (parent, name) = self.parent(path)?;
-        rustix::fs::symlinkat(target, &parent, &name).map_err(|e| self.failed("linking", path, e))
+        let (parent, name) = self.above(path)?;
+        rustix::fs::symlinkat(target, &parent, name).map_err(|e| self.failed("linking", path, e))
     }
 
     /// Makes `path` another name of `existing`, a non-directory that is not followed if it is a symbolic link.
     pub fn hard_link(&self, existing: &Path, path: &Path) -> Result<(), PathError> {
-        let (from, from_name) = self.parent(existing)?;
-        let (to, to_name) = self.parent(path)?;
-        rustix::fs::linkat(&from, &from_name, &to, &to_name, AtFlags::empty())
+        let (from, from_name) = self.above(existing)?;
+        let (to, to_name) = self.above(path)?;
+        rustix::fs::linkat(&from, from_name, &to, to_name, AtFlags::empty())
             .map_err(|e| self.failed("hard linking", path, e))
     }
 
     /// Creates a pipe, socket or device node.
     pub fn create_special(&self, path: &Path, kind: Special, mode: u32) -> Result<(), PathError> {
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.above(path)?;
         let (file_type, device) = match kind {
             Special::Fifo => (FileType::Fifo, 0),
             Special::Socket => (FileType::Socket, 0),
@@ -221,57 +236,57 @@ impl Root {
             }
             Special::Block { major, minor } => (FileType::BlockDevice, rustix::fs::makedev(major, minor)),
         };
-        rustix::fs::mknodat(&parent, &name, file_type, Mode::from_raw_mode(mode), device)
+        rustix::fs::mknodat(&parent, name, file_type, Mode::from_raw_mode(mode), device)
             .map_err(|e| self.failed("creating the node", path, e))
     }
 
     /// Renames within the root, replacing what is at `to`.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<(), PathError> {
-        let (old, old_name) = self.parent(from)?;
-        let (new, new_name) = self.parent(to)?;
-        rustix::fs::renameat(&old, &old_name, &new, &new_name).map_err(|e| self.failed("renaming", from, e))
+        let (old, old_name) = self.above(from)?;
+        let (new, new_name) = self.above(to)?;
+        rustix::fs::renameat(&old, old_name, &new, new_name).map_err(|e| self.failed("renaming", from, e))
     }
 
     /// Removes a non-directory.
     pub fn remove_file(&self, path: &Path) -> Result<(), PathError> {
-        let (parent, name) = self.parent(path)?;
-        rustix::fs::unlinkat(&parent, &name, AtFlags::empty()).map_err(|e| self.failed("removing", path, e))
+        let (parent, name) = self.above(path)?;
+        rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(|e| self.failed("removing", path, e))
     }
 
     /// Removes whatever is at `path`, with all beneath it. A missing path is fine.
     pub fn remove_tree(&self, path: &Path) -> Result<(), PathError> {
-        let (parent, name) = self.parent(path)?;
-        remove::remove_at(parent.as_fd(), &name, &self.path.join(path))
+        let (parent, name) = self.above(path)?;
+        remove::remove_at(parent.as_fd(), name, &self.path.join(path))
     }
 
     /// What is at `path`; a symbolic link at its end is not followed.
     pub fn stat(&self, path: &Path) -> Result<Stat, PathError> {
-        let (parent, name) = self.parent(path)?;
-        rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)
+        let (parent, name) = self.above(path)?;
+        rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| self.failed("examining", path, e))
     }
 
     /// What a symbolic link says.
     pub fn read_link(&self, path: &Path) -> Result<OsString, PathError> {
-        let (parent, name) = self.parent(path)?;
-        rustix::fs::readlinkat(&parent, &name, Vec::new())
+        let (parent, name) = self.above(path)?;
+        rustix::fs::readlinkat(&parent, name, Vec::new())
             .map(|target| OsString::from_vec(target.into_bytes()))
             .map_err(|e| self.failed("reading the link", path, e))
     }
 
     /// Owner of what is at `path`, not following a link at its end.
     pub fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> Result<(), PathError> {
-        let (parent, name) = self.parent(path)?;
-        chown_at(parent.as_fd(), &name, uid, gid).map_err(|e| self.failed("changing the owner of", path, e))
+        let (parent, name) = self.above(path)?;
+        chown_at(parent.as_fd(), name, uid, gid).map_err(|e| self.failed("changing the owner of", path, e))
     }
 
     /// Permission bits of what is at `path`, which is no symbolic link.
     pub fn set_mode(&self, path: &Path, mode: u32) -> Result<(), PathError> {
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.above(path)?;
         // No fchmodat2(2) everywhere yet: a path through /proc does not follow anything that somebody swaps in meanwhile.
         let node = rustix::fs::openat(
             &parent,
-            &name,
+            name,
             OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
             Mode::empty(),
         );
@@ -281,31 +296,52 @@ impl Root {
 
     /// Access and modification time, not following a link at its end.
     pub fn set_times(&self, path: &Path, times: &Timestamps) -> Result<(), PathError> {
-        let (parent, name) = self.parent(path)?;
-        rustix::fs::utimensat(&parent, &name, times, AtFlags::SYMLINK_NOFOLLOW)
+        let (parent, name) = self.above(path)?;
+        rustix::fs::utimensat(&parent, name, times, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| self.failed("changing the times of", path, e))
     }
 
     /// Sets an extended attribute of what is at `path`, not following a link at its end.
     pub fn set_xattr(&self, path: &Path, name: &OsStr, value: &[u8]) -> Result<(), PathError> {
-        let (parent, file) = self.parent(path)?;
-        let node = proc_path(parent.as_fd()).join(&file);
+        let (parent, file) = self.above(path)?;
+        let node = proc_path(parent.as_fd()).join(file);
         rustix::fs::lsetxattr(&node, name, value, rustix::fs::XattrFlags::empty())
             .map_err(|e| self.failed("setting an extended attribute of", path, e))
     }
 
+    /// A directory in the root as a root of its own: who works in it for long need not resolve its path each time.
+    pub fn directory(&self, path: &Path) -> Result<Self, PathError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        Ok(Self {
+            fd: self.resolve(path, flags, Mode::empty())?,
+            path: self.path.join(path.strip_prefix("/").unwrap_or(path)),
+            links: self.links,
+        })
+    }
+
     /// The directory above `path`, opened, and the last name. `path` must end in a name.
     pub fn parent(&self, path: &Path) -> Result<(OwnedFd, OsString), PathError> {
-        let relative = path.strip_prefix("/").unwrap_or(path);
-        let Some(name) = relative.file_name() else {
-            return Err(self.failed_io("resolving", path, io::ErrorKind::InvalidInput.into()));
-        };
-        let above = match relative.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let (above, name) = self.split(path)?;
         let fd = self.resolve(above, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
         Ok((fd, name.to_owned()))
+    }
+
+    /// The same; nothing is opened for what lies in the root itself.
+    fn above<'a>(&'a self, path: &'a Path) -> Result<(Above<'a>, &'a OsStr), PathError> {
+        let (above, name) = self.split(path)?;
+        if above.as_os_str().is_empty() {
+            return Ok((Above::Root(self.fd.as_fd()), name));
+        }
+        let fd = self.resolve(above, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        Ok((Above::Opened(fd), name))
+    }
+
+    fn split<'a>(&self, path: &'a Path) -> Result<(&'a Path, &'a OsStr), PathError> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        match (relative.parent(), relative.file_name()) {
+            (Some(above), Some(name)) => Ok((above, name)),
+            _ => Err(self.failed_io("resolving", path, io::ErrorKind::InvalidInput.into())),
+        }
     }
 
     fn resolve(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, PathError> {

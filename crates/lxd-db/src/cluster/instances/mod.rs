@@ -265,7 +265,12 @@ pub async fn update(tx: &mut Tx, id: i64, content: &Content) -> Result<()> {
 /// As [`update`].
 pub async fn change(tx: &mut Tx, old: &Instance, new: &Content) -> Result<()> {
     let columns = |architecture: &str, ephemeral, description: &str, expires_at| {
-        (architecture.to_owned(), ephemeral, description.to_owned(), expires_at)
+        (
+            architecture.to_owned(),
+            ephemeral,
+            description.to_owned(),
+            expires_at,
+        )
     };
     let before = columns(&old.architecture, old.ephemeral, &old.description, old.expires_at);
     let after = columns(&new.architecture, new.ephemeral, &new.description, new.expires_at);

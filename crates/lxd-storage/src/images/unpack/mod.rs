@@ -1,8 +1,10 @@
 //! Unpacking archives into a directory that nothing gets out of, within limits.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lxd_sys::path::{Links, Owners, PathError, Root, Special};
 use lxd_sys::userns::IdMap;
@@ -204,6 +206,8 @@ struct Unpacking<'a> {
     directories: Vec<(usize, PathBuf, (i64, i64))>,
     packed: u64,
     buffer: Vec<u8>,
+    /// The directory that the last member was in, most often that of the next one: its part, its path, and itself.
+    near: Option<(usize, PathBuf, Arc<Root>)>,
 }
 
 impl<'a> Unpacking<'a> {
@@ -236,6 +240,7 @@ impl<'a> Unpacking<'a> {
             directories: Vec::new(),
             packed: 0,
             buffer: vec![0; 256 * 1024],
+            near: None,
         })
     }
 
@@ -250,6 +255,7 @@ impl<'a> Unpacking<'a> {
     fn root(&self) -> &Root {
         &self.parts[self.current].1
     }
+
     fn member(&mut self, member: &Member) -> Result<(), ImageError> {
         self.done.entries += 1;
         if self.done.entries > self.limits.entries {
@@ -306,10 +312,11 @@ impl<'a> Unpacking<'a> {
 
     fn make(&mut self, member: &Member, path: &Path) -> Result<(), ImageError> {
         let failed = |source| write_error(member, source);
-        self.make_parents(path).map_err(failed)?;
+        let above = self.above(path).map_err(failed)?;
+        let name = Path::new(path.file_name().unwrap_or_default());
         match &member.kind {
-            Kind::Directory => self.make_directory(path).map_err(failed)?,
-            Kind::File => self.make_file(member, path)?,
+            Kind::Directory => self.make_directory(&above, name).map_err(failed)?,
+            Kind::File => return self.make_file(member, &above, name),
             Kind::HardLink => {
                 let link = clean_name(&member.link).map_err(|reason| {
                     ImageError::member(&member.path, format!("its hard link's target: {reason}"))
@@ -319,7 +326,7 @@ impl<'a> Unpacking<'a> {
                 })?;
                 let existing = PathBuf::from(std::ffi::OsString::from_vec(link.to_vec()));
                 if existing != path {
-                    self.clear(path).map_err(failed)?;
+                    self.clear(&above, name).map_err(failed)?;
                     self.root().hard_link(&existing, path).map_err(failed)?;
                 }
                 // It is the file that it is linked to, whose owner and mode were set then.
@@ -329,77 +336,118 @@ impl<'a> Unpacking<'a> {
                 if member.link.contains(&0) || member.link.is_empty() {
                     return Err(ImageError::member(&member.path, "its link's target is malformed"));
                 }
-                self.clear(path).map_err(failed)?;
-                self.root()
-                    .symlink(OsStr::from_bytes(&member.link), path)
-                    .map_err(failed)?;
+                self.clear(&above, name).map_err(failed)?;
+                let target = OsStr::from_bytes(&member.link);
+                above.symlink(target, name).map_err(failed)?;
             }
-            Kind::Fifo => {
-                self.clear(path).map_err(failed)?;
-                self.root()
-                    .create_special(path, Special::Fifo, 0o600)
-                    .map_err(failed)?;
-            }
+            Kind::Fifo => self.make_node(&above, name, Special::Fifo).map_err(failed)?,
             Kind::Character(major, minor) | Kind::Block(major, minor) => {
-                self.clear(path).map_err(failed)?;
-                let node = Special::Character {
-                    major: *major,
-                    minor: *minor,
-                };
-                self.root().create_special(path, node, 0o600).map_err(failed)?;
+                let (major, minor) = (*major, *minor);
+                let node = Special::Character { major, minor };
+                self.make_node(&above, name, node).map_err(failed)?;
             }
         }
-        self.attributes(member, path).map_err(failed)
-    }
-
-    /// Directories above that the archive has no member for (yet).
-    fn make_parents(&self, path: &Path) -> Result<(), PathError> {
-        match self.root().parent(path) {
-            Err(PathError::Call { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                match path.parent() {
-                    Some(parent) => self.root().create_directories(parent, 0o755),
-                    None => Ok(()),
-                }
-            }
-            result => result.map(drop),
+        self.attributes(member, &above, name).map_err(failed)?;
+        if member.kind == Kind::Directory {
+            // Its times come at the end: what goes into it changes them.
+            self.directories
+                .push((self.current, path.to_path_buf(), member.mtime));
+            return Ok(());
         }
+        above.set_times(name, &times(member.mtime)).map_err(failed)
     }
 
-    fn make_directory(&self, path: &Path) -> Result<(), PathError> {
-        match self.root().stat(path) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(()),
+    /// The directory that `path` is in, made if the archive has no member for it (yet).
+    fn above(&mut self, path: &Path) -> Result<Arc<Root>, PathError> {
+        let wanted = path.parent().unwrap_or(Path::new(""));
+        if let Some((part, near, root)) = &self.near
+            && *part == self.current
+            && near == wanted
+        {
+            return Ok(Arc::clone(root));
+        }
+        let root = match self.root().directory(wanted) {
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => {
+                self.root().create_directories(wanted, 0o755)?;
+                self.root().directory(wanted)?
+            }
+            result => result?,
+        };
+        let root = Arc::new(root);
+        self.near = Some((self.current, wanted.to_path_buf(), Arc::clone(&root)));
+        Ok(root)
+    }
+
+    fn make_directory(&mut self, above: &Root, name: &Path) -> Result<(), PathError> {
+        match above.stat(name) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return Ok(()),
             Ok(_) => {
-                self.root().remove_file(path)?;
-                self.root().create_directory(path, 0o700)
+                // It may have been a link on the way to the near directory.
+                self.near = None;
+                above.remove_file(name)?;
             }
-            Err(_) => self.root().create_directory(path, 0o700),
+            Err(_) => {}
         }
+        above.create_directory(name, 0o700)
+    }
+
+    fn make_node(&mut self, above: &Root, name: &Path, node: Special) -> Result<(), PathError> {
+        self.clear(above, name)?;
+        above.create_special(name, node, 0o600)
     }
 
     /// Makes room for a member that replaces an earlier one. A directory is replaced only when empty, as tar does.
-    fn clear(&self, path: &Path) -> Result<(), PathError> {
-        match self.root().stat(path) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                let (parent, name) = self.root().parent(path)?;
-                rustix::fs::unlinkat(&parent, &name, rustix::fs::AtFlags::REMOVEDIR).map_err(|e| {
-                    PathError::Call {
-                        doing: "replacing the directory",
-                        path: path.to_path_buf(),
-                        source: e.into(),
-                    }
-                })
-            }
-            Ok(_) => self.root().remove_file(path),
-            Err(_) => Ok(()),
+    fn clear(&mut self, above: &Root, name: &Path) -> Result<(), PathError> {
+        let Ok(stat) = above.stat(name) else {
+            return Ok(());
+        };
+        self.near = None;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return above.remove_file(name);
         }
+        rustix::fs::unlinkat(above.as_fd(), name, rustix::fs::AtFlags::REMOVEDIR).map_err(|e| {
+            PathError::Call {
+                doing: "replacing the directory",
+                path: above.path().join(name),
+                source: e.into(),
+            }
+        })
     }
 
-    fn make_file(&mut self, member: &Member, path: &Path) -> Result<(), ImageError> {
-        self.clear(path).map_err(|source| write_error(member, source))?;
-        let file = self
-            .root()
-            .create_file(path, 0o600)
-            .map_err(|source| write_error(member, source))?;
+    fn make_file(&mut self, member: &Member, above: &Root, name: &Path) -> Result<(), ImageError> {
+        let failed = |source| write_error(member, source);
+        self.clear(above, name).map_err(failed)?;
+        let file = above.create_file(name, 0o600).map_err(failed)?;
+        self.write_content(member, &file, &above.path().join(name))?;
+        let owners = &self.parts[self.current].2;
+        let (uid, gid) = (owners.user(member.uid), owners.group(member.gid));
+        let attributes = self.extended(member);
+        let set = || -> rustix::io::Result<()> {
+            // Owner first: changing it clears capabilities and setuid bits.
+            if (uid, gid) != (0, 0) {
+                let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+                rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+            }
+            for (name, value) in &attributes {
+                let none = rustix::fs::XattrFlags::empty();
+                match rustix::fs::fsetxattr(&file, OsStr::from_bytes(name), value, none) {
+                    Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => {}
+                    result => result?,
+                }
+            }
+            rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(member.mode))?;
+            rustix::fs::futimens(&file, &times(member.mtime))
+        };
+        set().map_err(|e| {
+            failed(PathError::Call {
+                doing: "setting the attributes of",
+                path: above.path().join(name),
+                source: e.into(),
+            })
+        })
+    }
+
+    fn write_content(&mut self, member: &Member, file: &File, path: &Path) -> Result<(), ImageError> {
         let failed = |e: rustix::io::Errno| {
             write_error(
                 member,
@@ -430,7 +478,7 @@ impl<'a> Unpacking<'a> {
                 let mut rest = buffer.get(..n).unwrap_or_default();
                 while !rest.is_empty() {
                     let written =
-                        rustix::io::retry_on_intr(|| rustix::io::pwrite(&file, rest, at)).map_err(failed)?;
+                        rustix::io::retry_on_intr(|| rustix::io::pwrite(file, rest, at)).map_err(failed)?;
                     at += written as u64;
                     rest = rest.get(written..).unwrap_or_default();
                 }
@@ -438,41 +486,41 @@ impl<'a> Unpacking<'a> {
             }
         }
         if member.pieces.is_some() {
-            rustix::fs::ftruncate(&file, member.size).map_err(failed)?;
+            rustix::fs::ftruncate(file, member.size).map_err(failed)?;
         }
         Ok(())
     }
 
+    /// Extended attributes of a member that belong to it, ids in them shifted; its ACLs among them.
+    fn extended<'m>(&self, member: &'m Member) -> Vec<(&'m [u8], Vec<u8>)> {
+        let owners = &self.parts[self.current].2;
+        let plain = member.xattrs.iter().filter(|(name, _)| allowed_attribute(name));
+        let plain = plain.map(|(name, value)| (name.as_slice(), owners.attribute(name, value).to_vec()));
+        let acls = member.acls.iter().filter_map(|(which, text)| {
+            let value = acl::encode(text)?;
+            let name: &[u8] = match which {
+                Acl::Access => b"system.posix_acl_access",
+                Acl::Default => b"system.posix_acl_default",
+            };
+            Some((name, owners.attribute(name, &value).to_vec()))
+        });
+        plain.chain(acls).collect()
+    }
+
     /// Owner first: changing it clears capabilities and setuid bits.
-    fn attributes(&mut self, member: &Member, path: &Path) -> Result<(), PathError> {
+    fn attributes(&self, member: &Member, above: &Root, name: &Path) -> Result<(), PathError> {
         let owners = &self.parts[self.current].2;
         let (uid, gid) = (owners.user(member.uid), owners.group(member.gid));
         if (uid, gid) != (0, 0) {
-            self.root().set_owner(path, uid, gid)?;
+            above.set_owner(name, uid, gid)?;
         }
-        for (name, value) in member.xattrs.iter().filter(|(name, _)| allowed_attribute(name)) {
-            let value = owners.attribute(name, value);
-            ignore_unsupported(self.root().set_xattr(path, OsStr::from_bytes(name), &value))?;
+        for (attribute, value) in self.extended(member) {
+            ignore_unsupported(above.set_xattr(name, OsStr::from_bytes(attribute), &value))?;
         }
-        for (which, text) in &member.acls {
-            if let Some(value) = acl::encode(text) {
-                let name = match which {
-                    Acl::Access => "system.posix_acl_access",
-                    Acl::Default => "system.posix_acl_default",
-                };
-                let value = owners.attribute(name.as_bytes(), &value);
-                ignore_unsupported(self.root().set_xattr(path, OsStr::new(name), &value))?;
-            }
+        match member.kind {
+            Kind::Symlink => Ok(()),
+            _ => above.set_mode(name, member.mode),
         }
-        if member.kind != Kind::Symlink {
-            self.root().set_mode(path, member.mode)?;
-        }
-        if member.kind == Kind::Directory {
-            self.directories
-                .push((self.current, path.to_path_buf(), member.mtime));
-            return Ok(());
-        }
-        self.root().set_times(path, &times(member.mtime))
     }
 
     /// Counts written bytes and holds them against the limits.
