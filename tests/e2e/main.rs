@@ -31,4 +31,5 @@ mod shift;
 mod snapshots;
 mod takeover;
 mod templates;
+mod testbed;
 mod volumes;

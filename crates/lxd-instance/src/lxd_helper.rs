@@ -18,30 +18,6 @@ use tokio::net::UnixStream;
 use crate::error::Error;
 use crate::instances::Features;
 
-/// Where a container's monitor and its hooks look for programs.
-///
-/// Where liblxc finds `newuidmap`, it runs it to write id maps, and then insists that `/etc/subuid` allows them to
-/// root. Where it does not, it writes them itself, which also saves four processes a start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SearchPath {
-    /// None: shells and `execvp` fall back to the usual folders.
-    None,
-    /// Only the system's own programs, such as `apparmor_parser`, for which liblxc needs a `PATH`.
-    System,
-    /// Everything, for hooks that are not ours.
-    Full,
-}
-
-impl SearchPath {
-    fn value(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::System => Some("/usr/local/sbin:/usr/sbin:/sbin"),
-            Self::Full => Some("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        }
-    }
-}
-
 /// Longer than any start: hooks of `raw.lxc` may take their time.
 const START_LIMIT: Duration = Duration::from_secs(300);
 const CHECK_LIMIT: Duration = Duration::from_secs(20);
@@ -68,17 +44,13 @@ impl Helper {
         name: &str,
         lxcpath: &Path,
         config: &Path,
-        search: SearchPath,
     ) -> Result<Started, Error> {
-        let mut command = self
+        let command = self
             .command("start")
             .arg(name)
             .arg(lxcpath)
             .arg(config)
             .accept(&[1]);
-        if let Some(path) = search.value() {
-            command = command.env("PATH", path);
-        }
         let shown = format!(
             "{} start {name} {} {}",
             self.path.display(),

@@ -7,6 +7,7 @@ use lxd_db::cluster::instances::{self as rows, NewInstance};
 use lxd_db::cluster::storage_volumes::{self, Key as VolumeKey};
 use lxd_db::cluster::{ContentType, InstanceType, VolumeType};
 use lxd_instance::{Instance, Key};
+use lxd_instance::drivers::container::forget_profile;
 use lxd_model::ErrorKind;
 use lxd_model::config::{Config, instance::TABLE};
 use lxd_storage::Volume;
@@ -233,12 +234,13 @@ impl Delete {
         if let Err(error) = cards::forget(app, &instance, &instance.devices).await {
             tracing::warn!(instance = %instance.key, err = error.text(), "A network remembers a deleted instance");
         }
-        let paths = instance.paths;
+        let paths = instance.paths.clone();
         let backups = app.paths.instance_backups(&self.project, &self.name);
         blocking(move || {
             for folder in [&paths.logs, &paths.devices, &paths.shmounts, &backups] {
                 remove(std::fs::remove_dir_all(folder), folder)?;
             }
+            forget_profile(&instance.key, &paths)?;
             remove(std::fs::remove_file(&paths.seccomp), &paths.seccomp)
         })
         .await

@@ -8,6 +8,7 @@ use lxd_db::cluster::instances::snapshots as snapshot_rows;
 use lxd_db::cluster::storage_volumes;
 use lxd_db::cluster::{Tx, projects};
 use lxd_instance::Key;
+use lxd_instance::drivers::container::forget_profile;
 use lxd_model::devices::{Devices, root_disk};
 use lxd_model::instances::InstanceType;
 use lxd_storage::Watch;
@@ -345,7 +346,10 @@ impl Move {
         if old == new || !old.exists() {
             return Ok(());
         }
+        let paths = super::record::instance_paths(&task.app.paths, &from.project, &from.name);
+        let key = Key::new(&from.project, &from.name);
         blocking(move || {
+            forget_profile(&key, &paths)?;
             // What an earlier instance of that name has left.
             let _ = std::fs::remove_dir_all(&new);
             move_folder(&old, &new)

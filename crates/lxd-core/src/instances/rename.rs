@@ -8,6 +8,7 @@ use lxd_db::cluster::instances as rows;
 use lxd_db::cluster::storage_volumes::{self, Key as VolumeKey};
 use lxd_db::cluster::{Tx, VolumeType};
 use lxd_instance::Key;
+use lxd_instance::drivers::container::forget_profile;
 use lxd_model::config::Config;
 use lxd_model::names;
 use lxd_storage::Volume;
@@ -204,7 +205,10 @@ impl Rename {
 
     async fn rename_logs(&mut self, task: &Task) -> Result<()> {
         let folders = self.folders(task);
+        let paths = super::record::instance_paths(&task.app.paths, &self.project, &self.old);
+        let key = Key::new(&self.project, &self.old);
         blocking(move || {
+            forget_profile(&key, &paths)?;
             folders.iter().try_for_each(|(old, new)| {
                 // What an earlier instance of that name has left.
                 let _ = std::fs::remove_dir_all(new);

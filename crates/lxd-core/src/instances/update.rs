@@ -168,8 +168,8 @@ async fn plan(
     row.profiles = put.profiles;
     row.description = put.description;
     let mut new = Record::new(row, known);
-    volatile::hardware_addresses(&mut new.row.config, &new.devices);
     volatile::forget_devices(&mut new.row.config, &old.devices, &new.devices);
+    volatile::hardware_addresses(&mut new.row.config, &new.devices);
     if volatile::changes_cloud_init(&old.config, &new.config) {
         volatile::new_cloud_init_id(&mut new.row.config);
     }
@@ -223,7 +223,8 @@ async fn judge(app: &Arc<App>, tx: &mut Tx, old: &Record, new: &Record) -> Resul
     checks::addresses_on_networks(tx, candidate, &changes.added, "add").await?;
     checks::addresses_on_networks(tx, candidate, &changes.updated, "add").await?;
     let instance = new.instance(&app.paths)?;
-    let is_checked = old.config.get("raw.lxc") != new.config.get("raw.lxc");
+    let differs = |key: &str| old.config.get(key) != new.config.get(key);
+    let is_checked = differs("raw.lxc") || differs("raw.apparmor");
     if is_checked {
         app.instances.registry.check(&instance).await?;
     }

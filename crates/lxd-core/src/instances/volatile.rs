@@ -3,7 +3,7 @@
 use lxd_db::cluster::Tx;
 use lxd_db::cluster::instances::{self, Filter};
 use lxd_model::config::Config;
-use lxd_model::devices::{Devices, property};
+use lxd_model::devices::{Device, Devices, property};
 use lxd_model::idmap::{self, IdMap, Range};
 use lxd_model::networks::hardware_address;
 use lxd_model::{Invalid, config};
@@ -58,10 +58,26 @@ pub(super) fn hardware_addresses(config: &mut Config, devices: &Devices) {
     }
 }
 
-/// Forgets the devices that are gone.
+/// Forgets the devices that are gone or are of another kind now, and names and addresses that were those of old settings.
 pub(super) fn forget_devices(config: &mut Config, old: &Devices, new: &Devices) {
-    for name in old.keys().filter(|name| !new.contains_key(*name)) {
-        lxd_model::instances::volatile::forget_device(config, name);
+    // Instances are on managed bridges only.
+    let kind = |device: &Device| match (property(device, "nictype"), property(device, "network")) {
+        ("", network) if !network.is_empty() => "bridged".to_owned(),
+        (nictype, _) => nictype.to_owned(),
+    };
+    for (name, was) in old {
+        let Some(is) = new.get(name) else {
+            lxd_model::instances::volatile::forget_device(config, name);
+            continue;
+        };
+        if property(was, "type") != property(is, "type") || kind(was) != kind(is) {
+            lxd_model::instances::volatile::forget_device(config, name);
+        }
+        for key in ["hwaddr", "name"] {
+            if was.get(key) != is.get(key) {
+                config.remove(&format!("volatile.{name}.{key}"));
+            }
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl Kind for Tpm {
                 .await
                 .map_err(|reason| Error::DeviceValue(format!("Failed to validate environment: {reason}")))?;
             let chip = Emulator::of(device).start(PROGRAM).await?;
-            let nodes = chip.nodes(Path::new("/sys"), device)?;
+            let nodes = chip.nodes_once_there(Path::new("/sys"), device).await?;
             let owned = device.clone();
             blocking(move || {
                 remove_nodes(&owned)?;
@@ -198,6 +198,17 @@ impl Chip {
             major: major.parse().ok()?,
             minor: minor.parse().ok()?,
         })
+    }
+
+    /// The chip's nodes, once the kernel has them: it talks to the chip first, and then makes the resource manager.
+    async fn nodes_once_there(self, sys: &Path, device: &Device) -> Result<Vec<Node>, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.nodes(sys, device) {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(20)).await,
+                settled => return settled,
+            }
+        }
     }
 
     /// The chip's nodes, under the names that the device gives them: itself, and its resource manager.

@@ -98,8 +98,9 @@ pub trait Guest: Send + Sync {
     /// Brings limits from those of `old` to those of `new`. A failure leaves the old ones.
     fn update(&self, old: &Instance, new: &Instance, processors: Option<&str>) -> Result<(), Error>;
 
-    /// Shows or hides the socket that it may ask the daemon at. A failure leaves it as it was.
-    fn update_socket<'a>(
+    /// Shows or hides the socket that it may ask the daemon at, and changes the rules that confine it. After a failure the
+    /// caller asks for the old ones again.
+    fn update_access<'a>(
         &'a self,
         _old: &'a Instance,
         _new: &'a Instance,

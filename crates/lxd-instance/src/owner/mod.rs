@@ -252,12 +252,14 @@ impl Owner {
         let old = self.instance();
         set_limits(guest, &old, &new, processors).await?;
         let changed = async {
-            guest.update_socket(&old, &new).await?;
-            let changed = devices::change::change(&self.ports.host, guest, &old, &new).await;
+            let changed = match guest.update_access(&old, &new).await {
+                Ok(()) => devices::change::change(&self.ports.host, guest, &old, &new).await,
+                Err(error) => Err(error),
+            };
             if changed.is_err()
-                && let Err(left) = guest.update_socket(&new, &old).await
+                && let Err(left) = guest.update_access(&new, &old).await
             {
-                tracing::warn!(instance = %old.key, error = %left, "Failed to restore the guest's socket");
+                tracing::warn!(instance = %old.key, error = %left, "Failed to restore what the guest may do");
             }
             changed
         };

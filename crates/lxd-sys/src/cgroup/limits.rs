@@ -77,7 +77,7 @@ pub struct CpuShare {
 pub struct MemoryLimit {
     /// In bytes.
     pub bytes: u64,
-    /// Reclaim above the limit and kill nobody.
+    /// Memory up to the limit is the last that is reclaimed when the host has too little; nobody is killed.
     pub soft: bool,
     /// What becomes of swap.
     pub swap: Swap,
@@ -181,8 +181,8 @@ impl Limits {
             plan.swap_v1("-1");
             plan.add("memory", Some("memory.limit_in_bytes"), None, "-1".into());
             plan.add("memory", Some("memory.soft_limit_in_bytes"), None, "-1".into());
-            for file in ["memory.max", "memory.high", "memory.swap.max"] {
-                plan.add("memory", None, Some(file), "max".into());
+            for (file, none) in [("memory.max", "max"), ("memory.low", "0"), ("memory.swap.max", "max")] {
+                plan.add("memory", None, Some(file), none.into());
             }
         }
         let kept =
@@ -215,7 +215,7 @@ impl Plan<'_> {
             self.add(
                 "memory",
                 Some("memory.soft_limit_in_bytes"),
-                Some("memory.high"),
+                Some("memory.low"),
                 bytes,
             );
             return;

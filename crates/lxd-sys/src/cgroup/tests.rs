@@ -157,7 +157,7 @@ fn soft_limits_and_free_swap() {
                 .writes(&machine(Version::V2, root.path()))
                 .0
         ),
-        ["memory.high=209715200"]
+        ["memory.low=209715200"]
     );
 }
 

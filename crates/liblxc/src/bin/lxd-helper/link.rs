@@ -62,7 +62,8 @@ pub(crate) fn create(nic: &Nic, namespace: &File) -> io::Result<()> {
     };
     let below = index(nic.parent.as_deref().unwrap_or_default())?;
     let mut message = Message::new(libc::RTM_NEWLINK, libc::NLM_F_CREATE | libc::NLM_F_EXCL, 0, 0);
-    message.text(libc::IFLA_IFNAME, &nic.name);
+    // The kernel looks the name up here, where the host may have one of the name that it shall have inside.
+    message.text(libc::IFLA_IFNAME, &nic.host_name);
     message.sizes(nic);
     if let Some(hwaddr) = nic.hwaddr.filter(|_| nic.kind == Kind::Macvlan) {
         message.attribute(libc::IFLA_ADDRESS, &hwaddr);
@@ -108,6 +109,13 @@ pub(crate) fn give_back(namespace: &File, nics: &[Nic]) -> io::Result<()> {
     outcome
 }
 
+/// The request that gives a card another name.
+fn renaming(index: u32, name: &str) -> Vec<u8> {
+    let mut message = Message::change(index, 0);
+    message.text(libc::IFLA_IFNAME, name);
+    message.finish()
+}
+
 /// The request that moves a card and gives it another name.
 fn moving(index: u32, name: &str, namespace: &File) -> Vec<u8> {
     let mut message = Message::change(index, 0);
@@ -128,6 +136,15 @@ fn enter(namespace: &File) -> io::Result<()> {
 pub(crate) fn raise_inside(namespace: &File, nics: &[Nic]) -> io::Result<()> {
     enter(namespace)?;
     let netlink = open()?;
+    let is_born_inside = |nic: &&Nic| matches!(nic.kind, Kind::Macvlan | Kind::IpvlanL2 | Kind::IpvlanL3s);
+    for nic in nics.iter().filter(is_born_inside) {
+        let index = index(&nic.host_name)?;
+        if let Err(error) = transact(&netlink, &renaming(index, &nic.name)) {
+            // Whoever undoes this knows the card by a name that another one has.
+            let _ = transact(&netlink, &Message::new(libc::RTM_DELLINK, 0, index, 0).finish());
+            return Err(error);
+        }
+    }
     for name in nics.iter().map(|nic| nic.name.as_str()).chain(["lo"]) {
         transact(&netlink, &raise(index(name)?))?;
     }

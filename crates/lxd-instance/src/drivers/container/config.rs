@@ -7,7 +7,7 @@ use liblxc::nic::{Kind, Nic};
 use lxd_sys::cgroup::{Version, Write as CgroupWrite};
 use lxd_sys::userns::IdRange;
 
-use super::nvidia;
+use super::{apparmor, nvidia};
 use crate::devices::Plan;
 use crate::instance::Instance;
 use crate::ports::RootVolume;
@@ -17,6 +17,8 @@ use crate::ports::RootVolume;
 pub(crate) struct Host {
     /// Whether the kernel has AppArmor.
     pub(crate) apparmor: bool,
+    /// Whether a container may have AppArmor profiles of its own.
+    pub(crate) stacking: bool,
     /// Those of [`HOST_MOUNTS`] that exist, by source.
     pub(crate) mounts: Vec<&'static str>,
     /// The version that controls access to devices.
@@ -93,10 +95,12 @@ pub(crate) fn render(input: &Input<'_>) -> String {
     out.line("lxc.console.size", "auto");
     out.path("lxc.console.logfile", &console);
     if privileged {
-        out.line(
-            "lxc.cap.drop",
-            "sys_time sys_module sys_rawio mac_admin mac_override",
-        );
+        // Profiles of its own are all that a container administers, where they lie on top of the host's.
+        let more = match input.host.stacking {
+            true => "",
+            false => " mac_admin mac_override",
+        };
+        out.line("lxc.cap.drop", &format!("sys_time sys_module sys_rawio{more}"));
         out.line("lxc.mount.auto", "proc:mixed sys:mixed cgroup:mixed");
     } else {
         out.line("lxc.mount.auto", "proc:rw sys:rw cgroup:mixed");
@@ -273,16 +277,8 @@ fn cards_command(input: &Input<'_>, helper: &str, verb: &str, cards: &[&Nic]) ->
 
 fn security(out: &mut Lines, input: &Input<'_>) {
     if input.host.apparmor {
-        // liblxc makes and loads a profile that fits this container, and removes it.
-        out.line("lxc.apparmor.profile", "generated");
-        if input.instance.is_set("security.nesting") {
-            out.line("lxc.apparmor.allow_nesting", "1");
-        }
-        let raw = input.instance.config("raw.apparmor").unwrap_or_default();
-        raw.lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .for_each(|line| out.line("lxc.apparmor.raw", line));
+        let label = apparmor::label(input.instance, input.host.stacking);
+        out.line("lxc.apparmor.profile", &label);
     } else {
         out.line("lxc.apparmor.profile", "unconfined");
     }

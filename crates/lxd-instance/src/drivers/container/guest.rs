@@ -12,7 +12,7 @@ use lxd_sys::command::Signal;
 use lxd_sys::process::{self, Process};
 use parking_lot::RwLock;
 
-use super::{Shared, blocking, config, halt, state};
+use super::{Shared, apparmor, blocking, config, halt, state};
 use crate::console::Console;
 use crate::devices::Plan;
 use crate::drivers::{Guest, Target};
@@ -282,8 +282,11 @@ impl Guest for Container {
         Ok(())
     }
 
-    fn update_socket<'a>(&'a self, old: &'a Instance, new: &'a Instance) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.change_socket(old, new))
+    fn update_access<'a>(&'a self, old: &'a Instance, new: &'a Instance) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async {
+            apparmor::change(old, new).await?;
+            self.change_socket(old, new).await
+        })
     }
 
     fn attach<'a>(&'a self, instance: &'a Instance, plan: &'a Plan) -> BoxFuture<'a, Result<(), Error>> {

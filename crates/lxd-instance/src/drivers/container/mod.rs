@@ -1,6 +1,7 @@
 //! Containers, run by liblxc through the helper program.
 
 mod adopt;
+mod apparmor;
 mod config;
 mod devlxd;
 mod guest;
@@ -31,8 +32,9 @@ use crate::error::Error;
 use crate::hooks::Hooks;
 use crate::instance::{Instance, InstancePaths};
 use crate::limits::{self, Machine};
-use crate::lxd_helper::{Helper, SearchPath};
+use crate::lxd_helper::Helper;
 use crate::ports::RootVolume;
+pub use apparmor::forget as forget_profile;
 use config::{HOST_MOUNTS, Host, Input};
 use guest::Container;
 
@@ -64,9 +66,9 @@ impl ContainerDriver {
             .map(|mount| mount.0)
             .filter(|path| Path::new(path).exists())
             .collect();
-        let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
         let host = Host {
-            apparmor: apparmor.is_ok_and(|text| text.trim() == "Y"),
+            apparmor: apparmor::is_on(),
+            stacking: apparmor::has_stacking(),
             mounts,
             devices: shared.cgroups.version("devices"),
             devlxd: devlxd.is_dir(),
@@ -126,10 +128,13 @@ impl ContainerDriver {
         let (config, ..) = config::files(instance);
         let owned = instance.clone();
         blocking(move || write_files(&owned, &text, policy.as_deref())).await?;
+        if self.host.apparmor {
+            apparmor::load(instance, self.host.stacking).await?;
+        }
         let name = instance.key.prefixed();
         let (helper, folder) = (&self.shared.helper, &instance.paths.containers);
         let started = helper
-            .start(&name, folder, &config, self.search_path(instance))
+            .start(&name, folder, &config)
             .await?;
         let guest = Arc::new(Container::open(
             self.shared.clone(),
@@ -141,18 +146,8 @@ impl ContainerDriver {
         Ok(guest)
     }
 
-    fn search_path(&self, instance: &Instance) -> SearchPath {
-        let has_hook = |text: &str| text.contains("lxc.hook.") || text.contains("lxc.include");
-        let foreign = instance.config("raw.lxc").is_some_and(has_hook)
-            || self.host.drop_ins.iter().any(|l| has_hook(l));
-        match (self.host.apparmor, foreign) {
-            (false, _) => SearchPath::None,
-            (true, false) => SearchPath::System,
-            (true, true) => SearchPath::Full,
-        }
-    }
-
     async fn check_config(&self, instance: &Instance) -> Result<(), Error> {
+        apparmor::check(instance).await?;
         let Some(raw) = instance.config("raw.lxc") else {
             return Ok(());
         };
@@ -324,6 +319,7 @@ fn clean(instance: &Instance, cgroups: &Cgroups) -> Vec<Error> {
     let paths = &instance.paths;
     let mut errors = Vec::new();
     errors.extend(remove(&paths.seccomp, |path| std::fs::remove_file(path)));
+    errors.extend(apparmor::unload(instance));
     for folder in [&paths.devices, &paths.shmounts] {
         let (_, left) = mount::detach_beneath(folder);
         errors.extend(left.into_iter().map(Error::Mount));

@@ -17,6 +17,7 @@ use crate::ports::{NicHost, RootVolume};
 fn host() -> Host {
     Host {
         apparmor: false,
+        stacking: false,
         mounts: HOST_MOUNTS.iter().map(|mount| mount.0).collect(),
         devices: Some(Version::V1),
         devlxd: true,

@@ -1,0 +1,268 @@
+//! What takes a kernel as production hosts have it: control groups of version 2 alone, AppArmor, all kinds of network cards.
+//!
+//! `tests/testbed/testbed` runs these in a machine of their own.
+
+use std::path::Path;
+
+use lxd_e2e::program::{Done, patiently, sh};
+use lxd_e2e::{Kind, Server, image};
+
+fn ready() -> Server {
+    let server = Server::ready(Kind::Ours, "dir");
+    let file = image::busybox(server.scratch(), "tar");
+    let file = file.to_str().unwrap();
+    server.lxc(&["image", "import", file, "--alias", "bb"]).ok();
+    server
+}
+
+/// Runs the client with a line of words.
+fn ask(server: &Server, line: &str) -> Done {
+    server.lxc(&line.split(' ').collect::<Vec<_>>())
+}
+
+fn shell(server: &Server, name: &str, script: &str) -> String {
+    let done = server.lxc(&["exec", name, "--", "sh", "-c", script]);
+    format!("{}{}", done.out, done.err).trim().to_owned()
+}
+
+fn read(path: &Path) -> String {
+    let text = std::fs::read_to_string(path);
+    text.unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+        .trim()
+        .to_owned()
+}
+
+#[test]
+#[ignore = "needs the testbed: tests/testbed/testbed"]
+fn limits_are_written_in_version_2() {
+    let server = ready();
+    let group = Path::new("/sys/fs/cgroup/lxc.payload.tbl1");
+    let expect = |step: &str, files: &[(&str, &str)]| {
+        for (file, wanted) in files {
+            assert_eq!(read(&group.join(file)), *wanted, "{file} after {step}");
+        }
+    };
+    ask(
+        &server,
+        "init bb tbl1 -c limits.memory=200MiB -c limits.processes=50",
+    )
+    .ok();
+    ask(
+        &server,
+        "config set tbl1 limits.cpu.allowance=50% limits.cpu.priority=5",
+    )
+    .ok();
+    ask(&server, "start tbl1").ok();
+    let first = [
+        ("memory.max", "209715200"),
+        ("memory.swap.max", "0"),
+        ("pids.max", "50"),
+        ("cpu.weight", "45"),
+        ("cpu.max", "max 100000"),
+    ];
+    expect("the start", &first);
+    let line = "config set tbl1 limits.cpu.allowance=20ms/100ms limits.memory.enforce=soft limits.cpu=0-0 \
+limits.hugepages.2MB=4MiB limits.disk.priority=10";
+    ask(&server, line).ok();
+    let second = [
+        ("memory.max", "max"),
+        ("memory.low", "209715200"),
+        ("memory.swap.max", "max"),
+        ("cpu.weight", "95"),
+        ("cpu.max", "20000 100000"),
+        ("cpuset.cpus", "0"),
+        ("hugetlb.2MB.max", "4194304"),
+        ("io.weight", "default 200"),
+    ];
+    expect("a change", &second);
+    for key in [
+        "memory",
+        "memory.enforce",
+        "cpu.allowance",
+        "processes",
+        "disk.priority",
+    ] {
+        ask(&server, &format!("config unset tbl1 limits.{key}")).ok();
+    }
+    let last = [
+        ("memory.low", "0"),
+        ("cpu.max", "max 100000"),
+        ("pids.max", "max"),
+        ("io.weight", "default 100"),
+    ];
+    expect("taking them back", &last);
+    ask(&server, "config set tbl1 limits.memory=64MiB").ok();
+    shell(&server, "tbl1", "dd if=/dev/zero of=/dev/null bs=200M count=1");
+    let events = read(&group.join("memory.events"));
+    assert!(events.lines().any(|line| line == "oom_kill 1"), "{events}");
+    ask(&server, "pause tbl1").ok();
+    assert_eq!(read(&group.join("cgroup.freeze")), "1");
+    ask(&server, "start tbl1").ok();
+    assert_eq!(shell(&server, "tbl1", "cat /proc/self/cgroup"), "0::/.lxc");
+    let info = ask(&server, "info tbl1").ok();
+    assert!(
+        info.contains("Processes: 2") && info.contains("Memory (current): "),
+        "{info}"
+    );
+    ask(&server, "delete -f tbl1").ok();
+    assert!(!group.exists());
+}
+
+#[test]
+#[ignore = "needs the testbed: tests/testbed/testbed"]
+fn profiles_confine_and_go_with_their_containers() {
+    let server = ready();
+    let loaded = || read(Path::new("/sys/kernel/security/apparmor/profiles"));
+    let profile = format!("lxd-tba1_<{}>", server.dir().display());
+    ask(&server, "launch bb tba1 -c security.nesting=true").ok();
+    assert!(loaded().contains(&format!("{profile} (enforce)")), "{}", loaded());
+    assert_eq!(
+        shell(&server, "tba1", "cat /proc/self/attr/current"),
+        "unconfined"
+    );
+    assert_eq!(
+        shell(
+            &server,
+            "tba1",
+            "mount -t tmpfs x /tmp && cat /proc/uptime >/dev/null"
+        ),
+        ""
+    );
+    assert_eq!(shell(&server, "tba1", "echo > /root/x"), "");
+    let rule = |rule: &str| server.lxc(&["config", "set", "tba1", "raw.apparmor", rule]);
+    rule("deny /root/x rw,").ok();
+    assert!(shell(&server, "tba1", "echo > /root/x").contains("Permission denied"));
+    let refused = rule("bogus").failed();
+    assert!(
+        refused.contains("Parse AppArmor profile: Failed to run: "),
+        "{refused}"
+    );
+    assert!(shell(&server, "tba1", "echo > /root/x").contains("Permission denied"));
+    rule("").ok();
+    assert_eq!(shell(&server, "tba1", "echo > /root/x"), "");
+    ask(&server, "stop -f tba1").ok();
+    assert!(!loaded().contains("tba1"), "{}", loaded());
+    let namespaces = sh("ls", &["/sys/kernel/security/apparmor/policy/namespaces"]).ok();
+    assert!(!namespaces.contains("tba1"), "{namespaces}");
+    let file = server.dir().join("security/apparmor/profiles/lxd-tba1");
+    assert!(file.exists());
+    ask(&server, "rename tba1 tba2").ok();
+    assert!(!file.exists());
+    ask(
+        &server,
+        "config set tba2 security.nesting=false security.privileged=true",
+    )
+    .ok();
+    ask(&server, "start tba2").ok();
+    let denied = shell(
+        &server,
+        "tba2",
+        "mount -t proc p /tmp; echo c >/proc/sysrq-trigger",
+    );
+    assert!(denied.contains("Permission denied"), "{denied}");
+    ask(&server, "delete -f tba2").ok();
+    let files = sh(
+        "find",
+        &[server.dir().join("security").to_str().unwrap(), "-name", "*tba*"],
+    );
+    assert_eq!(files.ok(), "");
+}
+
+#[test]
+#[ignore = "needs the testbed: tests/testbed/testbed"]
+fn a_privileged_container_uses_the_devices_that_it_is_given() {
+    let server = ready();
+    ask(&server, "launch bb tbd1 -c security.privileged=true").ok();
+    let made = "rm -f /root/k; mknod /root/k c 1 11 && head -c1 /root/k >/dev/null && echo readable";
+    assert!(shell(&server, "tbd1", made).contains("Operation not permitted"));
+    ask(
+        &server,
+        "config device add tbd1 kmsg unix-char source=/dev/kmsg path=/dev/kk",
+    )
+    .ok();
+    assert_eq!(
+        shell(&server, "tbd1", "head -c1 /dev/kk >/dev/null && echo readable"),
+        "readable"
+    );
+    ask(&server, "config device remove tbd1 kmsg").ok();
+    assert!(shell(&server, "tbd1", made).contains("Operation not permitted"));
+}
+
+/// A pair of cards between the host and a namespace, with VLAN 7 in it. Goes when it is dropped.
+struct Peer;
+
+impl Peer {
+    fn new() -> Self {
+        for line in [
+            "netns add tbpeer",
+            "link add tbp type veth peer name tbq netns tbpeer",
+            "link set tbp up",
+            "-n tbpeer link set tbq up",
+            "-n tbpeer address add 10.50.0.1/24 dev tbq",
+            "-n tbpeer link add link tbq name tbq.7 type vlan id 7",
+            "-n tbpeer link set tbq.7 up",
+            "-n tbpeer address add 10.57.0.1/24 dev tbq.7",
+        ] {
+            sh("ip", &line.split(' ').collect::<Vec<_>>()).ok();
+        }
+        Self
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        sh("ip", &["link", "delete", "tbp"]);
+        sh("ip", &["netns", "delete", "tbpeer"]);
+    }
+}
+
+#[test]
+#[ignore = "needs the testbed: tests/testbed/testbed"]
+fn cards_of_all_kinds_carry_traffic() {
+    for module in ["ipvlan", "8021q", "macvlan"] {
+        sh("modprobe", &[module]).ok();
+    }
+    let _peer = Peer::new();
+    let server = ready();
+    let there = |name: &str| Path::new("/sys/class/net").join(name).exists();
+    ask(&server, "init bb tbn1").ok();
+    // What the card is, the address that it is given inside where it has none, and who answers.
+    let cards = [
+        ("nictype=ipvlan ipv4.address=10.50.0.9", "", "10.50.0.1"),
+        (
+            "nictype=ipvlan mode=l2 ipv4.address=10.50.0.9/24 ipv4.gateway=10.50.0.1",
+            "",
+            "10.50.0.1",
+        ),
+        ("nictype=ipvlan vlan=7 ipv4.address=10.57.0.9", "", "10.57.0.1"),
+        ("nictype=macvlan", "10.50.0.9/24", "10.50.0.1"),
+        ("nictype=macvlan vlan=7", "10.57.0.9/24", "10.57.0.1"),
+        ("nictype=physical vlan=7", "10.57.0.9/24", "10.57.0.1"),
+        ("nictype=physical", "10.50.0.9/24", "10.50.0.1"),
+    ];
+    for (card, address, peer) in cards {
+        ask(
+            &server,
+            &format!("config device add tbn1 eth0 nic name=eth0 parent=tbp {card}"),
+        )
+        .ok();
+        ask(&server, "start tbn1").ok();
+        let address = match address {
+            "" => String::new(),
+            address => format!("ip addr add {address} dev eth0; "),
+        };
+        let script = format!("{address}ping -c 1 -W 5 {peer} >/dev/null && echo answered");
+        assert_eq!(shell(&server, "tbn1", &script), "answered", "{card}");
+        assert_eq!(
+            there("tbp.7"),
+            card.contains("vlan=7") && !card.contains("physical"),
+            "{card}"
+        );
+        ask(&server, "stop -f tbn1").ok();
+        patiently("the VLAN's end", || !there("tbp.7") && there("tbp"));
+        ask(&server, "config device remove tbn1 eth0").ok();
+        sh("ip", &["link", "set", "tbp", "up"]).ok();
+    }
+    let left = ask(&server, "config show tbn1").ok();
+    assert!(!left.contains("last_state.created"), "{left}");
+}
