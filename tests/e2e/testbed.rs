@@ -251,7 +251,7 @@ fn cards_of_all_kinds_carry_traffic() {
             "" => String::new(),
             address => format!("ip addr add {address} dev eth0; "),
         };
-        let script = format!("{address}ping -c 1 -W 5 {peer} >/dev/null && echo answered");
+        let script = format!("{address}ping -c 3 -W 9 {peer} >/dev/null && echo answered");
         assert_eq!(shell(&server, "tbn1", &script), "answered", "{card}");
         assert_eq!(
             there("tbp.7"),

@@ -69,12 +69,14 @@ pub fn sh(program: &str, args: &[&str]) -> Done {
     run(Command::new(program).args(args), "")
 }
 
-/// Waits until something is true, 30 seconds at most.
+/// Waits until something is true, 30 seconds at most; `LXD_E2E_PATIENCE` is another number of seconds, for slow machines.
 #[track_caller]
 pub fn patiently(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let given = std::env::var("LXD_E2E_PATIENCE").ok();
+    let seconds = given.and_then(|text| text.parse().ok()).unwrap_or(30);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
     while !is_so() {
-        assert!(std::time::Instant::now() < end, "{what}: not within 30 s");
+        assert!(std::time::Instant::now() < end, "{what}: not within {seconds} s");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
