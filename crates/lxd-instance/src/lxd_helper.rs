@@ -39,12 +39,7 @@ impl Helper {
     }
 
     /// Starts a container; returns once it is RUNNING.
-    pub(crate) async fn start(
-        &self,
-        name: &str,
-        lxcpath: &Path,
-        config: &Path,
-    ) -> Result<Started, Error> {
+    pub(crate) async fn start(&self, name: &str, lxcpath: &Path, config: &Path) -> Result<Started, Error> {
         let command = self
             .command("start")
             .arg(name)

@@ -181,7 +181,11 @@ impl Limits {
             plan.swap_v1("-1");
             plan.add("memory", Some("memory.limit_in_bytes"), None, "-1".into());
             plan.add("memory", Some("memory.soft_limit_in_bytes"), None, "-1".into());
-            for (file, none) in [("memory.max", "max"), ("memory.low", "0"), ("memory.swap.max", "max")] {
+            for (file, none) in [
+                ("memory.max", "max"),
+                ("memory.low", "0"),
+                ("memory.swap.max", "max"),
+            ] {
                 plan.add("memory", None, Some(file), none.into());
             }
         }

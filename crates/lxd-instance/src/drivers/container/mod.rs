@@ -133,9 +133,7 @@ impl ContainerDriver {
         }
         let name = instance.key.prefixed();
         let (helper, folder) = (&self.shared.helper, &instance.paths.containers);
-        let started = helper
-            .start(&name, folder, &config)
-            .await?;
+        let started = helper.start(&name, folder, &config).await?;
         let guest = Arc::new(Container::open(
             self.shared.clone(),
             instance.key.clone(),

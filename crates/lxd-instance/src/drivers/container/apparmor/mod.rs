@@ -132,7 +132,9 @@ pub fn forget(key: &Key, paths: &InstancePaths) -> Result<(), Error> {
     // The parser has a folder for each set of features that kernels have.
     let caches = std::fs::read_dir(&names.cache).into_iter().flatten().flatten();
     let file = names.file.file_name().unwrap_or_default();
-    caches.map(|cache| cache.path().join(file)).try_for_each(|path| gone(&path))
+    caches
+        .map(|cache| cache.path().join(file))
+        .try_for_each(|path| gone(&path))
 }
 
 fn refused(what: &str, error: &lxd_sys::command::Error) -> Error {
@@ -169,9 +171,7 @@ impl Names {
     }
 
     fn namespace_folder(&self) -> PathBuf {
-        Path::new(KERNEL)
-            .join("policy/namespaces")
-            .join(&self.namespace)
+        Path::new(KERNEL).join("policy/namespaces").join(&self.namespace)
     }
 
     /// Writes a profile where it differs from what is there: the parser compiles what is newer than its result.
