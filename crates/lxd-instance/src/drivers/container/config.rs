@@ -95,7 +95,6 @@ pub(crate) fn render(input: &Input<'_>) -> String {
     out.line("lxc.console.size", "auto");
     out.path("lxc.console.logfile", &console);
     if privileged {
-        // Profiles of its own are all that a container administers, where they lie on top of the host's.
         let more = match input.host.stacking {
             true => "",
             false => " mac_admin mac_override",
