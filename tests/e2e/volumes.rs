@@ -1,5 +1,7 @@
 //! Custom volumes: the same steps on our server and on the reference's, and the same answers; archives go both ways.
 
+use std::path::PathBuf;
+
 use lxd_e2e::{Kind, Server, compare::difference};
 
 /// What is done, and compared after each step.
@@ -118,6 +120,20 @@ fn place(server: &Server, name: &str) -> std::path::PathBuf {
     server.dir().join("storage-pools/default").join(name)
 }
 
+/// Makes the volume `v1` with a key and a snapshot; its file says "one" there, and `now` in the volume.
+fn make_v1(server: &Server, now: &str) -> PathBuf {
+    server
+        .lxc(&["storage", "volume", "create", "default", "v1", "user.a=1"])
+        .ok();
+    let file = place(server, "custom/default_v1").join("f");
+    std::fs::write(&file, "one").unwrap();
+    server
+        .lxc(&["storage", "volume", "snapshot", "default", "v1", "s0"])
+        .ok();
+    std::fs::write(&file, now).unwrap();
+    file
+}
+
 #[test]
 fn archives_go_both_ways() {
     let servers = [
@@ -127,13 +143,7 @@ fn archives_go_both_ways() {
     ];
     for (from, to) in [(0, 1), (1, 0), (2, 1), (1, 2)] {
         let (from, to) = (&servers[from], &servers[to]);
-        from.lxc(&["storage", "volume", "create", "default", "v1", "user.a=1"])
-            .ok();
-        let file = place(from, "custom/default_v1").join("f");
-        std::fs::write(&file, "one").unwrap();
-        from.lxc(&["storage", "volume", "snapshot", "default", "v1", "s0"])
-            .ok();
-        std::fs::write(&file, "two").unwrap();
+        make_v1(from, "two");
         for compression in ["gzip", "none", "zstd"] {
             let archive = from.scratch().join("v1.backup");
             let archive = archive.to_str().unwrap();
@@ -174,13 +184,7 @@ fn volumes_go_from_server_to_server(servers: &[Server; 3]) {
         ];
         let (from, to) = (&servers[from], &servers[to]);
         from.lxc(&add).ok();
-        from.lxc(&["storage", "volume", "create", "default", "v1", "user.a=1"])
-            .ok();
-        let file = place(from, "custom/default_v1").join("f");
-        std::fs::write(&file, "one").unwrap();
-        from.lxc(&["storage", "volume", "snapshot", "default", "v1", "s0"])
-            .ok();
-        std::fs::write(&file, "second").unwrap();
+        let file = make_v1(from, "second");
         let copy = |mode: &str, more: &[&str]| {
             let target = format!("{name}:default/{mode}");
             let flag = format!("--mode={mode}");

@@ -110,6 +110,7 @@ async fn run(
     let (record, known) = Record::load_known(&mut tx, &key.project, &key.name).await?;
     let new = plan(app, &mut tx, &record, (put, &known)).await?;
     drop(tx);
+    judge_by_driver(app, &record, &new).await?;
     let stays = |name: &str, card: &Device| {
         let now = new.devices.get(name);
         now.is_some_and(|now| cards::are_on_one_network(card, now))
@@ -221,7 +222,11 @@ async fn judge(app: &Arc<App>, tx: &mut Tx, old: &Record, new: &Record) -> Resul
     checks::sources(tx, candidate.project, &changes.added).await?;
     checks::names_on_networks(tx, candidate, &changes.added, "add").await?;
     checks::addresses_on_networks(tx, candidate, &changes.added, "add").await?;
-    checks::addresses_on_networks(tx, candidate, &changes.updated, "add").await?;
+    checks::addresses_on_networks(tx, candidate, &changes.updated, "add").await
+}
+
+/// Refuses what the driver can't run. It may run programs to find out, so no transaction waits for it.
+async fn judge_by_driver(app: &App, old: &Record, new: &Record) -> Result<()> {
     let instance = new.instance(&app.paths)?;
     let differs = |key: &str| old.config.get(key) != new.config.get(key);
     let is_checked = differs("raw.lxc") || differs("raw.apparmor");

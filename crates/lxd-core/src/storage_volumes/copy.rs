@@ -195,48 +195,31 @@ impl Copy {
     }
 
     pub(super) async fn check(&mut self, task: &Task) -> Result<()> {
-        let mut tx = task.app.cluster.read().await?;
-        if self.to.row(&mut tx).await.is_some() {
-            return Err(Error::conflict("Volume by that name already exists"));
-        }
-        self.to.refuse_files(&task.app, None)?;
-        for snapshot in &self.snapshots {
-            self.to.refuse_files(&task.app, Some(&snapshot.name))?;
-        }
+        self.to.require_free(&task.app, &self.snapshots).await?;
         self.is_new = true;
         Ok(())
     }
 
     /// Makes the rows. Those that are there already were made before a crash.
     pub(super) async fn insert(&mut self, task: &Task) -> Result<()> {
-        let app = &task.app;
-        let node = (!self.to.pool(app)?.driver().remote).then(|| app.cluster.node_id());
+        let mut tx = task.app.cluster.read().await?;
+        if self.to.row(&mut tx).await.is_some() {
+            return Ok(());
+        }
+        drop(tx);
         let content = rows::Content {
             content_type: self.content_type(),
             description: self.description.clone(),
             config: self.config.clone(),
         };
-        let mut tx = app.cluster.begin().await?;
-        if self.to.row(&mut tx).await.is_some() {
-            return Ok(());
-        }
-        let id = rows::create(&mut tx, self.to.key(), node, &content).await?;
-        for snapshot in &self.snapshots {
-            snapshot.insert(&mut tx, id).await?;
-        }
-        Ok(tx.commit().await?)
+        self.to.insert(&task.app, &content, &self.snapshots).await
     }
 
     pub(super) async fn remove(&mut self, task: &Task) -> Result<()> {
         if !self.is_new {
             return Ok(());
         }
-        let mut tx = task.app.cluster.begin().await?;
-        if let Some(row) = self.to.row(&mut tx).await {
-            rows::delete(&mut tx, row.id).await?;
-            tx.commit().await?;
-        }
-        Ok(())
+        self.to.remove(&task.app).await
     }
 
     /// Copies the files. Those that are there already were made, as a whole, before a crash.

@@ -9,6 +9,7 @@ use lxd_instance::Key as LockKey;
 use lxd_storage::{Pool, Volume};
 use serde::{Deserialize, Serialize};
 
+use super::snapshots::Saved;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -73,6 +74,39 @@ impl Home {
         let Self { pool, project, .. } = self;
         let parts = ["storage-pools", pool, "volumes", "custom", &self.name, noun, name];
         crate::urls::object(project, &parts)
+    }
+
+    /// Refuses a name that a volume has, or files of nobody's lie under: the volume's, or those of its snapshots.
+    pub(super) async fn require_free(&self, app: &App, snapshots: &[Saved]) -> Result<()> {
+        let mut tx = app.cluster.read().await?;
+        if self.row(&mut tx).await.is_some() {
+            return Err(Error::conflict("Volume by that name already exists"));
+        }
+        self.refuse_files(app, None)?;
+        snapshots
+            .iter()
+            .try_for_each(|snapshot| self.refuse_files(app, Some(&snapshot.name)))
+    }
+
+    /// Makes the rows of the volume and of its snapshots.
+    pub(super) async fn insert(&self, app: &App, content: &rows::Content, snapshots: &[Saved]) -> Result<()> {
+        let node = (!self.pool(app)?.driver().remote).then(|| app.cluster.node_id());
+        let mut tx = app.cluster.begin().await?;
+        let id = rows::create(&mut tx, self.key(), node, content).await?;
+        for snapshot in snapshots {
+            snapshot.insert(&mut tx, id).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Deletes the rows, if they are there.
+    pub(super) async fn remove(&self, app: &App) -> Result<()> {
+        let mut tx = app.cluster.begin().await?;
+        if let Some(row) = self.row(&mut tx).await {
+            rows::delete(&mut tx, row.id).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Whether something is on disk under the name of the volume, or of one of its snapshots.

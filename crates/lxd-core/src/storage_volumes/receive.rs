@@ -347,48 +347,30 @@ impl Receive {
     }
 
     async fn greet(&mut self, task: &Task) -> Result<()> {
-        let to = &self.incoming.to;
-        let mut tx = task.app.cluster.read().await?;
-        if to.row(&mut tx).await.is_some() {
-            return Err(Error::conflict("Volume by that name already exists"));
-        }
-        drop(tx);
+        self.incoming.to.require_free(&task.app, &[]).await?;
         self.incoming.greet(None).await?;
+        // The other side has only now said which snapshots there are.
         let Incoming { to, snapshots, .. } = &self.incoming;
-        to.refuse_files(&task.app, None)?;
-        for snapshot in snapshots {
-            to.refuse_files(&task.app, Some(&snapshot.name))?;
-        }
+        to.require_free(&task.app, snapshots).await?;
         self.is_new = true;
         Ok(())
     }
 
     async fn insert(&mut self, task: &Task) -> Result<()> {
-        let (app, incoming) = (&task.app, &self.incoming);
-        let node = (!incoming.to.pool(app)?.driver().remote).then(|| app.cluster.node_id());
+        let incoming = &self.incoming;
         let content = rows::Content {
             content_type: incoming.content_type(),
             description: incoming.description.clone(),
             config: incoming.config.clone(),
         };
-        let mut tx = app.cluster.begin().await?;
-        let id = rows::create(&mut tx, incoming.to.key(), node, &content).await?;
-        for snapshot in &incoming.snapshots {
-            snapshot.insert(&mut tx, id).await?;
-        }
-        Ok(tx.commit().await?)
+        incoming.to.insert(&task.app, &content, &incoming.snapshots).await
     }
 
     async fn remove(&mut self, task: &Task) -> Result<()> {
         if !self.is_new {
             return Ok(());
         }
-        let mut tx = task.app.cluster.begin().await?;
-        if let Some(row) = self.incoming.to.row(&mut tx).await {
-            rows::delete(&mut tx, row.id).await?;
-            tx.commit().await?;
-        }
-        Ok(())
+        self.incoming.to.remove(&task.app).await
     }
 
     async fn fetch(&mut self, task: &Task) -> Result<()> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::home::Home;
 use super::{backups, copy, daemon, receive, refresh, relocate, size, snapshots};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::operations::{OnCrash, Step, Task, Work, Works};
 use crate::steps;
 
@@ -64,38 +64,25 @@ impl Work for Create {
 }
 
 async fn check(work: &mut Create, task: &Task) -> Result<()> {
-    let mut tx = task.app.cluster.read().await?;
-    if work.home.row(&mut tx).await.is_some() {
-        return Err(Error::conflict("Volume by that name already exists"));
-    }
-    work.home.refuse_files(&task.app, None)?;
+    work.home.require_free(&task.app, &[]).await?;
     work.is_new = true;
     Ok(())
 }
 
 async fn insert(work: &mut Create, task: &Task) -> Result<()> {
-    let app = &task.app;
-    let node = (!work.home.pool(app)?.driver().remote).then(|| app.cluster.node_id());
     let content = rows::Content {
         content_type: work.content_type(),
         description: work.post.description.clone(),
         config: work.post.config.clone(),
     };
-    let mut tx = app.cluster.begin().await?;
-    rows::create(&mut tx, work.home.key(), node, &content).await?;
-    Ok(tx.commit().await?)
+    work.home.insert(&task.app, &content, &[]).await
 }
 
 async fn remove(work: &mut Create, task: &Task) -> Result<()> {
     if !work.is_new {
         return Ok(());
     }
-    let mut tx = task.app.cluster.begin().await?;
-    if let Some(row) = work.home.row(&mut tx).await {
-        rows::delete(&mut tx, row.id).await?;
-        tx.commit().await?;
-    }
-    Ok(())
+    work.home.remove(&task.app).await
 }
 
 async fn make(work: &mut Create, task: &Task) -> Result<()> {

@@ -97,7 +97,8 @@ impl Decoder {
     /// Opens the archive at `path` to read all of it: where decoding is work, another thread does it ahead of the reader.
     pub fn open_ahead(path: &Path) -> Result<Self, ImageError> {
         let compression = Compression::of_file(path)?;
-        let decoder = Self::open(path)?;
+        let file = File::open(path).map_err(|e| ImageError::file("opening", path, e))?;
+        let decoder = Self::new(file, compression)?;
         if compression == Compression::None {
             return Ok(decoder);
         }

@@ -348,7 +348,9 @@ mod fuzzed {
         #[test]
         fn any_index_is_read_or_refused(at in 0..GOOD.len(), gone in 0..9_usize, new in proptest::collection::vec(any::<u8>(), 0..9)) {
             let end = (at + gone).min(GOOD.len());
-            super::fuzz_index(&[&GOOD[..at], &new, &GOOD[end..]].concat());
+            let text = [&GOOD[..at], &new, &GOOD[end..]].concat();
+            super::fuzz_index(&text);
+            crate::storage_volumes::backups::fuzz_index(&text);
         }
     }
 }

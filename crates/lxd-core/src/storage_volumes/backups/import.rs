@@ -137,21 +137,12 @@ impl Work for Import {
 
 impl Import {
     async fn check(&mut self, task: &Task) -> Result<()> {
-        let mut tx = task.app.cluster.read().await?;
-        if self.home.row(&mut tx).await.is_some() {
-            return Err(Error::conflict("Volume by that name already exists"));
-        }
-        self.home.refuse_files(&task.app, None)?;
-        for snapshot in &self.snapshots {
-            self.home.refuse_files(&task.app, Some(&snapshot.name))?;
-        }
+        self.home.require_free(&task.app, &self.snapshots).await?;
         self.is_new = true;
         Ok(())
     }
 
     async fn insert(&mut self, task: &Task) -> Result<()> {
-        let app = &task.app;
-        let node = (!self.home.pool(app)?.driver().remote).then(|| app.cluster.node_id());
         let content = rows::Content {
             content_type: if self.is_block {
                 ContentType::Block
@@ -161,24 +152,14 @@ impl Import {
             description: self.description.clone(),
             config: self.config.clone(),
         };
-        let mut tx = app.cluster.begin().await?;
-        let id = rows::create(&mut tx, self.home.key(), node, &content).await?;
-        for snapshot in &self.snapshots {
-            snapshot.insert(&mut tx, id).await?;
-        }
-        Ok(tx.commit().await?)
+        self.home.insert(&task.app, &content, &self.snapshots).await
     }
 
     async fn remove(&mut self, task: &Task) -> Result<()> {
         if !self.is_new {
             return Ok(());
         }
-        let mut tx = task.app.cluster.begin().await?;
-        if let Some(row) = self.home.row(&mut tx).await {
-            rows::delete(&mut tx, row.id).await?;
-            tx.commit().await?;
-        }
-        Ok(())
+        self.home.remove(&task.app).await
     }
 
     async fn unpack(&mut self, task: &Task) -> Result<()> {

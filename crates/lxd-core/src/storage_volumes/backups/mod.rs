@@ -208,18 +208,3 @@ pub fn fuzz_index(text: &[u8]) {
         Err(error) => assert!(!error.text().is_empty()),
     }
 }
-
-#[cfg(test)]
-mod fuzzed {
-    use proptest::prelude::*;
-
-    const GOOD: &[u8] = b"name: a\nbackend: dir\npool: p\nsnapshots: [s]\ntype: custom\nconfig: {volume: {name: v, config: {k: v}}}\n";
-
-    proptest! {
-        #[test]
-        fn any_index_is_read_or_refused(at in 0..GOOD.len(), gone in 0..9_usize, new in proptest::collection::vec(any::<u8>(), 0..9)) {
-            let end = (at + gone).min(GOOD.len());
-            super::fuzz_index(&[&GOOD[..at], &new, &GOOD[end..]].concat());
-        }
-    }
-}

@@ -49,7 +49,7 @@ pub(super) fn label(instance: &Instance, stacks: bool) -> String {
 /// The profile can't be compiled or loaded.
 pub(super) async fn load(instance: &Instance, stacks: bool) -> Result<(), Error> {
     let names = Names::of(instance);
-    let text = profile::text(instance, &names.profile, stacks.then_some(&names.namespace));
+    let text = names.text(instance, stacks);
     let owned = names.clone();
     blocking(move || {
         if stacks {
@@ -70,7 +70,7 @@ pub(super) async fn load(instance: &Instance, stacks: bool) -> Result<(), Error>
         .arg(&names.file)
         .timeout(LIMIT);
     let loaded = command.output().await.map(drop);
-    loaded.map_err(|error| refused("Load AppArmor profile", &error))
+    loaded.map_err(|error| refused(&format!("Load AppArmor profile {:?}", names.profile), &error))
 }
 
 /// Puts another profile in the place of the one that a running container has.
@@ -78,11 +78,14 @@ pub(super) async fn load(instance: &Instance, stacks: bool) -> Result<(), Error>
 /// # Errors
 /// As [`load`]; the container keeps the old one.
 pub(super) async fn change(old: &Instance, new: &Instance) -> Result<(), Error> {
-    let key = "raw.apparmor";
-    if old.config(key) == new.config(key) || !is_on() {
+    if !is_on() {
         return Ok(());
     }
-    load(new, has_stacking()).await
+    let (stacks, names) = (has_stacking(), Names::of(new));
+    match names.text(old, stacks) == names.text(new, stacks) {
+        true => Ok(()),
+        false => load(new, stacks).await,
+    }
 }
 
 /// Has the text that a configuration gives compiled, without any effect.
@@ -93,17 +96,10 @@ pub(super) async fn check(instance: &Instance) -> Result<(), Error> {
     if instance.config("raw.apparmor").is_none() || !is_on() {
         return Ok(());
     }
-    let names = Names::of(instance);
-    let stacks = has_stacking();
-    let text = profile::text(instance, &names.profile, stacks.then_some(&names.namespace));
-    let file = names.file.with_extension("check");
-    let (owned, path) = (names.clone(), file.clone());
-    blocking(move || owned.write(&path, &text)).await?;
-    let command = Command::new(PARSER).arg("-QK").arg(&file).timeout(LIMIT);
-    let parsed = command.output().await;
-    let removed = remove(&file, |path| std::fs::remove_file(path));
-    parsed.map_err(|error| refused("Parse AppArmor profile", &error))?;
-    removed.map_or(Ok(()), Err)
+    let text = Names::of(instance).text(instance, has_stacking());
+    let command = Command::new(PARSER).arg("-QK").input(text).timeout(LIMIT);
+    let parsed = command.output().await.map(drop);
+    parsed.map_err(|error| refused("Parse AppArmor profile", &error))
 }
 
 /// Takes a stopped container's profile and namespace from the kernel. The files stay: what they were compiled to serves the
@@ -170,6 +166,11 @@ impl Names {
         }
     }
 
+    /// The profile's text.
+    fn text(&self, instance: &Instance, stacks: bool) -> String {
+        profile::text(instance, &self.profile, stacks.then_some(&self.namespace))
+    }
+
     fn namespace_folder(&self) -> PathBuf {
         Path::new(KERNEL).join("policy/namespaces").join(&self.namespace)
     }
@@ -203,6 +204,20 @@ mod tests {
         assert_eq!(label(&instance, true), "lxd-c1_</x/lxd>//&:lxd-c1_<x-lxd>:");
         instance.key.project = "p".into();
         assert_eq!(label(&instance, false), "lxd-p_c1_</x/lxd>");
+    }
+
+    #[test]
+    fn nesting_and_raw_rules_change_the_profile_and_other_keys_do_not() {
+        let plain = plain("/x/lxd".as_ref(), "c1");
+        let with = |key: &str, value: &str| {
+            let mut instance = plain.clone();
+            instance.config.insert(key.into(), value.into());
+            Names::of(&instance).text(&instance, true)
+        };
+        let text = Names::of(&plain).text(&plain, true);
+        assert_ne!(with("security.nesting", "true"), text);
+        assert_ne!(with("raw.apparmor", "deny /x w,"), text);
+        assert_eq!(with("user.x", "1"), text);
     }
 
     #[test]
