@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use lxd_api::envelope::ResponseType;
 use lxd_api::operations::Operation;
+use lxd_model::urls::shown;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -281,7 +282,7 @@ impl Client {
         body: Body,
     ) -> Result<http::Response<Incoming>> {
         let target = self.scoped(path);
-        tracing::debug!(%method, url = format!("{}{target}", self.base()), "Sending request to LXD");
+        tracing::debug!(%method, url = shown(&format!("{}{target}", self.base())), "Sending request to LXD");
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = target.parse().map_err(|_| Error::Url(target.clone()))?;

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use lxd_model::urls::shown;
+
 /// The outcome of a call to a server.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -10,7 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection to the server.
-    #[error("{method} \"{url}\": {}", dial_text(.place, .source))]
+    #[error("{method} \"{}\": {}", shown(.url), dial_text(.place, .source))]
     Unreachable {
         /// The request's method, as in `Get`.
         method: &'static str,
@@ -23,7 +25,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The connection was made, but not secured.
-    #[error("{method} \"{url}\": {reason}")]
+    #[error("{method} \"{}\": {reason}", shown(.url))]
     Untrusted {
         /// The request's method, as in `Get`.
         method: &'static str,
@@ -33,7 +35,7 @@ pub enum Error {
         reason: String,
     },
     /// The connection broke during the request.
-    #[error("{method} \"{url}\": {reason}")]
+    #[error("{method} \"{}\": {reason}", shown(.url))]
     Broken {
         /// The request's method, as in `Get`.
         method: &'static str,
@@ -59,7 +61,7 @@ pub enum Error {
         text: String,
     },
     /// The server's answer does not fit what was asked for.
-    #[error("Failed to read the answer to {url}: {reason}")]
+    #[error("Failed to read the answer to {}: {reason}", shown(.url))]
     Answer {
         /// The whole URL of the request.
         url: String,
@@ -67,7 +69,7 @@ pub enum Error {
         reason: String,
     },
     /// A web server has no such file.
-    #[error("Unable to fetch {url}: {status}")]
+    #[error("Unable to fetch {}: {status}", shown(.url))]
     NoFile {
         /// The whole URL.
         url: String,
@@ -93,13 +95,13 @@ pub enum Error {
         reason: String,
     },
     /// A URL that this client can't talk to.
-    #[error("Invalid URL {0:?}")]
+    #[error("Invalid URL {:?}", shown(.0))]
     Url(String),
     /// A certificate or a key that can't be used.
     #[error("{0}")]
     Certificate(String),
     /// A websocket that could not be opened or broke.
-    #[error("websocket {url}: {reason}")]
+    #[error("websocket {}: {reason}", shown(.url))]
     WebSocket {
         /// The whole URL.
         url: String,

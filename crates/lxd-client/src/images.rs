@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lxd_api::images::{Image, ImageAliasesEntry};
 use lxd_model::simplestreams::Listed;
+use lxd_model::urls::shown;
 
 use crate::client::{Client, escape, path};
 use crate::download::{Download, Progress, save};
@@ -144,7 +145,8 @@ impl SimpleStreams {
                 if listed.sha256.is_empty() || received.sha256.eq_ignore_ascii_case(&listed.sha256) {
                     return Ok(());
                 }
-                let (url, got, promised) = (self.url(&listed.path), received.sha256, &listed.sha256);
+                let url = shown(&self.url(&listed.path));
+                let (got, promised) = (received.sha256, &listed.sha256);
                 let reason = format!("Hash mismatch for {url}: {got} != {promised}");
                 Err(Error::Cut { url, reason })
             });

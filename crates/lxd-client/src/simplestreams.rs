@@ -8,9 +8,10 @@ use bytes::Bytes;
 use http::HeaderName;
 use http::header::{DATE, ETAG, LAST_MODIFIED};
 use lxd_model::simplestreams::{Catalogue, INDEX, parse_index, parse_products};
+use lxd_model::urls::shown;
 use serde::{Deserialize, Serialize};
 
-use crate::web::{Page, Web, WebFile, join, without_password};
+use crate::web::{Page, Web, WebFile, join};
 use crate::{Error, Result};
 
 /// The longest list, in bytes; those of the big servers have some megabytes.
@@ -107,11 +108,11 @@ impl SimpleStreams {
             }
             (Ok(page), Some(kept)) if page.status == 304 => Ok(kept.body),
             (Ok(page), _) => {
-                let url = without_password(&url);
+                let url = shown(&url);
                 Err(format!("Unable to fetch {url}: {}", page.status_text()))
             }
             (Err(error), Some(kept)) if kept.age < GOOD => {
-                tracing::debug!(url, %error, "Using the list that was kept");
+                tracing::debug!(url = shown(&url), %error, "Using the list that was kept");
                 Ok(kept.body)
             }
             (Err(error), _) => Err(error.to_string()),

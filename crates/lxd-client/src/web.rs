@@ -16,6 +16,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, BodyStream, Full};
 use hyper::body::Incoming;
+use lxd_model::urls::shown;
 use parking_lot::Mutex;
 
 use crate::connection::Connections;
@@ -199,7 +200,7 @@ impl Web {
         let (response, place) = self.send(Method::GET, url, &HeaderMap::new()).await?;
         if response.status() != StatusCode::OK {
             return Err(Error::NoFile {
-                url: without_password(url),
+                url: url.to_owned(),
                 code: response.status().as_u16(),
                 status: format!("{} {}", response.status().as_u16(), reason(&response)),
             });
@@ -375,7 +376,7 @@ impl Transfer {
             tokio::time::sleep(PAUSE * 2_u32.pow(self.attempts)).await;
             self.attempts += 1;
             tracing::debug!(
-                url = self.place,
+                url = shown(&self.place),
                 at = self.at,
                 why,
                 "Taking a broken download up again"
@@ -485,18 +486,6 @@ fn credentials(url: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// A URL for messages.
-pub(crate) fn without_password(url: &str) -> String {
-    let shown = || {
-        let (scheme, rest) = url.split_once("://")?;
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (user, host) = rest[..end].rsplit_once('@')?;
-        let (name, _) = user.split_once(':')?;
-        Some(format!("{scheme}://{name}:xxxxx@{host}{}", &rest[end..]))
-    };
-    shown().unwrap_or_else(|| url.to_owned())
-}
-
 /// A URL with what may not stand in one escaped.
 fn escaped(url: &str) -> String {
     let mut whole = String::with_capacity(url.len());
@@ -558,12 +547,10 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_a_url_is_sent_and_not_shown() {
+    fn a_password_in_a_url_is_sent() {
         let url = "https://me:p%40ss@a.org/x@y";
         assert_eq!(credentials(url).unwrap(), "Basic bWU6cEBzcw==");
-        assert_eq!(without_password(url), "https://me:xxxxx@a.org/x@y");
         assert_eq!(credentials("https://a.org/x@y"), None);
-        assert_eq!(without_password("https://a.org/u:p@y"), "https://a.org/u:p@y");
     }
 
     /// Answers one connection after another with these texts, and gives what was asked.

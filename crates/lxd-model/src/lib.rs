@@ -17,6 +17,7 @@ pub mod simplestreams;
 pub mod storage;
 pub mod templates;
 pub mod units;
+pub mod urls;
 pub mod warnings;
 pub mod yaml;
 

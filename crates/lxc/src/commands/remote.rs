@@ -383,6 +383,8 @@ async fn meet(cx: &Context, name: &str, addr: &str, identity: Option<KeyPair>) -
         let identity = identity.clone();
         let client = Client::https(addr, &Tls { trust, identity })?;
         if client.raw(Method::GET, "/1.0", Bytes::new()).await.is_ok() {
+            // One that was accepted earlier would be believed in its place.
+            cx.config.forget_server_certificate(name)?;
             return Ok(client);
         }
         accept(cx, &shown)?;

@@ -49,10 +49,12 @@ async fn pull(cx: &Context, source: &End, target: &End, mut post: StorageVolumes
             cx.wait(&started, TITLE).await
         };
         match taken.await {
-            Ok(_) => return Ok(()),
+            // A move deletes the source next: whoever sends must have ended.
+            Ok(_) => return cx.wait(&offered, "").await.map(drop),
             Err(error) => reasons.push((address, error)),
         }
     }
+    give_up(&offered).await;
     Err(refused(reasons))
 }
 
@@ -76,27 +78,49 @@ async fn push(cx: &Context, source: &End, target: &End, mut post: StorageVolumes
             Err(error) => reasons.push((address, error)),
         }
     }
+    give_up(&wanted).await;
     Err(refused(reasons))
+}
+
+/// Ends an operation that waits for somebody who does not come.
+async fn give_up(waiting: &Background) {
+    // Then it ends by itself after a while.
+    let _ = waiting.cancel().await;
 }
 
 async fn relay(cx: &Context, source: &End, target: &End, mut post: StorageVolumesPost) -> Result<()> {
     let offered = offer(source, &post, None).await?;
     post.source.mode = "push".into();
-    let wanted = target.take(&post).await?;
-    let (from, to) = (secrets(&offered), secrets(&wanted));
-    let mut lines = Vec::new();
-    for name in WEBSOCKETS {
-        let one = dial(&source.client, &offered, &from, name).await?;
-        let other = dial(&target.client, &wanted, &to, name).await?;
-        lines.push(tokio::spawn(join(one, other)));
-    }
-    let done = cx.wait(&wanted, TITLE).await.map(drop);
-    for line in &lines {
-        if done.is_err() {
-            line.abort();
+    let wanted = match target.take(&post).await {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            give_up(&offered).await;
+            return Err(error);
         }
+    };
+    let done = hand_on(cx, (source, &offered), (target, &wanted)).await;
+    if done.is_err() {
+        give_up(&offered).await;
+        give_up(&wanted).await;
     }
     done
+}
+
+async fn hand_on(
+    cx: &Context,
+    (source, offered): (&End, &Background),
+    (target, wanted): (&End, &Background),
+) -> Result<()> {
+    let (from, to) = (secrets(offered), secrets(wanted));
+    // Dropped, and so aborted, with this.
+    let mut lines = tokio::task::JoinSet::new();
+    for name in WEBSOCKETS {
+        let one = dial(&source.client, offered, &from, name).await?;
+        let other = dial(&target.client, wanted, &to, name).await?;
+        lines.spawn(join(one, other));
+    }
+    cx.wait(wanted, TITLE).await?;
+    cx.wait(offered, "").await.map(drop)
 }
 
 /// How a server is reached by others.

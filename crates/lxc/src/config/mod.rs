@@ -164,6 +164,17 @@ impl Config {
         fs::write(&file, certificate.pem()).map_err(|source| Error::File { path: file, source })
     }
 
+    /// Forgets the certificate that was accepted for a remote's server, if one was.
+    pub(crate) fn forget_server_certificate(&self, remote: &str) -> Result<()> {
+        let file = self.server_certificate_file(remote);
+        match fs::remove_file(&file) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::File { path: file, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether there is a client certificate.
     pub(crate) fn has_identity(&self) -> bool {
         self.folder.join("client.crt").exists() && self.folder.join("client.key").exists()

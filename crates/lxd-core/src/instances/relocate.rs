@@ -343,13 +343,16 @@ impl Move {
     async fn rename_logs(&self, task: &Task, (from, to): (&Root, &Root)) -> Result<()> {
         let of = |root: &Root| task.app.paths.instance_logs(&root.project, &root.name);
         let (old, new) = (of(from), of(to));
-        if old == new || !old.exists() {
+        if old == new {
             return Ok(());
         }
         let paths = super::record::instance_paths(&task.app.paths, &from.project, &from.name);
         let key = Key::new(&from.project, &from.name);
         blocking(move || {
             forget_profile(&key, &paths)?;
+            if !old.exists() {
+                return Ok(());
+            }
             // What an earlier instance of that name has left.
             let _ = std::fs::remove_dir_all(&new);
             move_folder(&old, &new)

@@ -21,8 +21,14 @@ use crate::operations::{Message, Operation, Socket};
 /// How long the other side may take to connect.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// No header or description is larger.
+/// No description is larger.
 const LONGEST: usize = 64 << 20;
+
+/// No header is larger.
+const LONGEST_HEADER: usize = 4 << 20;
+
+/// A description goes over in messages of this size: servers take no longer ones than some MiB.
+const LONGEST_PIECE: usize = 1 << 20;
 
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;
@@ -71,7 +77,8 @@ impl Ends {
                 .get(name)
                 .ok_or_else(|| Error::bad_request(format!("Missing secret {name:?}")))?;
             let path = format!("/1.0/{path}/websocket?secret={secret}");
-            let socket = client.websocket(&path).await;
+            let socket = tokio::time::timeout(PATIENCE, client.websocket(&path)).await;
+            let socket = socket.map_err(|_| Error::refused(format!("Timed out connecting to {server}")))?;
             let socket = socket.with_context(|| format!("Failed connecting to {server}"))?;
             let (sender, receiver) = socket.split();
             Ok::<_, Error>(Line::from(Socket {
@@ -153,11 +160,22 @@ impl Line {
     /// The other side has gone, or says something else.
     pub(crate) async fn receive<T: protobuf::Message>(&mut self) -> Result<T> {
         match self.next().await? {
+            Message::Binary(bytes) if bytes.len() > LONGEST_HEADER => {
+                Err(Error::refused("The other server's header is too long"))
+            }
             Message::Binary(bytes) => {
                 T::decode(&bytes).ok_or_else(|| Error::refused("The other server is not understood"))
             }
             Message::Text(_) | Message::Close => Err(gone()),
         }
+    }
+
+    /// Waits for a message that the other side has at hand.
+    ///
+    /// # Errors
+    /// As [`Line::receive`]; it says nothing for half a minute.
+    pub(crate) async fn receive_soon<T: protobuf::Message>(&mut self) -> Result<T> {
+        soon(self.receive()).await
     }
 
     /// Waits for what the other side says at its end.
@@ -205,6 +223,14 @@ async fn say(
     sent.map_err(|error| gone().because(error))
 }
 
+/// Waits no longer than for a connection: what holds a volume must not hold it for somebody silent.
+async fn soon<T>(what: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = || Error::refused("Timed out waiting for the other server");
+    tokio::time::timeout(PATIENCE, what)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
+
 fn gone() -> Error {
     Error::refused("The other server has closed the connection")
 }
@@ -220,7 +246,11 @@ impl Data {
     pub(crate) async fn send_json(&mut self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_vec(value)
             .map_err(|error| Error::internal("Failed to write JSON").because(error))?;
-        self.0.write(text.into()).await?;
+        let mut text = Bytes::from(text);
+        while !text.is_empty() {
+            let piece = text.split_to(text.len().min(LONGEST_PIECE));
+            self.0.write(piece).await?;
+        }
         self.end().await
     }
 
@@ -230,7 +260,7 @@ impl Data {
     /// The other side has gone, or says something else.
     pub(crate) async fn receive_json<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut text = BytesMut::new();
-        while let Some(bytes) = self.part().await? {
+        while let Some(bytes) = soon(self.part()).await? {
             if text.len() + bytes.len() > LONGEST {
                 return Err(Error::refused("The other server's description is too long"));
             }
@@ -299,6 +329,8 @@ impl Data {
         let listening = async {
             let mut bytes = Vec::new();
             let _ = (&mut complaints).take(CHUNK as u64).read_to_end(&mut bytes).await;
+            // A process that nobody listens to any more would wait for ever.
+            let _ = tokio::io::copy(&mut complaints, &mut tokio::io::sink()).await;
             said = String::from_utf8_lossy(&bytes).into_owned();
         };
         let (heard, spoken, ()) = tokio::join!(

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lxd_model::config::{Config, is_true};
+use lxd_model::config::{Config, is_false, is_true};
 use lxd_model::devices::{Device, Devices, property};
 use lxd_model::idmap;
 
@@ -145,16 +145,11 @@ impl Rules<'_> {
                 forbidden("Container nesting is forbidden")
             }
             "raw.idmap" if !self.allows_low_level(subject.whose) => self.id_map(subject, value),
-            _ if INTERCEPTIONS.contains(&key) => {
-                let is_off = ["false", "0", "no", "off"]
-                    .iter()
-                    .any(|word| value.eq_ignore_ascii_case(word));
-                match self.value("containers.interception") {
-                    "allow" | "full" => Ok(()),
-                    _ if is_off => Ok(()),
-                    _ => forbidden("Container syscall interception is forbidden"),
-                }
-            }
+            _ if INTERCEPTIONS.contains(&key) => match self.value("containers.interception") {
+                "allow" | "full" => Ok(()),
+                _ if is_false(value) => Ok(()),
+                _ => forbidden("Container syscall interception is forbidden"),
+            },
             _ if is_low_level(key, subject.whose) && !self.allows_low_level(subject.whose) => {
                 Err(Error::refused(format!(
                     "Use of low-level config {key:?} on {} {:?} of project {:?} is forbidden",
@@ -214,6 +209,11 @@ impl Rules<'_> {
             _ if network.is_empty() => return Some("Only managed network devices are allowed".into()),
             _ => {}
         }
+        // A card on a bridge of the host's, or below another card, is on that network.
+        let network = match network {
+            "" => property(device, "parent"),
+            network => network,
+        };
         let allowed = self.value("networks.access");
         let is_there = allowed.is_empty() || allowed.split(',').any(|item| item.trim() == network);
         (!network.is_empty() && !is_there).then(|| "Network not allowed in project".to_owned())

@@ -168,6 +168,22 @@ fn devices_are_forbidden_in_the_references_words() {
             r#"{"type":"nic","network":"n"}"#,
             "Network not allowed in project",
         ),
+        (
+            &[
+                ("restricted.devices.nic", "allow"),
+                ("restricted.networks.access", "a"),
+            ][..],
+            r#"{"type":"nic","nictype":"bridged","parent":"br0"}"#,
+            "Network not allowed in project",
+        ),
+        (
+            &[
+                ("restricted.devices.nic", "allow"),
+                ("restricted.networks.access", "a"),
+            ][..],
+            r#"{"type":"nic","nictype":"bridged","parent":"a"}"#,
+            "",
+        ),
         (&[][..], r#"{"type":"disk","path":"/","pool":"q"}"#, ""),
         (
             &[][..],

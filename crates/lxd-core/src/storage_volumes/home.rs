@@ -1,5 +1,6 @@
 //! Where everything of a custom volume is, as works record it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lxd_db::cluster::storage_volumes as rows;
@@ -10,7 +11,7 @@ use lxd_storage::{Pool, Volume};
 use serde::{Deserialize, Serialize};
 
 use super::snapshots::Saved;
-use crate::app::App;
+use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::instances::Guard;
@@ -82,10 +83,19 @@ impl Home {
         if self.row(&mut tx).await.is_some() {
             return Err(Error::conflict("Volume by that name already exists"));
         }
-        self.refuse_files(app, None)?;
-        snapshots
-            .iter()
-            .try_for_each(|snapshot| self.refuse_files(app, Some(&snapshot.name)))
+        drop(tx);
+        let pool = self.pool(app)?;
+        let mut paths = vec![pool.volume_path(&self.volume())];
+        paths.extend(
+            snapshots
+                .iter()
+                .map(|one| pool.volume_path(&self.snapshot(&one.name))),
+        );
+        let taken = |path: &PathBuf| path.symlink_metadata().is_ok();
+        match blocking(move || Ok(paths.into_iter().find(taken))).await? {
+            None => Ok(()),
+            Some(path) => Err(belongs_to_nobody(&path)),
+        }
     }
 
     /// Makes the rows of the volume and of its snapshots.
@@ -122,10 +132,12 @@ impl Home {
             return Ok(());
         }
         let volume = snapshot.map_or_else(|| self.volume(), |name| self.snapshot(name));
-        let path = self.pool(app)?.volume_path(&volume);
-        let text = format!("{} exists although no volume has it", path.display());
-        Err(Error::internal(text))
+        Err(belongs_to_nobody(&self.pool(app)?.volume_path(&volume)))
     }
+}
+
+fn belongs_to_nobody(path: &Path) -> Error {
+    Error::internal(format!("{} exists although no volume has it", path.display()))
 }
 
 /// The right to change volumes, one after the other for whoever wants the same ones.

@@ -178,7 +178,7 @@ impl Incoming {
     }
 
     async fn agree(&mut self, ends: &mut Ends, present: Option<&[Saved]>) -> Result<Vec<String>> {
-        let offered: Header = ends.control.receive().await?;
+        let offered: Header = ends.control.receive_soon().await?;
         if (offered.form == Form::BlockAndRsync) != self.is_block && offered.form != Form::Btrfs {
             return Err(Error::bad_request(
                 "Content type of source and target must be the same",

@@ -74,14 +74,20 @@ pub(super) fn send(app: &Arc<App>, ctx: &Ctx, row: Row, post: StorageVolumePost)
     let app = Arc::clone(app);
     let operations = Arc::clone(&app.operations);
     operations.spawn(ctx, options, move |operation| async move {
-        let ends = match &target {
-            None => Ends::accept(&operation).await,
-            Some(target) => {
-                let server = (target.operation.as_str(), target.certificate.as_str());
-                Ends::connect(&app, server, &target.secrets).await
-            }
+        let sending = async {
+            let ends = match &target {
+                None => Ends::accept(&operation).await,
+                Some(target) => {
+                    let server = (target.operation.as_str(), target.certificate.as_str());
+                    Ends::connect(&app, server, &target.secrets).await
+                }
+            };
+            run(&app, &operation, &row, post.volume_only, &mut ends?).await
         };
-        run(&app, &operation, &row, post.volume_only, &mut ends?).await
+        tokio::select! {
+            done = sending => done,
+            () = operation.cancel_token().cancelled() => Err(Error::cancelled("Operation cancelled")),
+        }
     })
 }
 
@@ -98,19 +104,26 @@ pub(super) async fn run(
 ) -> Result<()> {
     let home = Home::of(row);
     let _guard = home::lock(app, &[&home]).await;
-    let mut snapshots = Vec::new();
-    if !volume_only {
+    let sending = async {
         let mut tx = app.cluster.read().await?;
-        snapshots = Saved::all(&mut tx, row.id).await?;
-    }
-    let sent = Sending {
-        pool: home.pool(app)?,
-        home,
-        row,
-        snapshots,
-        progress: operation.progress("fs", &row.name, None),
+        // It may have changed while nobody had connected yet.
+        let row = home.row(&mut tx).await.filter(|now| now.id == row.id);
+        let row = row.ok_or_else(|| Error::not_found("Storage pool volume not found"))?;
+        let snapshots = match volume_only {
+            true => Vec::new(),
+            false => Saved::all(&mut tx, row.id).await?,
+        };
+        drop(tx);
+        let sending = Sending {
+            pool: home.pool(app)?,
+            progress: operation.progress("fs", &row.name, None),
+            home: home.clone(),
+            row,
+            snapshots,
+        };
+        sending.run(ends).await
     };
-    let sent = sent.run(ends).await;
+    let sent = sending.await;
     if sent.is_err() {
         ends.conclude(&sent).await;
     }
@@ -118,19 +131,19 @@ pub(super) async fn run(
 }
 
 /// A volume on its way.
-struct Sending<'a> {
+struct Sending {
     pool: Pool,
     home: Home,
-    row: &'a Row,
+    row: Row,
     snapshots: Vec<Saved>,
     progress: Progress,
 }
 
-impl Sending<'_> {
+impl Sending {
     async fn run(&self, ends: &mut Ends) -> Result<()> {
         let offered = self.header();
         ends.control.send(&offered).await?;
-        let wanted: Header = ends.control.receive().await?;
+        let wanted: Header = ends.control.receive_soon().await?;
         if wanted.form != offered.form {
             return Err(Error::refused(
                 "The other server wants another form of the volume",

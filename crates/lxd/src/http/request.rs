@@ -65,7 +65,7 @@ impl Call {
 
     /// The same where naming a project as well is refused.
     pub(crate) fn all_projects_or_one(&self) -> Result<bool, Failure> {
-        if self.all_projects() && self.query("project").is_some() {
+        if self.all_projects() && self.query("project").is_some_and(|project| !project.is_empty()) {
             return Err(Failure::bad_request(
                 "Cannot specify a project when requesting all projects",
             ));
