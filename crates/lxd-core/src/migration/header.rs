@@ -265,18 +265,33 @@ impl Message for Control {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// As LXD 5.0.2 sends it for a volume with one snapshot.
+    const SENT: &[u8] = b"\x08\x00\x22\x02s0\x2a\x2d\x0a\x02s0\x12\x0e\x0a\x04size\x12\x06100MiB\x12\x0b\x0a\x06user.a\x12\x01b\
+                     \x20\x00\x30\x00\x38\x00\x40\x00\x48\x00\x50\x00\x42\x08\x08\x01\x10\x01\x18\x01\x20\x01\x68\x01";
 
     #[test]
     fn headers_are_those_of_the_reference() {
-        // As LXD 5.0.2 sends it for a volume with one snapshot.
-        let sent = b"\x08\x00\x22\x02s0\x2a\x2d\x0a\x02s0\x12\x0e\x0a\x04size\x12\x06100MiB\x12\x0b\x0a\x06user.a\x12\x01b\
-                     \x20\x00\x30\x00\x38\x00\x40\x00\x48\x00\x50\x00\x42\x08\x08\x01\x10\x01\x18\x01\x20\x01\x68\x01";
-        let header = Header::decode(&sent[..]).unwrap();
+        let header = Header::decode(SENT).unwrap();
         assert_eq!(header.snapshot_names, ["s0"]);
         assert_eq!(header.snapshots[0].config[1].key, "user.a");
         assert_eq!(header.rsync, Some(Offer::all(true)));
         assert_eq!((header.refresh, header.index_version), (None, Some(1)));
-        assert_eq!(header.encode(), sent);
+        assert_eq!(header.encode(), SENT);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_for_a_header_is_written_as_one(
+            at in 0..SENT.len(), gone in 0..9_usize, new in proptest::collection::vec(any::<u8>(), 0..9)
+        ) {
+            let end = (at + gone).min(SENT.len());
+            if let Some(header) = Header::decode(&[&SENT[..at], &new, &SENT[end..]].concat()) {
+                prop_assert_eq!(Header::decode(&header.encode()), Some(header));
+            }
+        }
     }
 }
