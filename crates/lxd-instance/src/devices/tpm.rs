@@ -106,12 +106,14 @@ impl Emulator {
         let child = blocking(move || owned.launch(&name)).await?;
         let deadline = Instant::now() + PATIENCE;
         loop {
+            // Asked first: what it said with its last breath is in the log then.
+            let is_over = child.process().has_ended() || Instant::now() > deadline;
             let said = tokio::fs::read_to_string(&self.log).await;
             let said = said.map_err(Error::file("read", &self.log))?;
             if let Some(chip) = said.lines().find_map(Chip::parse) {
                 return Ok(chip);
             }
-            if child.process().has_ended() || Instant::now() > deadline {
+            if is_over {
                 self.stop().await?;
                 let text = format!("The emulator {PROGRAM} made no device: {}", said.trim());
                 return Err(Error::DeviceValue(text));
