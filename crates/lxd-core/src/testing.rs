@@ -14,32 +14,41 @@ use crate::operations::Faults;
 /// A daemon without listeners. Its directory goes with it.
 pub struct TestApp {
     app: Arc<App>,
-    dir: tempfile::TempDir,
+    area: Area,
+}
+
+/// Where it lives: what is mounted beneath goes before the directory, after a failed test too.
+struct Area(tempfile::TempDir);
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        lxd_sys::mount::detach_beneath(self.0.path());
+    }
 }
 
 impl TestApp {
     /// Starts a daemon on an empty directory.
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary directory: {error}"));
-        Self::start_on(dir).await
+        Self::start_on(Area(dir)).await
     }
 
     /// Stops the daemon and starts another on the same directory.
     pub async fn restart(self) -> Self {
         self.app.stop(Duration::from_secs(1)).await;
-        let Self { app, dir } = self;
+        let Self { app, area } = self;
         drop(app);
-        Self::start_on(dir).await
+        Self::start_on(area).await
     }
 
-    async fn start_on(dir: tempfile::TempDir) -> Self {
+    async fn start_on(area: Area) -> Self {
         let options = StartOptions {
-            dir: dir.path().into(),
+            dir: area.0.path().into(),
             events: Hub::new(),
             faults: Faults::none(),
         };
         match App::start(options).await {
-            Ok(app) => Self { app, dir },
+            Ok(app) => Self { app, area },
             Err(error) => panic!("the daemon did not start: {}", error.text()),
         }
     }
