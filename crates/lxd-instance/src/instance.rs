@@ -121,6 +121,19 @@ impl Instance {
     pub fn volatile(&self, device: &str, key: &str) -> Option<&str> {
         self.config(&format!("volatile.{device}.{key}"))
     }
+
+    /// The instance with `volatile.*` keys changed; an empty value takes one away.
+    pub(crate) fn with_volatile(&self, changes: &[(String, String)]) -> Self {
+        let mut now = self.clone();
+        for (key, value) in changes {
+            if value.is_empty() {
+                now.config.remove(key);
+            } else {
+                now.config.insert(key.clone(), value.clone());
+            }
+        }
+        now
+    }
 }
 
 fn outside(ranges: Option<&Vec<IdRange>>, inside: u32) -> u32 {

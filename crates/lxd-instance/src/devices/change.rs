@@ -16,15 +16,14 @@ pub type Volatile = Vec<(String, String)>;
 /// Makes ready what a start needs of every device.
 ///
 /// # Errors
-/// [`Error::Device`] with the first that can't be made ready; [`stopped`] undoes the others.
-pub async fn prepare(host: &Host, instance: &Arc<Instance>) -> Result<Vec<Plan>, Error> {
-    let mut plans = Vec::new();
+/// [`Error::Device`] with the first that can't be made ready; [`stopped`] undoes the others, whose plans are there.
+pub async fn prepare(host: &Host, instance: &Arc<Instance>, plans: &mut Vec<Plan>) -> Result<(), Error> {
     for device in all(instance) {
         let kind = kind_of(&device).map_err(|source| device.failed(source))?;
         let plan = kind.prepare(host, &device).await;
         plans.push(plan.map_err(|source| device.failed(source))?);
     }
-    Ok(plans)
+    Ok(())
 }
 
 /// Tells every device that the guest runs.
@@ -98,7 +97,7 @@ pub async fn change(
     steps.extend(added.into_iter().map(Step::Plug));
     let mut volatile = Volatile::new();
     let mut done = Vec::new();
-    for step in steps {
+    for mut step in steps {
         match step.run(host, guest).await {
             Ok(keys) => {
                 volatile.extend(keys);
@@ -156,10 +155,15 @@ enum Step {
 }
 
 impl Step {
-    async fn run(&self, host: &Host, guest: &Arc<dyn Guest>) -> Result<Volatile, Error> {
+    async fn run(&mut self, host: &Host, guest: &Arc<dyn Guest>) -> Result<Volatile, Error> {
         match self {
             Self::Unplug(device) => unplug(host, guest, device).await.map(|()| Volatile::new()),
-            Self::Plug(device) => plug(host, guest, device).await,
+            Self::Plug(device) => {
+                let volatile = plug(host, guest, device).await?;
+                // To be known if it is taken back.
+                remember(device, &volatile);
+                Ok(volatile)
+            }
             Self::Update { old, new } => {
                 let failed = |source| Error::Device {
                     action: "update",
@@ -191,11 +195,12 @@ async fn take_back(host: &Host, guest: &Arc<dyn Guest>, done: Vec<Step>) {
 
 /// Gives a running guest a device. A failure leaves nothing.
 async fn plug(host: &Host, guest: &Arc<dyn Guest>, device: &Device) -> Result<Volatile, Error> {
-    let plugged = plug_steps(host, guest, device).await;
+    let mut known = device.clone();
+    let plugged = plug_steps(host, guest, &mut known).await;
     if plugged.is_err()
         && let Ok(kind) = kind_of(device)
     {
-        for error in kind.stopped(host, device).await {
+        for error in kind.stopped(host, &known).await {
             let reason = crate::error::chain(&error);
             tracing::warn!(device = device.name, reason, "Failed to undo a part of a device");
         }
@@ -203,13 +208,15 @@ async fn plug(host: &Host, guest: &Arc<dyn Guest>, device: &Device) -> Result<Vo
     plugged.map_err(|source| device.failed(source))
 }
 
-async fn plug_steps(host: &Host, guest: &Arc<dyn Guest>, device: &Device) -> Result<Volatile, Error> {
+/// What is made ready is noted at the device, whatever becomes of it.
+async fn plug_steps(host: &Host, guest: &Arc<dyn Guest>, device: &mut Device) -> Result<Volatile, Error> {
     let kind = kind_of(device)?;
     if !kind.hot_plugs(device) {
         let text = "Device cannot be started when instance is running";
         return Err(Error::DeviceValue(text.into()));
     }
     let plan = kind.prepare(host, device).await?;
+    remember(device, &plan.volatile);
     guest.attach(&device.instance, &plan).await?;
     if let Err(error) = kind.started(host, device, &plan, guest).await {
         for error in guest.detach(&device.instance, &plan).await {
@@ -245,6 +252,10 @@ async fn unplug(host: &Host, guest: &Arc<dyn Guest>, device: &Device) -> Result<
         );
     }
     Err(not_stopped(device, first))
+}
+
+fn remember(device: &mut Device, volatile: &[(String, String)]) {
+    device.instance = Arc::new(device.instance.with_volatile(volatile));
 }
 
 fn not_stopped(device: &Device, source: Error) -> Error {

@@ -78,7 +78,8 @@ impl Owner {
         let started = self.start_steps(&instance, processors).await;
         if let Err(error) = &started {
             tracing::debug!(instance = %instance.key, %error, "Undoing a failed start");
-            for left in tear_down(&self.ports, self.driver.as_ref(), &instance).await {
+            // What was made ready for devices is known by now.
+            for left in tear_down(&self.ports, self.driver.as_ref(), &self.instance()).await {
                 tracing::warn!(instance = %instance.key, error = %left, "Failed to undo a part of a failed start");
             }
         }
@@ -99,7 +100,11 @@ impl Owner {
             source,
         })?;
         let host = &self.ports.host;
-        let plans = devices::change::prepare(host, instance).await?;
+        let mut plans = Vec::new();
+        let ready = devices::change::prepare(host, instance, &mut plans).await;
+        let made: Vec<_> = plans.iter().flat_map(|plan| plan.volatile.clone()).collect();
+        self.view.write().instance = Arc::new(instance.with_volatile(&made));
+        ready?;
         let prepared = Prepared {
             root: &root,
             devices: &plans,
@@ -112,11 +117,11 @@ impl Owner {
             return Err(error);
         }
         let mut volatile = root.volatile;
-        volatile.extend(plans.into_iter().flat_map(|plan| plan.volatile));
+        volatile.extend(made);
         let pid = guest.pid();
         *self.view.write() = View {
             phase: Phase::Running,
-            instance: Arc::new(with_volatile(instance, &volatile)),
+            instance: Arc::new(instance.with_volatile(&volatile)),
             guest: Some(guest),
         };
         Ok(Started { pid, volatile })
@@ -265,7 +270,7 @@ impl Owner {
         };
         match changed.await {
             Ok(volatile) => {
-                self.view.write().instance = Arc::new(with_volatile(&new, &volatile));
+                self.view.write().instance = Arc::new(new.with_volatile(&volatile));
                 Ok(volatile)
             }
             Err(error) => {
@@ -361,18 +366,6 @@ async fn set_limits(
 ) -> Result<(), Error> {
     let (guest, old, new) = (guest.clone(), old.clone(), new.clone());
     blocking(move || guest.update(&old, &new, processors.as_deref())).await
-}
-
-fn with_volatile(instance: &Instance, changes: &[(String, String)]) -> Instance {
-    let mut now = instance.clone();
-    for (key, value) in changes {
-        if value.is_empty() {
-            now.config.remove(key);
-        } else {
-            now.config.insert(key.clone(), value.clone());
-        }
-    }
-    now
 }
 
 async fn changed(watch: Option<&Watch>) {

@@ -26,6 +26,8 @@ struct Ports {
     log: Mutex<Vec<String>>,
     /// The call that fails.
     failing: Mutex<&'static str>,
+    /// The name on the host by which cards were put away.
+    put_away: Mutex<Vec<String>>,
 }
 
 impl Ports {
@@ -100,7 +102,8 @@ impl Network for Ports {
         self.call("started", ())
     }
 
-    fn nic_stopped<'a>(&'a self, _: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
+    fn nic_stopped<'a>(&'a self, nic: NicDevice<'a>) -> BoxFuture<'a, PortResult<()>> {
+        self.put_away.lock().push(nic.host_name.to_owned());
         self.call("stopped", ())
     }
 
@@ -218,6 +221,13 @@ async fn every_failing_step_of_a_start_is_undone() {
             "{failing}"
         );
         assert_eq!(world.instances.phase(&world.key()), Phase::Stopped);
+        let put_away = std::mem::take(&mut *world.ports.put_away.lock());
+        let is_known = put_away.iter().all(|name| name.starts_with("veth"));
+        assert_eq!(
+            is_known,
+            matches!(failing, "started" | "driver"),
+            "{failing}: what was made ready is known"
+        );
         assert!(
             world.events.try_recv().is_err(),
             "nobody is told of a start that failed"

@@ -9,7 +9,7 @@ use lxd_sys::nft::Batch;
 use tokio::task::spawn_blocking;
 
 use super::card::{Card, FILTERS, HostSide};
-use super::{addresses, filter, parent, routed, shaping};
+use super::{addresses, filter, ipvlan, parent, routed, shaping};
 use crate::subnet::Subnet;
 use crate::{Error, Networks, Result};
 
@@ -43,23 +43,22 @@ impl Networks {
     /// What the card is to be made on is not there; the kernel lacks what it takes; an address is taken.
     pub async fn prepare_card(&self, card: &Card) -> Result<HostSide> {
         shaping::Limits::of(card)?;
-        let side = match card.nictype.as_str() {
-            "bridged" => self.prepare_bridged(card).await?,
-            "routed" => routed::prepare(card).await?,
-            "macvlan" | "physical" => parent::find(card).await?,
-            "ipvlan" => ipvlan(card, parent::find(card).await?),
+        self.check_name(card).await?;
+        match card.nictype.as_str() {
+            "bridged" => self.prepare_bridged(card).await,
+            "routed" => routed::prepare(card).await,
+            "macvlan" | "physical" => parent::find(card).await,
+            "ipvlan" => ipvlan::prepare(card).await,
             "sriov" => {
                 let function = parent::free_function(card.parent()).await?;
                 let mut own = card.clone();
                 own.network = None;
                 own.config.insert("parent".into(), function);
                 own.config.remove("vlan");
-                parent::find(&own).await?
+                parent::find(&own).await
             }
-            _ => HostSide::default(),
-        };
-        self.check_name(card).await?;
-        Ok(side)
+            _ => Ok(HostSide::default()),
+        }
     }
 
     /// Once a card's end on the host is there: routes, limits, isolation.
@@ -68,16 +67,15 @@ impl Networks {
     /// The first that can't be set up; [`Networks::card_gone`] takes back the others.
     pub async fn card_started(&self, card: &Card) -> Result<()> {
         let owned = card.clone();
+        if card.nictype == "ipvlan" {
+            return in_kernel(move |socket| ipvlan::connect(socket, &owned)).await;
+        }
         let has_end = matches!(card.nictype.as_str(), "bridged" | "p2p" | "routed");
         if !has_end {
             return Ok(());
         }
         if wants_kernel(card) {
-            blocking(move || {
-                let mut socket = Socket::open().map_err(Error::Interfaces)?;
-                connect(&mut socket, &owned)
-            })
-            .await?;
+            in_kernel(move |socket| connect(socket, &owned)).await?;
         }
         if card.nictype == "routed" {
             self.card_rules(card, "guard the addresses", routed::guard(card))
@@ -121,16 +119,18 @@ impl Networks {
             "bridged" if has_routes(card) => errors.extend(self.routes(card, Vec::new()).await.err()),
             "routed" => {
                 let owned = card.clone();
-                let done = blocking(move || {
-                    let mut socket = Socket::open().map_err(Error::Interfaces)?;
-                    routed::disconnect(&mut socket, &owned)
-                });
+                let done = in_kernel(move |socket| routed::disconnect(socket, &owned));
                 errors.extend(done.await.err());
                 errors.extend(
                     self.card_rules(card, "remove the guard", routed::unguard(card))
                         .await
                         .err(),
                 );
+            }
+            "ipvlan" => {
+                let owned = card.clone();
+                let done = in_kernel(move |socket| ipvlan::disconnect(socket, &owned));
+                errors.extend(done.await.err());
             }
             "physical" | "sriov" if !before.name.is_empty() => {
                 errors.extend(
@@ -205,11 +205,7 @@ impl Networks {
         if differs(&ADDRESSES) {
             self.routes(old, nets(new)).await?;
             let owned = new.clone();
-            blocking(move || {
-                let mut socket = Socket::open().map_err(Error::Interfaces)?;
-                connect(&mut socket, &owned)
-            })
-            .await?;
+            in_kernel(move |socket| connect(socket, &owned)).await?;
         }
         if differs(&shaping::KEYS) {
             let runner = self.host().runner.as_ref();
@@ -222,8 +218,7 @@ impl Networks {
     /// Removes the routes of a card to those networks that are not among `kept`.
     async fn routes(&self, card: &Card, kept: Vec<Subnet>) -> Result<()> {
         let owned = card.clone();
-        blocking(move || {
-            let mut socket = Socket::open().map_err(Error::Interfaces)?;
+        in_kernel(move |socket| {
             let link = socket.link(route_link(&owned)).map_err(Error::Interfaces)?;
             let Some(link) = link else { return Ok(()) };
             for net in nets(&owned).into_iter().filter(|net| !kept.contains(net)) {
@@ -316,32 +311,6 @@ fn connect(socket: &mut Socket, card: &Card) -> Result<()> {
     Ok(())
 }
 
-/// What a card gets inside that shares the address of a card of the host.
-fn ipvlan(card: &Card, mut side: HostSide) -> HostSide {
-    let is_l2 = card.get("mode") == "l2";
-    for (index, family, whole) in [(0, "ipv4", 32), (1, "ipv6", 128)] {
-        let (addresses, gateway) = (format!("{family}.address"), format!("{family}.gateway"));
-        for text in card.list(&addresses) {
-            let (host, length) = text.split_once('/').unwrap_or((text, ""));
-            if let Ok(address) = host.parse() {
-                let default = if is_l2 && whole == 32 {
-                    24
-                } else if is_l2 {
-                    64
-                } else {
-                    whole
-                };
-                side.addresses.push((address, length.parse().unwrap_or(default)));
-            }
-        }
-        match card.get(&gateway) {
-            "" | "auto" => side.defaults[index] = !is_l2 && card.list(&addresses).next().is_some(),
-            text => side.gateways.extend(text.parse::<std::net::IpAddr>().ok()),
-        }
-    }
-    side
-}
-
 /// Refuses VLANs on a bridge that can't filter them.
 async fn check_vlans(card: &Card) -> Result<()> {
     let is_plain = |value: &str| value.is_empty() || value == "none";
@@ -388,6 +357,10 @@ async fn vlans(runner: &dyn Runner, card: &Card) -> Result<()> {
     Ok(())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+/// Asks the kernel, on a thread that may wait.
+async fn in_kernel<T: Send + 'static>(
+    work: impl FnOnce(&mut Socket) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let work = move || work(&mut Socket::open().map_err(Error::Interfaces)?);
     spawn_blocking(work).await.map_err(Error::Stopped)?
 }

@@ -4,8 +4,10 @@ mod addresses;
 mod card;
 mod filter;
 mod host_end;
+mod ipvlan;
 mod parent;
 mod routed;
+mod settings;
 mod shaping;
 
 use std::collections::BTreeMap;

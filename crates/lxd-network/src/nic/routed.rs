@@ -6,10 +6,9 @@ use std::time::Duration;
 use lxd_model::Invalid;
 use lxd_sys::netlink::{self, Route, Socket};
 use lxd_sys::nft::{Batch, Family, Hook};
-use lxd_sys::system;
 
 use super::card::{Card, HostSide};
-use super::parent;
+use super::{parent, settings};
 use crate::{Error, Result};
 
 /// Where the host is, seen from inside, unless the card says something else.
@@ -45,12 +44,21 @@ fn host_address(card: &Card, family: &str, ipv4: bool) -> IpAddr {
 pub(super) async fn prepare(card: &Card) -> Result<HostSide> {
     let mut side = HostSide::default();
     if !card.parent().is_empty() {
-        side = parent::find(card).await?;
-        side.original = None;
         if card.get("vlan").is_empty() {
             check_settings(card)?;
         }
+        side = parent::find(card).await?;
+        side.original = None;
     }
+    let outfitted = outfit(card, &mut side).await;
+    if outfitted.is_err() && side.created {
+        parent::remove_vlan(card).await?;
+    }
+    outfitted.map(|()| side)
+}
+
+/// Gives the card its addresses, unless somebody else has one of them.
+async fn outfit(card: &Card, side: &mut HostSide) -> Result<()> {
     for (family, ipv4) in FAMILIES {
         let all = addresses(card, family);
         let length = if ipv4 { 32 } else { 128 };
@@ -64,7 +72,7 @@ pub(super) async fn prepare(card: &Card) -> Result<HostSide> {
             probe(parent, &all).await?;
         }
     }
-    Ok(side)
+    Ok(())
 }
 
 fn check_settings(card: &Card) -> Result<()> {
@@ -79,14 +87,7 @@ fn check_settings(card: &Card) -> Result<()> {
         wanted.push(["ipv6", "all", "proxy_ndp"]);
         wanted.push(["ipv6", parent, "proxy_ndp"]);
     }
-    for [family, link, setting] in wanted {
-        let value = system::sysctl(&format!("net/{family}/conf/{link}/{setting}"));
-        if value.is_ok_and(|value| value != "1") {
-            let text = format!("Routed mode requires sysctl net.{family}.conf.{link}.{setting}=1");
-            return Err(Invalid::new(text).into());
-        }
-    }
-    Ok(())
+    settings::check("Routed mode", &wanted)
 }
 
 /// Asks on the parent's network whether somebody has one of these addresses: a packet to it makes the kernel ask.
@@ -129,12 +130,7 @@ async fn probe(parent: &str, addresses: &[IpAddr]) -> Result<()> {
 /// Makes the host the card's gateway, once its end is there. Blocking.
 pub(super) fn connect(socket: &mut Socket, card: &Card) -> Result<()> {
     let link = card.host_name.as_str();
-    let set = |name: &str, value: &str| {
-        system::set_sysctl(&format!("net/{name}"), value).map_err(|source| Error::Sysctl {
-            network: card.chain(),
-            source,
-        })
-    };
+    let set = |name: &str, value: &str| settings::set(card, name, value);
     set(&format!("ipv4/conf/{link}/rp_filter"), "1")?;
     set(&format!("ipv4/conf/{link}/forwarding"), "1")?;
     if std::path::Path::new("/proc/sys/net/ipv6").is_dir() {

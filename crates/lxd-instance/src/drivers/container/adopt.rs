@@ -3,17 +3,22 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use liblxc::protocol::Started;
-use lxd_sys::process;
+use lxd_sys::process::{self, Process};
 
-use super::Shared;
 use super::guest::Container;
+use super::{Shared, blocking};
 use crate::drivers::Adopted;
+use crate::error::Error;
 use crate::instance::Key;
 
 /// The title of a monitor is this, then the folder above the container's, then the container's name.
 const TITLE: &str = "[lxc monitor] ";
+
+/// How long a monitor may take to put away what a failed start has left.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Finds monitors and inits of the wanted containers (folder and name) in one pass over all processes.
 pub(super) fn find(shared: &Arc<Shared>, wanted: &HashMap<(PathBuf, String), Key>) -> Adopted {
@@ -38,6 +43,24 @@ pub(super) fn find(shared: &Arc<Shared>, wanted: &HashMap<(PathBuf, String), Key
         }
     }
     found
+}
+
+/// Waits until the monitor of a container that failed to start has put it away; kills one that is stuck.
+pub(super) async fn outlast(folder: PathBuf, name: String) -> Result<(), Error> {
+    let monitors = blocking(move || {
+        let all = process::list().unwrap_or_default().into_iter();
+        let own = all.filter(|pid| title_of(*pid).is_some_and(|title| title == (folder.clone(), name.clone())));
+        Ok(own.filter_map(|pid| Process::adopt(pid).ok()).collect::<Vec<_>>())
+    });
+    for monitor in monitors.await? {
+        if tokio::time::timeout(PATIENCE, monitor.ended()).await.is_err() {
+            tracing::warn!(pid = monitor.pid(), "Killed the monitor of a failed start that was stuck");
+            // It may end at this moment.
+            let _ = monitor.kill();
+            let _ = monitor.ended().await;
+        }
+    }
+    Ok(())
 }
 
 /// The container's init: the child that is process 1 in a namespace below the monitor's.

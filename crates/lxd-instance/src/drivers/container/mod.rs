@@ -133,7 +133,14 @@ impl ContainerDriver {
         }
         let name = instance.key.prefixed();
         let (helper, folder) = (&self.shared.helper, &instance.paths.containers);
-        let started = helper.start(&name, folder, &config).await?;
+        let started = match helper.start(&name, folder, &config).await {
+            Ok(started) => started,
+            Err(error) => {
+                // What it holds can't be put away before, and the next start would find the container running.
+                adopt::outlast(folder.clone(), name).await?;
+                return Err(error);
+            }
+        };
         let guest = Arc::new(Container::open(
             self.shared.clone(),
             instance.key.clone(),
