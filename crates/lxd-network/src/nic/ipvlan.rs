@@ -130,7 +130,10 @@ mod tests {
 
     #[test]
     fn the_host_answers_for_addresses_of_l3s_alone() {
-        let addresses = [("ipv4.address", "10.0.0.5, 10.0.0.6"), ("ipv6.address", "fd00::5")];
+        let addresses = [
+            ("ipv4.address", "10.0.0.5, 10.0.0.6"),
+            ("ipv6.address", "fd00::5"),
+        ];
         let own = card("ipvlan", &addresses);
         let shown: Vec<String> = answered(&own)
             .iter()

@@ -49,12 +49,16 @@ pub(super) fn find(shared: &Arc<Shared>, wanted: &HashMap<(PathBuf, String), Key
 pub(super) async fn outlast(folder: PathBuf, name: String) -> Result<(), Error> {
     let monitors = blocking(move || {
         let all = process::list().unwrap_or_default().into_iter();
-        let own = all.filter(|pid| title_of(*pid).is_some_and(|title| title == (folder.clone(), name.clone())));
+        let own =
+            all.filter(|pid| title_of(*pid).is_some_and(|title| title == (folder.clone(), name.clone())));
         Ok(own.filter_map(|pid| Process::adopt(pid).ok()).collect::<Vec<_>>())
     });
     for monitor in monitors.await? {
         if tokio::time::timeout(PATIENCE, monitor.ended()).await.is_err() {
-            tracing::warn!(pid = monitor.pid(), "Killed the monitor of a failed start that was stuck");
+            tracing::warn!(
+                pid = monitor.pid(),
+                "Killed the monitor of a failed start that was stuck"
+            );
             // It may end at this moment.
             let _ = monitor.kill();
             let _ = monitor.ended().await;
