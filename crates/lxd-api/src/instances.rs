@@ -68,7 +68,8 @@ wire! {
         allow_inconsistent: bool,
         container_only: bool,
         instance_only: bool,
-        live: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        live: Option<bool>,
         migration: bool,
         name: String,
         pool: String,

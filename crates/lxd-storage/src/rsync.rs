@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lxd_sys::command::{Child, Command, Exit, Stream};
 use rustix::fs::OFlags;
@@ -11,6 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::drivers::View;
 use crate::error::StorageError;
+use crate::pool::{Access, MEMBERS};
 
 /// What both sides have agreed on. The options of both processes must be the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Rsync {
     child: Child,
     /// Keeps what is sent.
     _view: Option<View>,
+    /// Keeps what is written.
+    _access: Option<Access>,
     /// What the other side says goes here.
     input: Option<OwnedFd>,
     /// What the other side is to hear.
@@ -52,25 +55,53 @@ impl Rsync {
     /// # Errors
     /// rsync is not installed; the directory can't be opened.
     pub fn send(view: View, features: RsyncFeatures, limit: &str) -> Result<Self, StorageError> {
-        let directory = open(view.rootfs())?;
+        let place = Place::open(view.rootfs())?;
+        Self::sender(view, place, features, limit)
+    }
+
+    /// The same for the volume of an instance. Where its root is not in its directory, there is a namespace in which it is.
+    pub(crate) fn send_instance(
+        view: View,
+        namespace: Option<OwnedFd>,
+        (features, limit): (RsyncFeatures, &str),
+    ) -> Result<Self, StorageError> {
+        let place = match namespace {
+            None => Place::open(view.directory())?,
+            Some(namespace) => Place::Within(namespace, view.directory().to_path_buf()),
+        };
+        Self::sender(view, place, features, limit)
+    }
+
+    fn sender(
+        view: View,
+        place: Place,
+        features: RsyncFeatures,
+        limit: &str,
+    ) -> Result<Self, StorageError> {
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(view.rootfs(), e.into()));
         let ((their_input, input), (output, their_output)) = (pipe()?, pipe()?);
         let mut command = Command::new("rsync")
             .arg("-ar")
             .args(options(features))
             .args((!limit.is_empty() && limit != "0").then(|| format!("--bwlimit={limit}")));
-        command = command
-            .args([&format!("/proc/self/fd/{DIRECTORY}/"), "localhost:/", "-e", SHELL])
+        if let Place::Within(..) = place {
+            // The driver's own things are nobody else's.
+            command = command.args(MEMBERS.map(|member| format!("--filter=+ /{member}")));
+            command = command.arg("--filter=- /*");
+        }
+        let (command, place) = place.enter(command);
+        let mut child = command
+            .args([&place, "localhost:/", "-e", SHELL])
             .fd(their_input, 3)
             .fd(their_output, 4)
-            .fd(directory, DIRECTORY)
-            .stderr(Stream::Pipe);
-        let mut child = command.spawn()?;
+            .stderr(Stream::Pipe)
+            .spawn()?;
         child.kill_on_drop(true);
         Ok(Self {
             complaints: child.take_stderr(),
             child,
             _view: Some(view),
+            _access: None,
             input: Some(input),
             output: Some(output),
         })
@@ -81,17 +112,36 @@ impl Rsync {
     /// # Errors
     /// As [`Self::send`].
     pub fn receive(directory: &Path, features: RsyncFeatures) -> Result<Self, StorageError> {
+        Self::receiver(Place::open(directory)?, features, &[])
+    }
+
+    /// The same for the volume of an instance, in a namespace in which nothing else can be written to.
+    pub(crate) fn receive_instance(
+        access: Access,
+        namespace: OwnedFd,
+        features: RsyncFeatures,
+    ) -> Result<Self, StorageError> {
+        let place = Place::Within(namespace, access.directory());
+        // What the other side does not have there is the driver's.
+        let mut receiver = Self::receiver(place, features, &["--filter=P /*"])?;
+        receiver._access = Some(access);
+        Ok(receiver)
+    }
+
+    fn receiver(place: Place, features: RsyncFeatures, more: &[&str]) -> Result<Self, StorageError> {
         let command = Command::new("rsync")
             .args(["--server", "-vlogDtpre.iLsfx"])
             // A second is long: files that are as large as before and were written within one differ by less.
             .arg("--modify-window=-1")
             .args(options(features))
-            .args([".", &format!("/proc/self/fd/{DIRECTORY}/")])
-            .fd(open(directory)?, DIRECTORY)
+            .args(more);
+        let (command, place) = place.enter(command);
+        let mut child = command
+            .args([".", &place])
             .stdin(Stream::Pipe)
             .stdout(Stream::Pipe)
-            .stderr(Stream::Pipe);
-        let mut child = command.spawn()?;
+            .stderr(Stream::Pipe)
+            .spawn()?;
         child.kill_on_drop(true);
         Ok(Self {
             input: child.take_stdin(),
@@ -99,6 +149,7 @@ impl Rsync {
             complaints: child.take_stderr(),
             child,
             _view: None,
+            _access: None,
         })
     }
 
@@ -122,6 +173,31 @@ impl Rsync {
                 "Rsync was ended by signal {signal}"
             ))),
             Err(source) => Err(StorageError::io("waiting for", Path::new("rsync"), source)),
+        }
+    }
+}
+
+/// How a process finds its directory.
+enum Place {
+    /// It gets it open.
+    Open(OwnedFd),
+    /// By its path in a mount namespace.
+    Within(OwnedFd, PathBuf),
+}
+
+impl Place {
+    fn open(directory: &Path) -> Result<Self, StorageError> {
+        open(directory).map(Self::Open)
+    }
+
+    /// Lets the process be where it finds it, and gives what it is called there.
+    fn enter(self, command: Command) -> (Command, String) {
+        match self {
+            Self::Open(directory) => {
+                let name = format!("/proc/self/fd/{DIRECTORY}/");
+                (command.fd(directory, DIRECTORY), name)
+            }
+            Self::Within(namespace, path) => (command.namespace(namespace), format!("{}/", path.display())),
         }
     }
 }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::backup_file;
 use super::checks::{self, Candidate};
 use super::copy::Copy;
+use super::migrate;
 use super::record::{Record, profiles_of};
 use super::refresh;
 use super::sizes;
@@ -75,6 +76,11 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
         drop(tx);
         return refresh::refresh(app, ctx, (&post.name, post.source.instance_only), from, options);
     }
+    if let Source::Server { is_listening } = source {
+        let planned = plan_received(app, &mut tx, (ctx, &project.config), (&mut post, kind)).await?;
+        drop(tx);
+        return migrate::receive(app, ctx, is_listening, (post, planned));
+    }
     let (snapshots, given) = match &source {
         Source::Instance(from) => (from.snapshots.clone(), post.devices.clone()),
         _ => (Vec::new(), Devices::new()),
@@ -105,6 +111,32 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
         }
         Ok(())
     })
+}
+
+/// Decides about an instance that comes from another server; none if one is there that is to be brought up to date.
+async fn plan_received(
+    app: &Arc<App>,
+    tx: &mut Tx,
+    (ctx, project): (&Ctx, &Config),
+    (post, kind): (&mut InstancesPost, InstanceType),
+) -> Result<Option<Create>> {
+    let is_there = rows::id(tx, &ctx.project, &post.name).await.is_ok();
+    if is_there && post.source.refresh {
+        return Ok(None);
+    }
+    architecture::id(&post.architecture)?;
+    let known = profiles_of(tx, &ctx.project).await?;
+    let default = [DEFAULT_PROFILE.to_owned()];
+    let names = post.profiles.as_deref().unwrap_or(&default);
+    let own = names.iter().filter_map(|name| known.get(name));
+    let given = expand_devices(own.map(|profile| &profile.devices), &Devices::new());
+    let pools: Vec<String> = app.pools.list().iter().map(|pool| pool.name().to_owned()).collect();
+    migrate::place_root(&mut post.devices, &given, &pools);
+    let source = Source::Server { is_listening: true };
+    let planned = plan(app, tx, (ctx, project), post.clone(), (kind, source)).await?;
+    let create = planned.map_err(checks::refused)?;
+    create.require_free(tx).await.map_err(checks::refused)?;
+    Ok(Some(create))
 }
 
 /// Fetches the image of another server, and decides about its instance.
@@ -185,7 +217,7 @@ async fn plan(
     };
     let id = architecture::id(&wanted).map_err(|error| checks::refused(error.into()))?;
     post.architecture = architecture::name(id)?.to_owned();
-    let template = if matches!(source, Source::Instance(_)) {
+    let template = if matches!(source, Source::Instance(_) | Source::Server { .. }) {
         "copy"
     } else {
         "create"
@@ -229,6 +261,7 @@ fn inherit(post: &mut InstancesPost, source: &Source) {
                 post.devices.entry(name.clone()).or_insert_with(|| device.clone());
             }
         }
+        Source::Server { .. } => migrate::note_base(&mut post.config, &post.source.base_image),
         Source::Image(None) | Source::Remote(_) | Source::None => {}
     }
 }
@@ -283,7 +316,7 @@ fn assemble(
 ) -> Result<Create> {
     let (_, root) = root_disk(&devices)?;
     let files = match source {
-        Source::None | Source::Remote(_) => Files::Empty,
+        Source::None | Source::Remote(_) | Source::Server { .. } => Files::Empty,
         Source::Image(image) => image.map_or(Files::Empty, |image| Files::Image {
             size: image.content.size,
             fingerprint: image.content.fingerprint,
@@ -391,6 +424,15 @@ impl Create {
             images::set_last_used(tx, fingerprint, app.clock.now()).await?;
         }
         Ok((id, volume))
+    }
+
+    /// Refuses a name that another instance has.
+    pub(super) async fn require_free(&self, tx: &mut Tx) -> Result<()> {
+        if rows::id(tx, &self.project, &self.name).await.is_err() {
+            return Ok(());
+        }
+        let text = "Add instance info to the database: This \"instances\" entry already exists";
+        Err(Error::conflict(text)).context(DOING)
     }
 
     fn row(&self, app: &App) -> NewInstance {

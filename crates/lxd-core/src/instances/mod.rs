@@ -18,6 +18,7 @@ mod follow;
 mod list;
 pub mod logs;
 pub mod metadata;
+mod migrate;
 mod ports;
 pub(crate) mod publish;
 mod record;
@@ -64,6 +65,7 @@ pub(crate) fn works(works: &mut Works) {
     copy::works(works);
     create::works(works);
     delete::works(works);
+    migrate::works(works);
     recover::works(works);
     refresh::works(works);
     relocate::works(works);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lxd_db::cluster::Tx;
 use lxd_db::cluster::instances::{self as rows, snapshots};
 use lxd_instance::Key;
 use lxd_storage::Watch;
@@ -83,6 +84,8 @@ pub(super) struct Refresh {
     /// Snapshots that the source has no more.
     extra: Vec<Saved>,
     source: Frozen,
+    /// How the ids in the new files are shifted, if no row says it.
+    new_ids: Option<String>,
     /// How the ids in the old files are shifted.
     ids: String,
     /// Under which the old files are kept meanwhile.
@@ -136,13 +139,20 @@ impl Refresh {
             ids: record.row.config.get(ON_DISK).cloned().unwrap_or_default(),
             added,
             extra,
+            new_ids: None,
             token: volatile::new_uuid(),
             is_settled: false,
         }
     }
 
+    /// For files that are no instance's yet: how the ids in them are shifted.
+    pub(super) fn with_ids(mut self, ids: String) -> Self {
+        self.new_ids = Some(ids);
+        self
+    }
+
     /// Rows of the new snapshots. Those of a name that another one still has wait until that is gone.
-    async fn insert(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn insert(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
         let volume = self.to.volume_id(&mut tx).await;
         for gone in &self.extra {
@@ -157,7 +167,7 @@ impl Refresh {
         Ok(tx.commit().await?)
     }
 
-    async fn remove(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn remove(&mut self, task: &Task) -> Result<()> {
         if self.is_settled {
             return Ok(());
         }
@@ -174,7 +184,7 @@ impl Refresh {
     }
 
     /// The files of the new snapshots. One that has another's name takes its place, and gives it back.
-    async fn copy_snapshots(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn copy_snapshots(&mut self, task: &Task) -> Result<()> {
         let pool = task.app.pools.get(&self.to.pool)?;
         let from_pool = task.app.pools.get(&self.from.pool)?;
         for (new, token) in self.replaced() {
@@ -186,7 +196,7 @@ impl Refresh {
         copy_snapshots(task, &self.from, &self.to, &self.added).await
     }
 
-    async fn remove_snapshots(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn remove_snapshots(&mut self, task: &Task) -> Result<()> {
         if self.is_settled {
             return Ok(());
         }
@@ -224,19 +234,26 @@ impl Refresh {
     }
 
     /// How the ids in the files are shifted comes with the files.
-    async fn note_ids(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn note_ids(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
-        let source = rows::get(&mut tx, &self.from.project, &self.from.name).await?;
-        let config = match &self.snapshot {
-            Some(snapshot) => snapshots::get(&mut tx, source.id, snapshot).await?.config,
-            None => source.config,
+        let ids = match &self.new_ids {
+            Some(ids) => ids.clone(),
+            None => self.ids_of_source(&mut tx).await?,
         };
-        let ids = config.get(ON_DISK).map_or("[]", String::as_str);
-        rows::change_config(&mut tx, self.id, &[(ON_DISK.to_owned(), ids.to_owned())].into()).await?;
+        rows::change_config(&mut tx, self.id, &[(ON_DISK.to_owned(), ids)].into()).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn note_old_ids(&mut self, task: &Task) -> Result<()> {
+    async fn ids_of_source(&self, tx: &mut Tx) -> Result<String> {
+        let source = rows::get(tx, &self.from.project, &self.from.name).await?;
+        let config = match &self.snapshot {
+            Some(snapshot) => snapshots::get(tx, source.id, snapshot).await?.config,
+            None => source.config,
+        };
+        Ok(config.get(ON_DISK).map_or("[]", String::as_str).to_owned())
+    }
+
+    pub(super) async fn note_old_ids(&mut self, task: &Task) -> Result<()> {
         if self.is_settled {
             return Ok(());
         }
@@ -245,7 +262,7 @@ impl Refresh {
         Ok(tx.commit().await?)
     }
 
-    async fn replace(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn replace(&mut self, task: &Task) -> Result<()> {
         let pool = task.app.pools.get(&self.to.pool)?;
         let from_pool = task.app.pools.get(&self.from.pool)?;
         let from = match &self.snapshot {
@@ -259,12 +276,12 @@ impl Refresh {
         done.context("Refresh instance")
     }
 
-    async fn put_back(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn put_back(&mut self, task: &Task) -> Result<()> {
         let pool = task.app.pools.get(&self.to.pool)?;
         Ok(pool.put_back(&self.to.volume(), &self.token).await?)
     }
 
-    async fn settle(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn settle(&mut self, task: &Task) -> Result<()> {
         self.is_settled = true;
         let pool = task.app.pools.get(&self.to.pool)?;
         for (_, token) in self.replaced() {
@@ -273,7 +290,7 @@ impl Refresh {
         Ok(pool.forget_replaced(&self.token).await?)
     }
 
-    async fn remove_extra(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn remove_extra(&mut self, task: &Task) -> Result<()> {
         let pool = task.app.pools.get(&self.to.pool)?;
         let is_kept = |old: &&Saved| !self.added.iter().any(|new| new.name == old.name);
         for old in self.extra.iter().filter(is_kept) {
@@ -287,7 +304,7 @@ impl Refresh {
         Ok(())
     }
 
-    async fn write_backup(&mut self, task: &Task) -> Result<()> {
+    pub(super) async fn write_backup(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.read().await?;
         if rows::get_by_id(&mut tx, self.id).await.is_err() {
             return Ok(());

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cards;
 use super::record::Record;
-use super::{backup_file, relocate, volatile};
+use super::{backup_file, migrate, relocate, volatile};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -29,10 +29,10 @@ pub(super) fn works(works: &mut Works) {
     works.add::<Rename>();
 }
 
-/// Renames an instance that does not run, as an operation.
+/// Renames an instance that does not run, or gives one to another place or server, as an operation.
 ///
 /// # Errors
-/// Not found; the new name is bad or taken; the request wants to move the instance, which this server can't.
+/// Not found; the new name is bad or taken; the other server can't be reached.
 pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstancePost) -> Result<Operation> {
     ctx.require_project()?;
     let mut tx = app.cluster.read().await?;
@@ -42,9 +42,15 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstancePost) -
         return relocate::relocate(app, ctx, name, post);
     }
     if post.migration {
-        return Err(Error::not_implemented(
-            "Sending instances to other servers is not supported by this server yet",
-        ));
+        drop(tx);
+        let wish = migrate::Wish {
+            snapshot: None,
+            instance_only: post.instance_only || post.container_only,
+            // Who does not say it means it, as clients of old did.
+            live: post.live.unwrap_or(true),
+            target: post.target,
+        };
+        return migrate::send(app, ctx, name, wish).await;
     }
     let new_name = if post.name.is_empty() {
         name.to_owned()

@@ -11,6 +11,7 @@ use super::record::Record;
 use super::snapshots::{Root, Saved};
 use crate::error::{Context as _, Error, Result};
 use crate::images::{Fetch, Protocol, Wish};
+use crate::migration::is_listening;
 
 /// Where the files of a new instance come from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub(super) enum Source {
     Remote(Box<Fetch>),
     /// An instance.
     Instance(Box<From>),
+    /// Another server, which connects to this one or waits for it.
+    Server { is_listening: bool },
 }
 
 /// Looks for the source of a request.
@@ -50,12 +53,10 @@ pub(super) async fn find(tx: &mut Tx, project: &str, post: &InstancesPost) -> Re
         "image" if source.server.is_empty() => image(tx, project, source).await,
         "image" => remote(post).map(|fetch| Source::Remote(Box::new(fetch))),
         "copy" => instance(tx, project, source).await,
-        "migration" => match source.mode.as_str() {
-            "pull" | "push" => Err(Error::not_implemented(
-                "Migration is not supported by this server yet",
-            )),
-            mode => Err(Error::not_implemented(format!("Mode {mode:?} not implemented"))),
-        },
+        "migration" => {
+            let is_listening = is_listening(&source.mode, &source.secrets, '"')?;
+            Ok(Source::Server { is_listening })
+        }
         other => Err(Error::bad_request(format!("Unknown source type {other}"))),
     }
 }

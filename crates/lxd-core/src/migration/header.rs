@@ -1,5 +1,7 @@
 //! The messages on the first websocket, which are protocol buffers.
 
+use std::collections::BTreeMap;
+
 use lxd_storage::RsyncFeatures;
 
 use super::protobuf::{Message, Writer, fields};
@@ -20,13 +22,22 @@ pub(crate) enum Form {
     BlockAndRsync = 4,
 }
 
-/// What is offered, and what is wanted of it. Fields that volumes have no use for are not in it.
+/// The form in which the memory of a running instance comes that goes without it.
+pub(crate) const NO_MEMORY: i64 = 2;
+
+/// What is offered, and what is wanted of it. Fields for forms that this server does not have are not in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Header {
     pub(crate) form: Form,
+    /// The form of the memory; [`NO_MEMORY`] asks for the files a second time, as they are when the instance stands still.
+    pub(crate) criu: Option<i64>,
+    /// The ids of the files on the sender's disk.
+    pub(crate) ids: Vec<Ids>,
     /// The names of snapshots, oldest first.
     pub(crate) snapshot_names: Vec<String>,
     pub(crate) snapshots: Vec<Snapshot>,
+    /// Whether memory comes ahead of time. Instances say so, volumes don't.
+    pub(crate) predump: Option<bool>,
     pub(crate) rsync: Option<Offer>,
     /// Whether what the receiver has is brought up to date.
     pub(crate) refresh: Option<bool>,
@@ -51,13 +62,17 @@ impl Form {
 impl Message for Header {
     fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        out.number(1, self.form as u64);
+        out.number(1, self.form as u64).maybe(2, self.criu);
+        for ids in &self.ids {
+            out.bytes(3, ids.encode());
+        }
         for name in &self.snapshot_names {
             out.bytes(4, name);
         }
         for snapshot in &self.snapshots {
             out.bytes(5, snapshot.encode());
         }
+        out.maybe(7, self.predump);
         if let Some(rsync) = &self.rsync {
             out.bytes(8, rsync.encode());
         }
@@ -72,8 +87,11 @@ impl Message for Header {
         for (tag, value) in fields(bytes)? {
             match tag {
                 1 => header.form = Form::of(value.number())?,
+                2 => header.criu = Some(value.number()),
+                3 => header.ids.push(Ids::decode(value.bytes())?),
                 4 => header.snapshot_names.push(value.text()?),
                 5 => header.snapshots.push(Snapshot::decode(value.bytes())?),
+                7 => header.predump = Some(value.yes()),
                 8 => header.rsync = Some(Offer::decode(value.bytes())?),
                 9 => header.refresh = Some(value.yes()),
                 11 => header.volume_size = Some(value.number()),
@@ -82,6 +100,44 @@ impl Message for Header {
             }
         }
         Some(header)
+    }
+}
+
+/// A range of ids in files on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Ids {
+    pub(crate) are_users: bool,
+    pub(crate) are_groups: bool,
+    pub(crate) on_disk: i32,
+    pub(crate) inside: i32,
+    pub(crate) count: i32,
+}
+
+impl Message for Ids {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.number(1, self.are_users.into())
+            .number(2, self.are_groups.into())
+            .maybe(3, Some(self.on_disk))
+            .maybe(4, Some(self.inside))
+            .maybe(5, Some(self.count))
+            .finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut ids = Self::default();
+        for (tag, value) in fields(bytes)? {
+            let number = || i32::try_from(value.number()).ok();
+            match tag {
+                1 => ids.are_users = value.yes(),
+                2 => ids.are_groups = value.yes(),
+                3 => ids.on_disk = number()?,
+                4 => ids.inside = number()?,
+                5 => ids.count = number()?,
+                _ => {}
+            }
+        }
+        Some(ids)
     }
 }
 
@@ -158,6 +214,7 @@ pub(crate) struct Snapshot {
     pub(crate) config: Vec<Entry>,
     pub(crate) profiles: Vec<String>,
     pub(crate) ephemeral: bool,
+    pub(crate) devices: Vec<Device>,
     pub(crate) architecture: i32,
     pub(crate) stateful: bool,
     pub(crate) created_at: Option<i64>,
@@ -176,8 +233,11 @@ impl Message for Snapshot {
         for profile in &self.profiles {
             out.bytes(3, profile);
         }
-        out.number(4, self.ephemeral.into())
-            .maybe(6, Some(self.architecture))
+        out.number(4, self.ephemeral.into());
+        for device in &self.devices {
+            out.bytes(5, device.encode());
+        }
+        out.maybe(6, Some(self.architecture))
             .number(7, self.stateful.into())
             .maybe(8, self.created_at)
             .maybe(9, self.used_at)
@@ -193,6 +253,7 @@ impl Message for Snapshot {
                 2 => snapshot.config.push(Entry::decode(value.bytes())?),
                 3 => snapshot.profiles.push(value.text()?),
                 4 => snapshot.ephemeral = value.yes(),
+                5 => snapshot.devices.push(Device::decode(value.bytes())?),
                 6 => snapshot.architecture = i32::try_from(value.number()).ok()?,
                 7 => snapshot.stateful = value.yes(),
                 8 => snapshot.created_at = Some(value.number()),
@@ -202,6 +263,36 @@ impl Message for Snapshot {
             }
         }
         Some(snapshot)
+    }
+}
+
+/// A device of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Device {
+    pub(crate) name: String,
+    pub(crate) config: Vec<Entry>,
+}
+
+impl Message for Device {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.bytes(1, &self.name);
+        for entry in &self.config {
+            out.bytes(2, entry.encode());
+        }
+        out.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut device = Self::default();
+        for (tag, value) in fields(bytes)? {
+            match tag {
+                1 => device.name = value.text()?,
+                2 => device.config.push(Entry::decode(value.bytes())?),
+                _ => {}
+            }
+        }
+        Some(device)
     }
 }
 
@@ -230,6 +321,23 @@ impl Message for Entry {
             }
         }
         Some(entry)
+    }
+}
+
+impl Entry {
+    /// All of a configuration.
+    pub(crate) fn all<'c>(config: impl IntoIterator<Item = (&'c String, &'c String)>) -> Vec<Self> {
+        let entry = |(key, value): (&String, &String)| Self {
+            key: key.clone(),
+            value: value.clone(),
+        };
+        config.into_iter().map(entry).collect()
+    }
+
+    /// The configuration that they are.
+    pub(crate) fn config(all: &[Self]) -> BTreeMap<String, String> {
+        let pair = |entry: &Self| (entry.key.clone(), entry.value.clone());
+        all.iter().map(pair).collect()
     }
 }
 
@@ -281,6 +389,19 @@ mod tests {
         assert_eq!(header.rsync, Some(Offer::all(true)));
         assert_eq!((header.refresh, header.index_version), (None, Some(1)));
         assert_eq!(header.encode(), SENT);
+    }
+
+    /// As LXD 5.0.2 sends it for a running container, shortened.
+    const RUNNING: &[u8] = b"\x08\x00\x10\x02\x1a\x0e\x08\x01\x10\x00\x18\xa0\x8d\x06\x20\x00\x28\x81\xad\xe2\x04\x38\x00\x68\x01";
+
+    #[test]
+    fn running_instances_come_with_their_ids() {
+        let header = Header::decode(RUNNING).unwrap();
+        assert_eq!((header.criu, header.predump), (Some(NO_MEMORY), Some(false)));
+        let ids = header.ids[0];
+        assert_eq!((ids.are_users, ids.are_groups), (true, false));
+        assert_eq!((ids.on_disk, ids.inside, ids.count), (100_000, 0, 10_000_001));
+        assert_eq!(header.encode(), RUNNING);
     }
 
     proptest! {

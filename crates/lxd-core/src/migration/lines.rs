@@ -178,19 +178,17 @@ impl Line {
         soon(self.receive()).await
     }
 
-    /// Waits for what the other side says at its end.
+    /// Waits for what the other side says at its end. Before its reason stands what has failed.
     ///
     /// # Errors
     /// It has failed, or has gone without a word.
-    pub(crate) async fn outcome(&mut self) -> Result<()> {
+    pub(crate) async fn outcome(&mut self, doing: &str) -> Result<()> {
         let control: Control = self.receive().await?;
         if control.success {
             return Ok(());
         }
         let message = control.message.unwrap_or_default();
-        Err(Error::refused(format!(
-            "Error transferring storage volume: {message}"
-        )))
+        Err(Error::refused(format!("{doing}{message}")))
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<()> {

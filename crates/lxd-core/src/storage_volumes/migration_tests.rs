@@ -5,10 +5,10 @@ use std::sync::Arc;
 use lxd_api::storage_volumes::StorageVolumesPost;
 
 use super::home::Home;
-use super::receive::{Held, Incoming, Receive, Renew};
+use super::receive::{Incoming, Receive, Renew};
 use super::tests::{app_with_pool, post, read, write};
 use super::*;
-use crate::migration::Ends;
+use crate::migration::{Ends, Held};
 use crate::operations::testing;
 use crate::testing::{TestApp, root};
 

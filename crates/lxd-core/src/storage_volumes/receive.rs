@@ -12,19 +12,18 @@ use lxd_db::cluster::storage_volumes::snapshots as snapshot_rows;
 use lxd_model::config::Config;
 use lxd_model::names;
 use lxd_storage::{Pool, Rsync, RsyncFeatures, Volume, VolumeSource, Watch};
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::home::{self, Home};
-use super::send::{Answer, Info, options, to_message, unless_told};
+use super::send::{DOING, options, to_message};
 use super::snapshots::Saved;
 use super::{defaults, size, users, validate};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::events::{Action, Lifecycle};
-use crate::migration::{Data, Ends, Form, Header, NAMES, Offer};
+use crate::migration::{Answer, Data, Ends, Entry, Form, Header, Held, Info, Offer, is_listening, unless_told};
 use crate::operations::{Kind, OnCrash, Operation, Progress, Step, Task, Work};
 use crate::steps;
 
@@ -38,18 +37,7 @@ pub(super) async fn receive(
     (to, existing): (Home, Option<Row>),
     mut post: StorageVolumesPost,
 ) -> Result<Operation> {
-    let is_listening = match post.source.mode.as_str() {
-        "pull" => false,
-        "push" => true,
-        mode => return Err(Error::not_implemented(format!("Mode '{mode}' not implemented"))),
-    };
-    if !is_listening {
-        let secrets = &post.source.secrets;
-        let missing = NAMES.into_iter().find(|name| !secrets.contains_key(*name));
-        if let Some(name) = missing {
-            return Err(Error::internal(format!("Missing {name} secret")));
-        }
-    }
+    let is_listening = is_listening(&post.source.mode, &post.source.secrets, '\'')?;
     let content = ContentType::from_word(&post.content_type).unwrap_or(ContentType::Filesystem);
     post.config
         .retain(|key, value| !value.is_empty() && key != "volatile.uuid");
@@ -104,33 +92,6 @@ async fn make(app: &Arc<App>, ctx: &Ctx, incoming: Incoming, operation: &Operati
     app.events
         .lifecycle(&to.project, &event.with("type", "custom").by(ctx));
     Ok(())
-}
-
-/// The connection of a work, which no record keeps: after a crash it is gone.
-#[derive(Clone, Default)]
-pub(super) struct Held(Arc<Mutex<Option<Ends>>>);
-
-impl Held {
-    pub(super) fn new(ends: Ends) -> Self {
-        Self(Arc::new(Mutex::new(Some(ends))))
-    }
-
-    fn take(&self) -> Option<Ends> {
-        self.0.lock().take()
-    }
-
-    fn put(&self, ends: Ends) {
-        *self.0.lock() = Some(ends);
-    }
-
-    /// Uses the connection.
-    async fn with<T>(&self, work: impl AsyncFnOnce(&mut Ends) -> Result<T>) -> Result<T> {
-        let ends = self.take();
-        let mut ends = ends.ok_or_else(|| Error::refused("The connection to the other server is gone"))?;
-        let done = work(&mut ends).await;
-        self.put(ends);
-        done
-    }
 }
 
 /// What comes, and where it goes.
@@ -192,7 +153,6 @@ impl Incoming {
             if is_present(&snapshot.name) {
                 continue;
             }
-            let entries = snapshot.config.iter().cloned();
             self.snapshots.push(Saved {
                 name: snapshot.name.clone(),
                 description: String::new(),
@@ -200,7 +160,7 @@ impl Incoming {
                     Some(seconds) if seconds > 0 => Time::from_unix(seconds),
                     _ => Time::never(),
                 },
-                config: entries.map(|entry| (entry.key, entry.value)).collect(),
+                config: Entry::config(&snapshot.config),
             });
         }
         let offer = Offer::all(true).both(offered.rsync.unwrap_or_default());
@@ -217,8 +177,8 @@ impl Incoming {
             snapshots: self.snapshots.iter().map(to_message).collect(),
             rsync: Some(offer),
             refresh: Some(present.is_some()),
-            volume_size: None,
             index_version,
+            ..Header::default()
         };
         ends.control.send(&wanted).await?;
         if index_version.is_some_and(|version| version > 0) {
@@ -273,7 +233,7 @@ impl Incoming {
                 self.fetch_one(&pool, (data, &progress), features, into).await
             };
             tokio::select! {
-                done = unless_told(control, all) => done.map(|_| ()),
+                done = unless_told((control, DOING), all) => done.map(|_| ()),
                 () = cancel.cancelled() => Err(Error::cancelled("Operation cancelled")),
             }
         });

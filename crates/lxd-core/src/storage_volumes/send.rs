@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use lxd_api::storage_volumes::{StorageVolume, StorageVolumePost, StorageVolumeSnapshot};
+use lxd_api::storage_volumes::{StorageVolumePost, StorageVolumeSnapshot};
 use lxd_db::cluster::ContentType;
 use lxd_db::cluster::storage_volumes::StorageVolume as Row;
 use lxd_model::config::is_true;
 use lxd_storage::{BLOCK_FILE, Pool, Rsync, RsyncFeatures, Volume};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::home::{self, Home};
@@ -16,36 +15,13 @@ use super::wire;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
-use crate::migration::{Data, Ends, Entry, Form, Header, Line, NAMES, Offer, Snapshot};
-use crate::operations::{Kind, Operation, Options, Progress, Sockets};
+use crate::migration::{
+    Answer, Data, Described, Ends, Entry, Form, Header, Info, Offer, Snapshot, cancelled_by, unless_told, with_secrets,
+};
+use crate::operations::{Kind, Operation, Options, Progress};
 
-/// The description of a volume as it goes over before the data.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Info {
-    pub(super) config: Described,
-}
-
-/// The volume and its snapshots. LXD describes instances in the same form.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(super) struct Described {
-    container: Option<serde_json::Value>,
-    snapshots: Option<serde_json::Value>,
-    pool: Option<serde_json::Value>,
-    profiles: Option<serde_json::Value>,
-    pub(super) volume: Option<StorageVolume>,
-    pub(super) volume_snapshots: Option<Vec<StorageVolumeSnapshot>>,
-}
-
-/// What the receiver says to the description.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(super) struct Answer {
-    pub(super) status_code: u16,
-    pub(super) error: String,
-    pub(super) refresh: Option<bool>,
-}
+/// What stands before the reasons of the other side.
+pub(super) const DOING: &str = "Error transferring storage volume: ";
 
 /// The options of an operation that moves a volume from or to another server.
 pub(super) fn options(kind: Kind, home: &Home, is_listening: bool) -> Options {
@@ -54,12 +30,7 @@ pub(super) fn options(kind: Kind, home: &Home, is_listening: bool) -> Options {
     if !is_listening {
         return Options::task(kind).resource_url("storage_volumes", url);
     }
-    let sockets = Sockets::new(NAMES);
-    let secrets = sockets.secrets();
-    let options = Options::websocket(kind, sockets).resource_url("storage_volumes", url);
-    secrets
-        .into_iter()
-        .fold(options, |options, (name, secret)| options.metadata(&name, secret))
+    with_secrets(kind).resource_url("storage_volumes", url)
 }
 
 /// Offers a volume to another server, as an operation: whoever has its secrets gets the volume, or the server that the request
@@ -84,10 +55,7 @@ pub(super) fn send(app: &Arc<App>, ctx: &Ctx, row: Row, post: StorageVolumePost)
             };
             run(&app, &operation, &row, post.volume_only, &mut ends?).await
         };
-        tokio::select! {
-            done = sending => done,
-            () = operation.cancel_token().cancelled() => Err(Error::cancelled("Operation cancelled")),
-        }
+        cancelled_by(&operation.cancel_token(), sending).await
     })
 }
 
@@ -156,9 +124,9 @@ impl Sending {
         }
         let Ends { control, data } = ends;
         let giving = self.give(data, &wanted.snapshot_names, features);
-        match unless_told(control, giving).await? {
+        match unless_told((control, DOING), giving).await? {
             ((), true) => Ok(()),
-            ((), false) => control.outcome().await,
+            ((), false) => control.outcome(DOING).await,
         }
     }
 
@@ -235,35 +203,15 @@ impl Sending {
     }
 }
 
-/// Does a part of the work unless the other side says meanwhile that it has failed. Gives whether it has said that it has
-/// succeeded, which it does once.
-pub(super) async fn unless_told<T>(
-    control: &mut Line,
-    work: impl Future<Output = Result<T>>,
-) -> Result<(T, bool)> {
-    let mut work = std::pin::pin!(work);
-    tokio::select! {
-        done = &mut work => Ok((done?, false)),
-        told = control.outcome() => {
-            told?;
-            Ok((work.await?, true))
-        }
-    }
-}
-
 /// A snapshot as the header has it.
 pub(super) fn to_message(snapshot: &Saved) -> Snapshot {
-    let entry = |(key, value): (&String, &String)| Entry {
-        key: key.clone(),
-        value: value.clone(),
-    };
     let expires_at = match snapshot.expires_at.is_never() {
         true => 0,
         false => snapshot.expires_at.timestamp().as_second(),
     };
     Snapshot {
         name: snapshot.name.clone(),
-        config: snapshot.config.iter().map(entry).collect(),
+        config: Entry::all(&snapshot.config),
         created_at: Some(0),
         used_at: Some(0),
         expires_at: Some(expires_at),

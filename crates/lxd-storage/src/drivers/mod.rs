@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -177,6 +177,11 @@ impl View {
     /// The volume's directory, with `metadata.yaml`, `templates` and `backup.yaml`. Its `rootfs` is not for reading.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The mount that is the root, if that is one of its own.
+    pub(crate) fn mount(&self) -> Option<BorrowedFd<'_>> {
+        self.held.as_ref().map(AsFd::as_fd)
     }
 
     /// Whether the root is a mount of its own.

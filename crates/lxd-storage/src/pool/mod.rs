@@ -28,6 +28,7 @@ mod shift;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod volumes;
 
 pub use access::Access;
@@ -35,6 +36,7 @@ pub use custom::{BLOCK_FILE, CustomPart};
 pub use registry::Pools;
 pub use scan::OnDisk;
 pub use streams::{Held, StreamHeader};
+pub(crate) use transfer::MEMBERS;
 
 /// What [`Pool::clean_leftovers`] found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -14,12 +14,14 @@ use rustix::mount::{
 mod info;
 mod options;
 mod overlay;
+mod private;
 #[cfg(test)]
 mod tests;
 
 pub use info::{Mount, mounts, mounts_beneath, parse_mountinfo};
 pub use options::{Options, filesystem, propagate, propagation, remount};
 pub use overlay::{Overlay, OverlayMaps, overlay_view};
+pub use private::{freeze_all, private_namespace};
 
 /// A mount call that failed.
 #[derive(Debug, thiserror::Error)]

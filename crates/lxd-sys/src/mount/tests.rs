@@ -77,6 +77,22 @@ fn a_shared_mount_is_made_once() {
     detach(&area.at("s")).unwrap();
 }
 
+#[tokio::test]
+async fn a_process_alone_sees_and_writes_what_is_mounted_for_it() {
+    let area = Area::new(&["open", "shut", "t"]);
+    let tree = open_tree(&area.at("open"), true).unwrap();
+    let namespace = private_namespace(|| {
+        freeze_all()?;
+        attach(tree.as_fd(), &area.at("open"))?;
+        tmpfs(&area.at("t"), &[("size", "4k")])
+    });
+    let script = "touch open/f; touch shut/f; touch t/f; ls open shut t";
+    let command = crate::command::Command::new("sh").args(["-c", script]).cwd(area.at(""));
+    let output = command.namespace(namespace.unwrap()).output().await;
+    assert_eq!(output.unwrap().text().trim(), "open:\nf\n\nshut:\n\nt:\nf");
+    assert!(area.at("open/f").exists() && !area.at("t/f").exists());
+}
+
 #[test]
 fn a_wrong_option_is_named_in_the_error() {
     let area = Area::new(&["m"]);

@@ -16,15 +16,15 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::events::{Action, Lifecycle};
-use crate::instances::backup_file;
+use crate::instances::{backup_file, migrate};
 use crate::instances::record::Record;
 use crate::operations::{self, Kind, OnCrash, Operation, Step, Task, Work};
 use crate::steps;
 
-/// Renames a snapshot, as an operation.
+/// Renames a snapshot, or gives it to another server, as an operation.
 ///
 /// # Errors
-/// Not found; the new name is bad or taken; the request wants to send the snapshot, which this server can't.
+/// Not found; the new name is bad or taken; the other server can't be reached.
 pub async fn rename(
     app: &Arc<App>,
     ctx: &Ctx,
@@ -32,10 +32,23 @@ pub async fn rename(
     post: InstanceSnapshotPost,
 ) -> Result<Operation> {
     super::find(app, ctx, instance, name).await?;
+    if post.name.is_empty() && post.migration {
+        return Err(Error::bad_request("A new name for the container must be provided"));
+    }
     if post.migration {
-        return Err(Error::not_implemented(
-            "Migration is not supported by this server yet",
-        ));
+        if post.live && post.name != instance {
+            return Err(Error::bad_request(format!(
+                "Instance name cannot be changed during stateful copy ({instance:?} to {:?})",
+                post.name
+            )));
+        }
+        let wish = migrate::Wish {
+            snapshot: Some(name.to_owned()),
+            instance_only: true,
+            live: post.live,
+            target: Some(post.target),
+        };
+        return migrate::send(app, ctx, instance, wish).await;
     }
     if post.name.contains('/') {
         return Err(Error::bad_request("Invalid snapshot name: Cannot contain \"/\""));
