@@ -72,12 +72,7 @@ impl Rsync {
         Self::sender(view, place, features, limit)
     }
 
-    fn sender(
-        view: View,
-        place: Place,
-        features: RsyncFeatures,
-        limit: &str,
-    ) -> Result<Self, StorageError> {
+    fn sender(view: View, place: Place, features: RsyncFeatures, limit: &str) -> Result<Self, StorageError> {
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(view.rootfs(), e.into()));
         let ((their_input, input), (output, their_output)) = (pipe()?, pipe()?);
         let mut command = Command::new("rsync")

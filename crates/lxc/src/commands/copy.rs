@@ -1,4 +1,4 @@
-//! `lxc copy` and `lxc move` of instances on one server.
+//! `lxc copy` and `lxc move` of instances.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use lxd_api::server::Server;
 use lxd_client::{Client, path};
 use serde_json::{Value, json};
 
+use super::instance_migration as migration;
 use super::launch::device_overrides;
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
@@ -15,10 +16,15 @@ use crate::error::{Error, Result};
 type Devices = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What the progress of a copy is called.
-const TRANSFERRING: &str = "Transferring instance: ";
+pub(super) const TRANSFERRING: &str = "Transferring instance: ";
 
 /// `lxc copy`.
 pub(crate) async fn copy(cx: &Context) -> Result<()> {
+    make(cx, false).await
+}
+
+/// Makes a copy, which takes the place of its source if that moves: then it is the same to all who know it.
+async fn make(cx: &Context, is_move: bool) -> Result<()> {
     let settings = settings(cx)?;
     let (source, target) = ends(cx)?;
     let client = target
@@ -33,7 +39,7 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
             ));
         }
     }
-    let mut post = described(cx, &source).await?;
+    let mut post = described(cx, &source, is_move && source.remote != target.remote).await?;
     overrides(cx, settings, &mut post)?;
     let own_name = source.name.split('/').next().unwrap_or_default();
     post.name = if target.name.is_empty() {
@@ -41,7 +47,10 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
     } else {
         target.name
     };
-    post.ephemeral = cx.switch("ephemeral");
+    if !is_move {
+        post.ephemeral = cx.switch("ephemeral");
+    }
+    let is_running = post.source.live;
     post.source = InstanceSource {
         r#type: "copy".into(),
         source: source.name.clone(),
@@ -60,8 +69,13 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
     if cx.switch("refresh") && source.name.contains('/') {
         return Err(Error::message("--refresh can only be used with instances"));
     }
-    let background = client.create_instance(&post).await?;
-    cx.wait(&background, TRANSFERRING).await?;
+    if source.remote == target.remote {
+        let background = client.create_instance(&post).await?;
+        cx.wait(&background, TRANSFERRING).await?;
+    } else {
+        post.source.live = is_running && !cx.switch("stateless") && !cx.switch("refresh");
+        migration::copy(cx, (&source, &client), post.clone()).await?;
+    }
     if cx.switch("refresh") {
         follow(cx, &client, &post).await?;
     }
@@ -100,7 +114,7 @@ fn root_of(devices: &Devices) -> Option<(&String, &BTreeMap<String, String>)> {
     })
 }
 
-/// `lxc move` within a server: a new name, another pool, project or cluster member.
+/// `lxc move`: to another server, or to a new name, another pool, project or cluster member.
 pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
     let places = ["storage", "target-project", "target"];
     if cx.arguments().len() < 2 && places.iter().all(|flag| cx.text(flag).is_empty()) {
@@ -117,6 +131,16 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
         && !["config", "device", "profile", "no-profiles", "instance-only"]
             .iter()
             .any(|flag| cx.given(flag));
+    if source.remote != target.remote {
+        make(cx, true).await?;
+        let deleted = source.client.delete_instance(&source.name).await;
+        let deleted = deleted.map_err(|error| {
+            Error::message(format!(
+                "Failed to delete original instance after copying it: {error}"
+            ))
+        })?;
+        return cx.wait(&deleted, "").await.map(drop);
+    }
     if let Some((instance, snapshot)) = source.name.split_once('/') {
         let new = new.split_once('/').filter(|(parent, _)| *parent == instance);
         let (_, new) = new
@@ -164,7 +188,7 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
     }
 }
 
-/// Source and target, which must be on one server.
+/// Source and target.
 fn ends(cx: &Context) -> Result<(Resource, Resource)> {
     let source = cx.resource(cx.argument(0))?;
     if source.name.is_empty() {
@@ -177,11 +201,6 @@ fn ends(cx: &Context) -> Result<(Resource, Resource)> {
             ..cx.resource("")?
         },
     };
-    if source.remote != target.remote {
-        return Err(Error::message(
-            "Copying and moving between servers is not available yet",
-        ));
-    }
     Ok((source, target))
 }
 
@@ -195,7 +214,8 @@ fn target_project<'a>(cx: &'a Context, source: &'a Resource) -> &'a str {
 }
 
 /// The source's description, without what belongs to it alone.
-async fn described(cx: &Context, source: &Resource) -> Result<InstancesPost> {
+async fn described(cx: &Context, source: &Resource, keeps_all: bool) -> Result<InstancesPost> {
+    let (mut ephemeral, mut is_running) = (false, false);
     let (config, devices, profiles, stateful, description, architecture, kind) =
         match source.name.split_once('/') {
             Some((instance, snapshot)) => {
@@ -214,6 +234,8 @@ async fn described(cx: &Context, source: &Resource) -> Result<InstancesPost> {
             }
             None => {
                 let found: Instance = source.client.instance(&source.name).await?.0;
+                ephemeral = found.ephemeral;
+                is_running = found.status == "Running";
                 let Instance {
                     config,
                     devices,
@@ -238,7 +260,7 @@ async fn described(cx: &Context, source: &Resource) -> Result<InstancesPost> {
     let own = |key: &str| {
         key.starts_with("volatile.") && key != "volatile.base_image" && key != "volatile.last_state.idmap"
     };
-    let config = if cx.switch("refresh") {
+    let config = if cx.switch("refresh") || keeps_all {
         config
     } else {
         config.into_iter().filter(|(key, _)| !own(key)).collect()
@@ -246,11 +268,16 @@ async fn described(cx: &Context, source: &Resource) -> Result<InstancesPost> {
     Ok(InstancesPost {
         config,
         devices,
+        ephemeral,
         profiles: Some(profiles),
         stateful,
         description,
         architecture,
         r#type: kind,
+        source: InstanceSource {
+            live: is_running,
+            ..InstanceSource::default()
+        },
         ..InstancesPost::default()
     })
 }

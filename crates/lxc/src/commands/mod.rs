@@ -17,6 +17,7 @@ mod image_copy;
 mod image_list;
 mod import;
 mod info;
+mod instance_migration;
 mod launch;
 mod list;
 mod manpage;

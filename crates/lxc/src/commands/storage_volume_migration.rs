@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// What the progress of a copy is called.
 const TITLE: &str = "Copying the storage volume: ";
 
+/// What stands before the reasons when no address has worked.
+const FAILED: &str = "Failed storage volume creation:";
+
 /// What the names of websockets stand for.
 const WEBSOCKETS: [&str; 2] = ["control", "fs"];
 
@@ -55,7 +58,7 @@ async fn pull(cx: &Context, source: &End, target: &End, mut post: StorageVolumes
         }
     }
     give_up(&offered).await;
-    Err(refused(reasons))
+    Err(refused(FAILED, reasons))
 }
 
 async fn push(cx: &Context, source: &End, target: &End, mut post: StorageVolumesPost) -> Result<()> {
@@ -79,11 +82,11 @@ async fn push(cx: &Context, source: &End, target: &End, mut post: StorageVolumes
         }
     }
     give_up(&wanted).await;
-    Err(refused(reasons))
+    Err(refused(FAILED, reasons))
 }
 
 /// Ends an operation that waits for somebody who does not come.
-async fn give_up(waiting: &Background) {
+pub(super) async fn give_up(waiting: &Background) {
     // Then it ends by itself after a while.
     let _ = waiting.cancel().await;
 }
@@ -111,26 +114,35 @@ async fn hand_on(
     (source, offered): (&End, &Background),
     (target, wanted): (&End, &Background),
 ) -> Result<()> {
-    let (from, to) = (secrets(offered), secrets(wanted));
+    let ends = ((&source.client, offered), (&target.client, wanted));
     // Dropped, and so aborted, with this.
-    let mut lines = tokio::task::JoinSet::new();
-    for name in WEBSOCKETS {
-        let one = dial(&source.client, offered, &from, name).await?;
-        let other = dial(&target.client, wanted, &to, name).await?;
-        lines.spawn(join(one, other));
-    }
+    let _lines = lines_between(ends).await?;
     cx.wait(wanted, TITLE).await?;
     cx.wait(offered, "").await.map(drop)
 }
 
+/// Connects both operations' websockets with each other, as long as the result lives.
+pub(super) async fn lines_between(
+    ((source, offered), (target, wanted)): ((&Client, &Background), (&Client, &Background)),
+) -> Result<tokio::task::JoinSet<()>> {
+    let (from, to) = (secrets(offered), secrets(wanted));
+    let mut lines = tokio::task::JoinSet::new();
+    for name in WEBSOCKETS {
+        let one = dial(source, offered, &from, name).await?;
+        let other = dial(target, wanted, &to, name).await?;
+        lines.spawn(join(one, other));
+    }
+    Ok(lines)
+}
+
 /// How a server is reached by others.
-struct Listening {
-    addresses: Vec<String>,
-    certificate: String,
+pub(super) struct Listening {
+    pub(super) addresses: Vec<String>,
+    pub(super) certificate: String,
 }
 
 impl Listening {
-    async fn of(client: &Client, what: &str) -> Result<Self> {
+    pub(super) async fn of(client: &Client, what: &str) -> Result<Self> {
         let server: Server = client.get("/1.0").await?;
         let mut addresses: Vec<String> = Vec::new();
         // What has worked for this client comes first.
@@ -175,14 +187,14 @@ async fn offer(
     Ok(source.client.start(&at, &wish).await?)
 }
 
-fn operation_url(server: &str, background: &Background) -> String {
+pub(super) fn operation_url(server: &str, background: &Background) -> String {
     let id = background
         .operation()
         .map_or("", |operation| operation.id.as_str());
     format!("{server}/1.0/operations/{id}")
 }
 
-fn secrets(background: &Background) -> BTreeMap<String, String> {
+pub(super) fn secrets(background: &Background) -> BTreeMap<String, String> {
     let secret = |name: &str| background.metadata(name).as_str().map(str::to_owned);
     WEBSOCKETS
         .into_iter()
@@ -191,8 +203,7 @@ fn secrets(background: &Background) -> BTreeMap<String, String> {
 }
 
 /// What to say when no address has worked.
-fn refused(reasons: Vec<(&String, Error)>) -> Error {
-    let begin = "Failed storage volume creation:";
+pub(super) fn refused(begin: &str, reasons: Vec<(&String, Error)>) -> Error {
     match reasons.as_slice() {
         [(_, error)] => Error::message(format!("{begin} {error}")),
         many => {

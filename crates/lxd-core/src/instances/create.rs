@@ -130,7 +130,12 @@ async fn plan_received(
     let names = post.profiles.as_deref().unwrap_or(&default);
     let own = names.iter().filter_map(|name| known.get(name));
     let given = expand_devices(own.map(|profile| &profile.devices), &Devices::new());
-    let pools: Vec<String> = app.pools.list().iter().map(|pool| pool.name().to_owned()).collect();
+    let pools: Vec<String> = app
+        .pools
+        .list()
+        .iter()
+        .map(|pool| pool.name().to_owned())
+        .collect();
     migrate::place_root(&mut post.devices, &given, &pools);
     let source = Source::Server { is_listening: true };
     let planned = plan(app, tx, (ctx, project), post.clone(), (kind, source)).await?;

@@ -23,7 +23,9 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::events::{Action, Lifecycle};
-use crate::migration::{Answer, Data, Ends, Entry, Form, Header, Held, Info, Offer, is_listening, unless_told};
+use crate::migration::{
+    Answer, Data, Ends, Entry, Form, Header, Held, Info, Offer, is_listening, unless_told,
+};
 use crate::operations::{Kind, OnCrash, Operation, Progress, Step, Task, Work};
 use crate::steps;
 

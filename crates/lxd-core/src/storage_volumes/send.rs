@@ -16,7 +16,8 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::migration::{
-    Answer, Data, Described, Ends, Entry, Form, Header, Info, Offer, Snapshot, cancelled_by, unless_told, with_secrets,
+    Answer, Data, Described, Ends, Entry, Form, Header, Info, Offer, Snapshot, cancelled_by, unless_told,
+    with_secrets,
 };
 use crate::operations::{Kind, Operation, Options, Progress};
 

@@ -28,9 +28,9 @@ where
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("mounts".into());
-        let thread = thread
-            .spawn_scoped(scope, on_thread)
-            .map_err(|error| MountError::call("starting a thread for the mounts at", Path::new("/"), error))?;
+        let thread = thread.spawn_scoped(scope, on_thread).map_err(|error| {
+            MountError::call("starting a thread for the mounts at", Path::new("/"), error)
+        })?;
         thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -87,7 +87,9 @@ async fn a_process_alone_sees_and_writes_what_is_mounted_for_it() {
         tmpfs(&area.at("t"), &[("size", "4k")])
     });
     let script = "touch open/f; touch shut/f; touch t/f; ls open shut t";
-    let command = crate::command::Command::new("sh").args(["-c", script]).cwd(area.at(""));
+    let command = crate::command::Command::new("sh")
+        .args(["-c", script])
+        .cwd(area.at(""));
     let output = command.namespace(namespace.unwrap()).output().await;
     assert_eq!(output.unwrap().text().trim(), "open:\nf\n\nshut:\n\nt:\nf");
     assert!(area.at("open/f").exists() && !area.at("t/f").exists());

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::migration::{Device, Entry, Ids, Snapshot};
 use crate::operations::Works;
 
-pub(super) use receive::receive;
+pub(super) use receive::{note_base, place_root, receive};
 pub(super) use send::{Wish, send};
 
 /// The kinds of works of this noun.
@@ -136,5 +136,7 @@ fn ids_from_message(ids: &[Ids]) -> Result<IdMap> {
         return Err(Error::bad_request("The other server's ids are no map"));
     }
     // As read from the database, where it goes next.
-    Ok(IdMap::from_json(&IdMap(ids.iter().map(entry).collect()).to_json())?)
+    Ok(IdMap::from_json(
+        &IdMap(ids.iter().map(entry).collect()).to_json(),
+    )?)
 }

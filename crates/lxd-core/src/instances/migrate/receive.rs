@@ -65,7 +65,9 @@ pub(in crate::instances) fn receive(
             let server = (source.operation.as_str(), source.certificate.as_str());
             Ends::connect(&app, server, &source.secrets).await
         };
-        let ends = cancelled_by(&operation.cancel_token(), connecting).await.context(DOING)?;
+        let ends = cancelled_by(&operation.cancel_token(), connecting)
+            .await
+            .context(DOING)?;
         let held = Held::new(ends);
         let instance_only = source.instance_only || source.container_only;
         let done = match create {
@@ -147,21 +149,33 @@ impl Incoming {
     }
 
     /// Agrees with the other side on what comes. Snapshots that are there already don't; of one that is brought up to date.
-    pub(super) async fn greet(&mut self, task: &Task, parent: Parent<'_>, present: Option<&[Saved]>) -> Result<()> {
+    pub(super) async fn greet(
+        &mut self,
+        task: &Task,
+        parent: Parent<'_>,
+        present: Option<&[Saved]>,
+    ) -> Result<()> {
         let held = self.held.clone();
         let cancel = &task.ctx.cancel;
         held.with(async |ends| cancelled_by(cancel, self.agree(ends, (parent, present))).await)
             .await
     }
 
-    async fn agree(&mut self, ends: &mut Ends, (parent, present): (Parent<'_>, Option<&[Saved]>)) -> Result<()> {
+    async fn agree(
+        &mut self,
+        ends: &mut Ends,
+        (parent, present): (Parent<'_>, Option<&[Saved]>),
+    ) -> Result<()> {
         let offered: Header = ends.control.receive_soon().await?;
         if offered.form == Form::BlockAndRsync {
-            return Err(Error::bad_request("The other server's instance is a virtual machine"));
+            return Err(Error::bad_request(
+                "The other server's instance is a virtual machine",
+            ));
         }
         self.ids = ids_from_message(&offered.ids)?.to_json();
         self.is_twice = offered.criu == Some(NO_MEMORY);
-        for message in offered.snapshots.iter().filter(|_| !self.instance_only) {
+        let instance_only = self.instance_only;
+        for message in offered.snapshots.iter().filter(|_| !instance_only) {
             self.add(from_message(message), present.unwrap_or_default())?;
         }
         let offer = Offer::all(true).both(offered.rsync.unwrap_or_default());
@@ -253,7 +267,8 @@ impl Incoming {
                     self.fetch_one(&pool, (data, &progress), &into).await?;
                     let watch = Watch::new(cancel.clone(), None);
                     let kept = VolumeSource::Volume(into.clone());
-                    let made = pool.create_volume(&self.to.snapshot(name), kept, watch);
+                    let snapshot = self.to.snapshot(name);
+                    let made = pool.create_volume(&snapshot, kept, watch);
                     made.await.context("Failed creating the snapshot")?;
                 }
                 self.fetch_one(&pool, (data, &progress), &into).await?;
@@ -364,7 +379,12 @@ impl Receive {
         self.create.announce(task).await?;
         let instance = (self.create.project.as_str(), self.create.name.as_str());
         for snapshot in &self.incoming.snapshots {
-            tell(&task.app, instance, &snapshot.name, Action::InstanceSnapshotCreated);
+            tell(
+                &task.app,
+                instance,
+                &snapshot.name,
+                Action::InstanceSnapshotCreated,
+            );
         }
         Ok(())
     }
@@ -383,7 +403,9 @@ pub(in crate::instances) fn place_root(own: &mut Devices, profiles: &Devices, po
     let Some(pool) = pool else {
         return;
     };
-    let found = root_disk(own).ok().map(|(name, root)| (name.to_owned(), is_known(root)));
+    let found = root_disk(own)
+        .ok()
+        .map(|(name, root)| (name.to_owned(), is_known(root)));
     match found {
         Some((_, true)) => {}
         Some((name, false)) => {

@@ -20,7 +20,7 @@ use crate::instances::runtime::Guard;
 use crate::instances::shift::{ON_DISK, map};
 use crate::instances::snapshots::{Root, Saved};
 use crate::migration::{
-    Answer, Data, Described, Ends, Form, Header, Held, Info, NO_MEMORY, Offer, cancelled_by, unless_told,
+    Answer, Data, Described, Ends, Form, Header, Held, NO_MEMORY, Offer, cancelled_by, unless_told,
     with_secrets,
 };
 use crate::operations::{self, Keep, Kind, OnCrash, Operation, Options, Progress, Step, Task, Work};

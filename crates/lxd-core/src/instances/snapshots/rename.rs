@@ -16,8 +16,8 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::events::{Action, Lifecycle};
-use crate::instances::{backup_file, migrate};
 use crate::instances::record::Record;
+use crate::instances::{backup_file, migrate};
 use crate::operations::{self, Kind, OnCrash, Operation, Step, Task, Work};
 use crate::steps;
 
@@ -33,7 +33,9 @@ pub async fn rename(
 ) -> Result<Operation> {
     super::find(app, ctx, instance, name).await?;
     if post.name.is_empty() && post.migration {
-        return Err(Error::bad_request("A new name for the container must be provided"));
+        return Err(Error::bad_request(
+            "A new name for the container must be provided",
+        ));
     }
     if post.migration {
         if post.live && post.name != instance {
