@@ -56,7 +56,7 @@ pub(super) fn send(app: &Arc<App>, ctx: &Ctx, row: Row, post: StorageVolumePost)
             };
             run(&app, &operation, &row, post.volume_only, &mut ends?).await
         };
-        cancelled_by(&operation.cancel_token(), sending).await
+        cancelled_by(operation.cancel_token(), sending).await
     })
 }
 

@@ -65,7 +65,7 @@ pub(in crate::instances) fn receive(
             let server = (source.operation.as_str(), source.certificate.as_str());
             Ends::connect(&app, server, &source.secrets).await
         };
-        let ends = cancelled_by(&operation.cancel_token(), connecting)
+        let ends = cancelled_by(operation.cancel_token(), connecting)
             .await
             .context(DOING)?;
         let held = Held::new(ends);

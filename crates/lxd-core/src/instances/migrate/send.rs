@@ -76,7 +76,7 @@ pub(in crate::instances) async fn send(
     operations.spawn(ctx, options, move |operation| async move {
         let ends = match ends {
             Some(ends) => ends,
-            None => cancelled_by(&operation.cancel_token(), Ends::accept(&operation)).await?,
+            None => cancelled_by(operation.cancel_token(), Ends::accept(&operation)).await?,
         };
         run(&app, &owned, (&key, &wish), &operation, ends).await
     })
@@ -171,7 +171,7 @@ impl Sending {
 
     async fn run(self, (app, ctx, operation): (&Arc<App>, &Ctx, &Operation), held: &Held) -> Result<()> {
         let cancel = operation.cancel_token();
-        let first = held.with(async |ends| cancelled_by(&cancel, self.give_first(ends)).await);
+        let first = held.with(async |ends| cancelled_by(cancel, self.give_first(ends)).await);
         let (features, is_again, mut has_told) = first.await?;
         if is_again {
             let again = Again {
@@ -186,7 +186,7 @@ impl Sending {
         if has_told {
             return Ok(());
         }
-        let last = held.with(async |ends| cancelled_by(&cancel, ends.control.outcome("")).await);
+        let last = held.with(async |ends| cancelled_by(cancel, ends.control.outcome("")).await);
         last.await
     }
 

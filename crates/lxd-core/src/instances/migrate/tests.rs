@@ -24,8 +24,9 @@ async fn take(app: &Arc<App>, name: &str) {
         expires_at: Time::never(),
         stateful: false,
     };
-    let taken = snapshots::take_locked(app, &root(), &key("c1"), new, None);
-    taken.await.unwrap();
+    snapshots::take_locked(app, &root(), &key("c1"), new, None)
+        .await
+        .unwrap();
 }
 
 fn file(app: &App, place: &str) -> std::path::PathBuf {
