@@ -1,18 +1,20 @@
 //! Files that are sent while they are read: whole, or the part that is asked for.
 
-use std::io::{self, SeekFrom};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, LAST_MODIFIED};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::task::JoinHandle;
 
 use super::answer::{self, Answer};
 
 /// Bytes that are read at a time.
-const CHUNK: usize = 256 << 10;
+const CHUNK: u64 = 64 << 10;
 
 /// A file that is open for sending.
 pub(crate) struct File {
@@ -71,33 +73,41 @@ fn parse_range(text: &str, size: u64) -> Option<(u64, u64)> {
     (first <= last).then(|| (first, last - first + 1))
 }
 
-/// A file's bytes from a place on. A file that ends early is an error: the length was promised.
+/// A file's bytes from a place on. A file that ends early is an error: the length was promised. The next bytes are read
+/// while the last ones are sent.
 pub(crate) fn read(
     file: std::fs::File,
     start: u64,
     length: u64,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let file = tokio::fs::File::from_std(file);
-    futures::stream::try_unfold(
-        (file, Some(start), length),
-        |(mut file, start, left)| async move {
-            if left == 0 {
-                return Ok(None);
-            }
-            if let Some(start) = start {
-                file.set_max_buf_size(CHUNK);
-                file.seek(SeekFrom::Start(start)).await?;
-            }
-            let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            let mut chunk = BytesMut::with_capacity(wanted);
-            let mut limited = (&mut file).take(wanted as u64);
-            let count = limited.read_buf(&mut chunk).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            Ok(Some((chunk.freeze(), (file, None, left - count as u64))))
-        },
-    )
+    let first = next(Arc::new(file), start, length);
+    futures::stream::try_unfold(first, |reading| async move {
+        let Some(reading) = reading else { return Ok(None) };
+        let Chunk { bytes, following } = reading.await.map_err(io::Error::other)??;
+        let (file, start, left) = following;
+        Ok(Some((bytes, next(file, start, left))))
+    })
+}
+
+/// What was read, and what is to be read after it: the file, the place and how much.
+struct Chunk {
+    bytes: Bytes,
+    following: (Arc<std::fs::File>, u64, u64),
+}
+
+/// Begins to read the next bytes; `None` when there are no more to read.
+fn next(file: Arc<std::fs::File>, start: u64, left: u64) -> Option<JoinHandle<io::Result<Chunk>>> {
+    let wanted = left.min(CHUNK);
+    (wanted > 0).then(|| {
+        tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; usize::try_from(wanted).map_err(io::Error::other)?];
+            file.read_exact_at(&mut bytes, start)?;
+            Ok(Chunk {
+                bytes: bytes.into(),
+                following: (file, start + wanted, left - wanted),
+            })
+        })
+    })
 }
 
 #[cfg(test)]
