@@ -11,6 +11,7 @@ pub mod netlink;
 pub mod nft;
 pub mod path;
 pub mod process;
+pub mod quota;
 pub mod seccomp;
 pub mod system;
 pub mod userns;

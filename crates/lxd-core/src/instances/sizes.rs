@@ -25,15 +25,20 @@ pub(super) async fn of_new(app: &App, record: &Record) -> Result<()> {
     }
 }
 
-/// Limits the root of an instance that is about to start, if it has a size of its own.
+/// Limits the root of an instance that is about to start, if it has a size of its own. One that came to a pool which can't do
+/// that starts nevertheless.
 ///
 /// # Errors
-/// As [`of_new`].
+/// The size is less than what is there; the disk.
 pub(super) async fn of_starting(app: &App, record: &Record) -> Result<()> {
-    match size_of(&record.devices) {
-        "" => Ok(()),
-        size => limit(app, record, size).await,
+    let bytes = parsed(size_of(&record.devices))?;
+    if bytes.is_none() {
+        return Ok(());
     }
+    let volume = Volume::container(&record.row.project, &record.row.name);
+    let is_limited = app.pools.get(record.pool())?.limit(&volume, bytes).await?;
+    warn_unless(is_limited, record);
+    Ok(())
 }
 
 /// Lets a change of the size take effect. No size is no limit.
@@ -55,12 +60,23 @@ fn size_of(devices: &Devices) -> &str {
 }
 
 async fn limit(app: &App, record: &Record, size: &str) -> Result<()> {
-    let bytes = u64::try_from(parse_bytes(size)?).ok().filter(|bytes| *bytes > 0);
+    let bytes = parsed(size)?;
     let volume = Volume::container(&record.row.project, &record.row.name);
-    let is_limited = app.pools.get(record.pool())?.limit(&volume, bytes).await;
-    if !is_limited.map_err(Error::from)? && bytes.is_some() {
+    let is_limited = app.pools.get(record.pool())?.limit_as_asked(&volume, bytes).await;
+    warn_unless(is_limited.map_err(Error::from)? || bytes.is_none(), record);
+    Ok(())
+}
+
+fn parsed(size: &str) -> Result<Option<u64>> {
+    if size.is_empty() {
+        return Ok(None);
+    }
+    Ok(u64::try_from(parse_bytes(size)?).ok().filter(|bytes| *bytes > 0))
+}
+
+fn warn_unless(is_limited: bool, record: &Record) {
+    if !is_limited {
         let instance = record.key();
         tracing::warn!(%instance, pool = record.pool(), "The pool can't limit the size of the root disk");
     }
-    Ok(())
 }

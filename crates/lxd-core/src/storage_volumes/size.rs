@@ -29,7 +29,7 @@ pub(super) async fn set(pool: &Pool, volume: &Volume, config: &Config, content: 
     let wanted = configured(config)?;
     match content {
         ContentType::Block => Ok(pool.resize_block(volume, wanted.unwrap_or(DEFAULT_BLOCK)).await?),
-        ContentType::Filesystem if wanted.is_some() => Ok(pool.limit(volume, wanted).await.map(drop)?),
+        ContentType::Filesystem if wanted.is_some() => Ok(pool.limit_as_asked(volume, wanted).await.map(drop)?),
         ContentType::Filesystem => Ok(()),
     }
 }
@@ -49,6 +49,6 @@ pub(super) async fn change(
         (ContentType::Block, Some(bytes)) => Ok(pool.resize_block(volume, bytes).await?),
         // It stays as large as it is.
         (ContentType::Block, None) => Ok(()),
-        (ContentType::Filesystem, wanted) => Ok(pool.limit(volume, wanted).await.map(drop)?),
+        (ContentType::Filesystem, wanted) => Ok(pool.limit_as_asked(volume, wanted).await.map(drop)?),
     }
 }

@@ -25,6 +25,7 @@ mod directory;
 pub mod id_maps;
 pub mod mock;
 mod overlay;
+pub(crate) mod projects;
 
 /// What a driver is, as data.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct DriverInfo {
     pub always_maps_ids: bool,
     /// Whether usage of a volume is known without walking all of it.
     pub knows_usage: bool,
+    /// Whether a size that can't be kept is refused. It is ignored otherwise, as the reference does.
+    pub refuses_sizes: bool,
     /// Pool configuration.
     pub pool_keys: &'static Table,
     /// Volume configuration.

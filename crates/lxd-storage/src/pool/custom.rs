@@ -156,6 +156,7 @@ impl Inner {
             }
             let from = staged.path().join(&part.name);
             let to = self.place.volume(&part.volume).join(BLOCK_FILE);
+            crate::drivers::projects::adopt(&from, &self.place.volume(&part.volume))?;
             rename_or_copy(&from, &to)?;
             fs::set_permissions(&to, fs::Permissions::from_mode(0o600))
                 .map_err(|e| StorageError::io("changing the mode of", &to, e))?;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lxd_model::ErrorKind;
 use lxd_model::config::Config;
 use lxd_sys::userns::IdMap;
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -324,6 +325,25 @@ impl Pool {
             pool.driver.limit_volume(&pool.place, &volume, bytes)
         })
         .await
+    }
+
+    /// The same for a size that a user has asked for.
+    ///
+    /// # Errors
+    /// As [`Self::limit`]; the pool can't limit sizes, and its driver refuses them then.
+    pub async fn limit_as_asked(&self, volume: &Volume, bytes: Option<u64>) -> Result<bool, StorageError> {
+        let is_limited = self.limit(volume, bytes).await?;
+        if is_limited || bytes.is_none() || !self.driver().refuses_sizes {
+            return Ok(is_limited);
+        }
+        Err(StorageError::Refused {
+            message: format!(
+                "Sizes can't be limited in storage pool {:?}: its file system has no project quotas (mount option \"prjquota\" of \
+ext4 or XFS)",
+                self.name()
+            ),
+            kind: ErrorKind::BadRequest,
+        })
     }
 
     /// Bytes on disk of the volume alone, where the driver knows.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use lxd_sys::path::{Links, Root};
 
-use super::{Inner, Pool};
+use super::{BLOCK_FILE, Inner, Pool};
 use crate::error::StorageError;
 use crate::images::METADATA_MAX;
 use crate::volume::{Volume, VolumeType};
@@ -17,6 +17,8 @@ use crate::volume::{Volume, VolumeType};
 pub struct OnDisk {
     /// The volume, by its name on disk.
     pub volume: Volume,
+    /// Whether it is a block volume.
+    pub is_block: bool,
     /// The names of its snapshots.
     pub snapshots: Vec<String>,
     /// The text of its `backup.yaml`, for instances that have one. Not to be trusted.
@@ -106,6 +108,7 @@ impl Inner {
                     _ => None,
                 };
                 Ok(OnDisk {
+                    is_block: kind == VolumeType::Custom && has_block_file_alone(&folder.join(&name))?,
                     snapshots: snapshots.remove(&name).unwrap_or_default(),
                     volume: Volume {
                         kind,
@@ -135,6 +138,17 @@ fn directories(folder: &Path) -> Result<Vec<String>, StorageError> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Block volumes have one file in their directory. A file system with such a file among others is one all the same.
+fn has_block_file_alone(directory: &Path) -> Result<bool, StorageError> {
+    let failed = |e| StorageError::io("listing", directory, e);
+    let mut entries = fs::read_dir(directory).map_err(failed)?;
+    let Some(first) = entries.next().transpose().map_err(failed)? else {
+        return Ok(false);
+    };
+    let is_it = first.file_name() == BLOCK_FILE && first.file_type().is_ok_and(|kind| kind.is_file());
+    Ok(is_it && entries.next().is_none())
 }
 
 fn backup_file(directory: &Path) -> Result<Option<String>, StorageError> {

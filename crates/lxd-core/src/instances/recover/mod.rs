@@ -336,11 +336,12 @@ async fn plan(app: &App, new: &[StoragePoolsPost], scanned: Vec<Scanned>) -> Res
             if let Some(wire) = &mut wire {
                 work::keep_pool(wire, &one.pool);
             }
-            let on_disk = lost.on_disk.snapshots;
+            let (is_block, on_disk) = (lost.on_disk.is_block, lost.on_disk.snapshots);
             found.push(Found {
                 pool: one.pool.clone(),
                 project: lost.project,
                 name: lost.name,
+                is_block,
                 snapshots: file
                     .snapshots
                     .into_iter()

@@ -1,7 +1,7 @@
 //! Recovery of pools whose rows are lost, under every fault.
 
 use lxd_api::recover::RecoverPost;
-use lxd_db::cluster::{instances as rows, storage_volumes};
+use lxd_db::cluster::{ContentType, instances as rows, storage_volumes};
 
 use super::{import, plan, scan, validate};
 use crate::app::App;
@@ -51,6 +51,34 @@ async fn what_is_lost_comes_back_whole_or_not_at_all() {
     assert_eq!(parts(&app, "c1").await, [true; 5]);
     let found = validate(&app, &root(), RecoverPost::default()).await.unwrap();
     assert_eq!(found.unknown_volumes, None);
+}
+
+#[tokio::test]
+async fn volumes_are_what_is_in_them() {
+    let app = daemon().await;
+    let folder = app.paths.storage_pool("p1").join("custom");
+    for (name, files) in [
+        ("block", &["root.img"][..]),
+        ("files", &["root.img", "b"]),
+        ("empty", &[]),
+    ] {
+        let volume = folder.join(format!("default_{name}"));
+        std::fs::create_dir_all(&volume).unwrap();
+        for file in files {
+            std::fs::write(volume.join(file), "x").unwrap();
+        }
+    }
+    import(&app, &root(), RecoverPost::default()).await.unwrap();
+    let mut tx = app.cluster.read().await.unwrap();
+    let all = storage_volumes::list(&mut tx, storage_volumes::Filter::default())
+        .await
+        .unwrap();
+    let mut found: Vec<(&str, bool)> = all
+        .iter()
+        .map(|volume| (volume.name.as_str(), volume.content_type == ContentType::Block))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, [("block", true), ("empty", false), ("files", false)]);
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) pool: String,
     pub(super) project: String,
     pub(super) name: String,
+    /// Whether it is a block volume.
+    pub(super) is_block: bool,
     /// The instance, if it is one's.
     pub(super) wire: Option<Wire>,
     /// Its snapshots that are on disk, as its file says they are.
@@ -175,7 +177,10 @@ impl Found {
 
     async fn insert(&self, app: &App, tx: &mut Tx) -> Result<()> {
         let content = storage_volumes::Content {
-            content_type: ContentType::Filesystem,
+            content_type: match self.is_block {
+                true => ContentType::Block,
+                false => ContentType::Filesystem,
+            },
             description: String::new(),
             config: Config::new(),
         };

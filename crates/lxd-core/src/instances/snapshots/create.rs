@@ -217,6 +217,7 @@ impl Create {
                 description: String::new(),
                 config: record.row.config.clone(),
                 devices: record.row.devices.clone(),
+                volume_config: None,
             },
             freezes: app.instances.registry.phase(&record.key()) == Phase::Running,
         }

@@ -98,6 +98,7 @@ impl Delete {
             return Ok(());
         };
         let volume = self.root.volume_id(&mut tx).await;
+        self.old.remember(&mut tx, volume).await;
         if self.old.remove(&mut tx, id, volume).await? {
             tx.commit().await?;
         }

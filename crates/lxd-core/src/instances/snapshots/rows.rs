@@ -68,6 +68,9 @@ pub(in crate::instances) struct Saved {
     pub(in crate::instances) description: String,
     pub(in crate::instances) config: Config,
     pub(in crate::instances) devices: Devices,
+    /// The keys of the volume's snapshot; those that the volume has now, where nothing is known.
+    #[serde(default)]
+    pub(in crate::instances) volume_config: Option<Config>,
 }
 
 impl From<Snapshot> for Saved {
@@ -80,6 +83,7 @@ impl From<Snapshot> for Saved {
             description: row.description,
             config: row.config,
             devices: row.devices,
+            volume_config: None,
         }
     }
 }
@@ -118,10 +122,22 @@ impl Saved {
         if let Some(volume) = volume_id {
             let expires = self.expires_at.timestamp();
             let (name, description) = (&self.name, &self.description);
-            let id = volume_snapshots::create(tx, volume, name, description, expires, &Config::new()).await?;
-            volume_snapshots::copy_config(tx, id, volume).await?;
+            let config = self.volume_config.clone().unwrap_or_default();
+            let id = volume_snapshots::create(tx, volume, name, description, expires, &config).await?;
+            if self.volume_config.is_none() {
+                volume_snapshots::copy_config(tx, id, volume).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Keeps what only the row of the volume's snapshot says, for [`Self::insert`].
+    pub(in crate::instances) async fn remember(&mut self, tx: &mut Tx, volume_id: Option<i64>) {
+        if let Some(volume) = volume_id
+            && let Ok(row) = volume_snapshots::get(tx, volume, &self.name).await
+        {
+            self.volume_config = Some(row.config);
+        }
     }
 
     /// Whether a row is this one, and not another's of its name.

@@ -41,6 +41,7 @@ pub(super) static INFO: DriverInfo = DriverInfo {
     shares_image: false,
     always_maps_ids: false,
     knows_usage: true,
+    refuses_sizes: false,
     pool_keys: &config::BTRFS_POOL,
     volume_keys: &config::BTRFS_VOLUME,
 };

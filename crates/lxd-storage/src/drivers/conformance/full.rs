@@ -157,6 +157,10 @@ pub(super) async fn sizes_are_limited_where_that_is_possible(driver: Arc<dyn Dri
     let c1 = Volume::container("default", "c1");
     if !pool.limit(&c1, Some(8 << 20)).await.unwrap() {
         assert!(!pool.limit(&c1, None).await.unwrap());
+        // Whoever asks for one is told so, or not, as the driver has it.
+        let asked = pool.limit_as_asked(&c1, Some(8 << 20)).await;
+        assert_eq!(asked.is_err(), pool.driver().refuses_sizes, "{asked:?}");
+        assert!(!pool.limit_as_asked(&c1, None).await.unwrap());
         return;
     }
     let write = async |megabytes: usize| {

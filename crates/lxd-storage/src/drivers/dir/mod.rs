@@ -7,7 +7,7 @@ use lxd_sys::userns::IdMap;
 use parking_lot::Mutex;
 
 use super::id_maps::IdMaps;
-use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, directory};
+use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, custom, directory, projects};
 use crate::config;
 use crate::error::StorageError;
 use crate::volume::Volume;
@@ -26,6 +26,7 @@ pub(super) static INFO: DriverInfo = DriverInfo {
     shares_image: false,
     always_maps_ids: false,
     knows_usage: false,
+    refuses_sizes: false,
     pool_keys: &config::DIR_POOL,
     volume_keys: &config::DIR_VOLUME,
 };
@@ -74,7 +75,23 @@ impl Driver for Dir {
         source: &VolumeSource,
         watch: &Watch,
     ) -> Result<(), StorageError> {
+        projects::begin(place, staged, source)?;
         volumes::fill(place, staged, source, watch)
+    }
+
+    fn fill_custom(
+        &self,
+        place: &Place,
+        staged: &Path,
+        source: &VolumeSource,
+        watch: &Watch,
+    ) -> Result<(), StorageError> {
+        projects::begin(place, staged, source)?;
+        custom::fill(place, staged, source, watch)
+    }
+
+    fn limit_volume(&self, place: &Place, volume: &Volume, bytes: Option<u64>) -> Result<bool, StorageError> {
+        projects::limit(place, volume, bytes)
     }
 
     fn mount_volume(
@@ -102,9 +119,9 @@ impl Driver for Dir {
         mounts::is_mounted(place, volume)
     }
 
-    fn usage(&self, _place: &Place, _volume: &Volume) -> Result<Option<u64>, StorageError> {
-        // As in the reference without project quotas: a walk over every file is no answer to `lxc info`.
-        Ok(None)
+    fn usage(&self, place: &Place, volume: &Volume) -> Result<Option<u64>, StorageError> {
+        // As in the reference without project quotas nothing: a walk over every file is no answer to `lxc info`.
+        projects::usage(place, volume)
     }
 
     fn find_image(&self, place: &Place, fingerprint: &str) -> Result<Option<PathBuf>, StorageError> {

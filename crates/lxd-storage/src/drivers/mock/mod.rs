@@ -24,6 +24,7 @@ static INFO: DriverInfo = DriverInfo {
     shares_image: false,
     always_maps_ids: true,
     knows_usage: true,
+    refuses_sizes: false,
     pool_keys: &config::DIR_POOL,
     volume_keys: &config::DIR_VOLUME,
 };

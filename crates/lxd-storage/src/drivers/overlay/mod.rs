@@ -10,7 +10,7 @@ use lxd_model::config::Config;
 use lxd_sys::userns::IdMap;
 
 use super::id_maps::IdMaps;
-use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, directory};
+use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, custom, directory, projects};
 use crate::config;
 use crate::error::StorageError;
 use crate::volume::Volume;
@@ -30,6 +30,7 @@ pub(super) static INFO: DriverInfo = DriverInfo {
     shares_image: true,
     always_maps_ids: true,
     knows_usage: true,
+    refuses_sizes: true,
     pool_keys: &config::OVERLAY_POOL,
     volume_keys: &config::OVERLAY_VOLUME,
 };
@@ -81,7 +82,23 @@ impl Driver for Overlay {
         source: &VolumeSource,
         watch: &Watch,
     ) -> Result<(), StorageError> {
+        projects::begin(place, staged, source)?;
         volumes::fill(place, staged, source, watch)
+    }
+
+    fn fill_custom(
+        &self,
+        place: &Place,
+        staged: &Path,
+        source: &VolumeSource,
+        watch: &Watch,
+    ) -> Result<(), StorageError> {
+        projects::begin(place, staged, source)?;
+        custom::fill(place, staged, source, watch)
+    }
+
+    fn limit_volume(&self, place: &Place, volume: &Volume, bytes: Option<u64>) -> Result<bool, StorageError> {
+        projects::limit(place, volume, bytes)
     }
 
     fn mount_volume(
@@ -106,7 +123,10 @@ impl Driver for Overlay {
     }
 
     fn usage(&self, place: &Place, volume: &Volume) -> Result<Option<u64>, StorageError> {
-        volumes::usage(place, volume).map(Some)
+        match projects::usage(place, volume)? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => volumes::usage(place, volume).map(Some),
+        }
     }
 
     fn find_image(&self, place: &Place, fingerprint: &str) -> Result<Option<PathBuf>, StorageError> {

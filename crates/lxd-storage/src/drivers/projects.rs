@@ -1,0 +1,93 @@
+//! Sizes of volumes that are directories: each volume is a project of its own, where the file system has project quotas.
+//!
+//! A volume's project is noted on its directory and inherited by all that is made in it. Numbers come from the file system's
+//! own for directories, with the highest bit set, so that nobody has to remember them; others, such as the reference's, are kept.
+
+use std::path::Path;
+
+use lxd_sys::quota;
+
+use super::{Place, VolumeSource};
+use crate::error::StorageError;
+use crate::volume::Volume;
+
+/// Added to numbers of ours.
+const OURS: u32 = 1 << 31;
+
+/// Numbers that are tried until one is free.
+const TRIES: u32 = 1000;
+
+/// Lets an empty directory be a project, before it is filled: that of the volume that it is to replace, whose limit it
+/// thereby has, or else a new one. Nothing where there are no quotas.
+pub(super) fn begin(place: &Place, staged: &Path, source: &VolumeSource) -> Result<(), StorageError> {
+    if !quota::is_enforced(staged) {
+        return Ok(());
+    }
+    let replaced = match source {
+        VolumeSource::Changed { base, .. } | VolumeSource::Tree { base: Some(base), .. } => Some(place.volume(base)),
+        _ => None,
+    };
+    let project = match replaced.filter(|path| path.exists()) {
+        Some(path) => quota::project(&path)?,
+        None => 0,
+    };
+    let project = match project {
+        0 => unused(staged)?,
+        project => project,
+    };
+    Ok(quota::set_project(staged, project)?)
+}
+
+/// Limits a volume, or lets it grow again. Gives whether that is possible here.
+pub(super) fn limit(place: &Place, volume: &Volume, bytes: Option<u64>) -> Result<bool, StorageError> {
+    let directory = place.volume(volume);
+    if !quota::is_enforced(&directory) {
+        return Ok(false);
+    }
+    let mut project = quota::project(&directory)?;
+    if project == 0 {
+        if bytes.is_none() {
+            return Ok(true);
+        }
+        project = unused(&directory)?;
+        quota::set_project_of_tree(&directory, project)?;
+    }
+    quota::limit(&directory, project, bytes)?;
+    Ok(true)
+}
+
+/// Bytes of a volume, where the file system has counted them.
+pub(super) fn usage(place: &Place, volume: &Volume) -> Result<Option<u64>, StorageError> {
+    let directory = place.volume(volume);
+    match quota::project(&directory)? {
+        0 => Ok(None),
+        // Quotas may have been switched off since.
+        project => Ok(quota::usage(&directory, project).ok().map(|usage| usage.bytes)),
+    }
+}
+
+/// Lets a file be of the project of a directory that it is about to be moved into; it could not be moved otherwise.
+pub(crate) fn adopt(file: &Path, directory: &Path) -> Result<(), StorageError> {
+    match quota::project(directory)? {
+        0 => Ok(()),
+        project => Ok(quota::set_project(file, project)?),
+    }
+}
+
+/// A number that no file has. Limits that an earlier volume had under it are gone.
+fn unused(directory: &Path) -> Result<u32, StorageError> {
+    let stat = rustix::fs::stat(directory).map_err(|e| StorageError::io("examining", directory, e))?;
+    let number = u32::try_from(stat.st_ino & u64::from(!OURS)).unwrap_or_default();
+    for attempt in 0..TRIES {
+        let project = OURS | (number.wrapping_add(attempt) & !OURS);
+        // The highest of all is no project.
+        if project != u32::MAX && quota::usage(directory, project)?.inodes == 0 {
+            quota::limit(directory, project, None)?;
+            return Ok(project);
+        }
+    }
+    Err(StorageError::refused(format!(
+        "No project number is free for {}",
+        directory.display()
+    )))
+}
