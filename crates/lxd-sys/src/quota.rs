@@ -1,5 +1,8 @@
 //! Project quotas of ext4 and XFS: how much all files of one number may take.
-#![allow(unsafe_code, reason = "the ioctls of linux/fs.h, and quotactl_fd(2), which has no wrapper")]
+#![allow(
+    unsafe_code,
+    reason = "the ioctls of linux/fs.h, and quotactl_fd(2), which has no wrapper"
+)]
 
 use std::ffi::c_void;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -171,8 +174,8 @@ fn attributes(fd: &OwnedFd) -> Result<Attributes, Errno> {
 
 fn assign(fd: &OwnedFd, project: u32) -> Result<(), Errno> {
     let mut found = attributes(fd)?;
-    let is_directory = rustix::fs::fstat(fd)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    let is_directory =
+        rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
     let inherits = is_directory && project != 0;
     let flags = match inherits {
         true => found.flags | INHERIT,
@@ -196,15 +199,7 @@ fn control<T>(fd: &OwnedFd, command: u32, project: u32, argument: &mut T) -> Res
     let command = command << 8 | PROJECT;
     let argument = std::ptr::from_mut(argument);
     // SAFETY: the argument is the structure that the command names, and lives longer than the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_quotactl_fd,
-            fd.as_raw_fd(),
-            command,
-            project,
-            argument,
-        )
-    };
+    let result = unsafe { libc::syscall(libc::SYS_quotactl_fd, fd.as_raw_fd(), command, project, argument) };
     outcome(result)
 }
 

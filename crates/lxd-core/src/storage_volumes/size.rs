@@ -29,7 +29,9 @@ pub(super) async fn set(pool: &Pool, volume: &Volume, config: &Config, content: 
     let wanted = configured(config)?;
     match content {
         ContentType::Block => Ok(pool.resize_block(volume, wanted.unwrap_or(DEFAULT_BLOCK)).await?),
-        ContentType::Filesystem if wanted.is_some() => Ok(pool.limit_as_asked(volume, wanted).await.map(drop)?),
+        ContentType::Filesystem if wanted.is_some() => {
+            Ok(pool.limit_as_asked(volume, wanted).await.map(drop)?)
+        }
         ContentType::Filesystem => Ok(()),
     }
 }

@@ -24,7 +24,9 @@ pub(super) fn begin(place: &Place, staged: &Path, source: &VolumeSource) -> Resu
         return Ok(());
     }
     let replaced = match source {
-        VolumeSource::Changed { base, .. } | VolumeSource::Tree { base: Some(base), .. } => Some(place.volume(base)),
+        VolumeSource::Changed { base, .. } | VolumeSource::Tree { base: Some(base), .. } => {
+            Some(place.volume(base))
+        }
         _ => None,
     };
     let project = match replaced.filter(|path| path.exists()) {
@@ -59,6 +61,10 @@ pub(super) fn limit(place: &Place, volume: &Volume, bytes: Option<u64>) -> Resul
 /// Bytes of a volume, where the file system has counted them.
 pub(super) fn usage(place: &Place, volume: &Volume) -> Result<Option<u64>, StorageError> {
     let directory = place.volume(volume);
+    // A row may be without its files.
+    if !directory.exists() {
+        return Ok(None);
+    }
     match quota::project(&directory)? {
         0 => Ok(None),
         // Quotas may have been switched off since.
