@@ -103,6 +103,7 @@ fn from_message(message: &Snapshot) -> Saved {
         description: String::new(),
         config: Entry::config(&message.config),
         devices,
+        volume_config: None,
     }
 }
 
