@@ -39,7 +39,7 @@ impl Work for Renew {
             "greet": Self::greet;
             "rows": Self::insert => Self::remove;
             unrecorded "fetch": Self::fetch => Self::unmake;
-            unrecorded "snapshots": Self::copy_snapshots => Self::remove_snapshots;
+            "snapshots": Self::copy_snapshots => Self::remove_snapshots;
             unrecorded "ids": Self::note_ids => Self::note_old_ids;
             unrecorded "volume": Self::replace => Self::put_back;
             "settle": Self::settle;
