@@ -21,6 +21,7 @@ mod devices;
 mod devlxd;
 mod files;
 mod intercept;
+mod migration;
 mod mount;
 mod nics;
 mod output;
