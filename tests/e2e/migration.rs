@@ -64,6 +64,7 @@ fn instances_go_from_server_to_server() {
         let now = if to.kind() == Kind::Ours { "two" } else { "second" };
         make(from, now);
         copies_arrive(from, (to, &name), now);
+        is_published(from, to, &name);
         moves(from, to, &name);
         assert_eq!((names(from), names(to)), (String::new(), String::new()));
     }
@@ -103,6 +104,25 @@ fn copies_arrive(from: &Server, (to, remote): (&Server, &str), now: &str) {
     );
     to.lxc(&["delete", "mg-pull", "mg-push", "mg-relay", "mg-old", "mg-alone"])
         .ok();
+}
+
+/// The image of an instance is made here, and then is there alone.
+fn is_published(from: &Server, to: &Server, remote: &str) {
+    let target = format!("{remote}:");
+    from.lxc(&["publish", "mgc/s1", &target, "--alias=mg-image", "user.b=2"])
+        .ok();
+    let count = |server: &Server| {
+        server
+            .lxc(&["image", "list", "-c", "f", "-f", "csv"])
+            .ok()
+            .lines()
+            .count()
+    };
+    assert_eq!((count(from), count(to)), (1, 2));
+    to.lxc(&["init", "mg-image", "mg-made"]).ok();
+    assert_eq!(said(to, "mg-made"), "three");
+    to.lxc(&["delete", "mg-made"]).ok();
+    to.lxc(&["image", "delete", "mg-image"]).ok();
 }
 
 /// One that runs is copied as its files are; one that is moved is gone here, and starts there.

@@ -6,7 +6,7 @@ use lxd_client::{Background, Client, Upload, UploadPart, path};
 use serde_json::json;
 
 use super::image::{give_aliases, save, upload_with_progress};
-use crate::context::Context;
+use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
 use crate::image_server::ImageServer;
 use crate::render::print_line;
@@ -68,6 +68,19 @@ pub(super) async fn copy(cx: &Context) -> Result<()> {
         print_line("Image copied successfully!")?;
     }
     give_aliases(&copy.target, &fingerprint, &names).await
+}
+
+/// Lets a server fetch an image that another one has just made.
+pub(super) async fn fetch_made(cx: &Context, source: &Resource, target: &Resource, made: &str) -> Result<()> {
+    let copy = Copy {
+        cx,
+        source: ImageServer::Lxd(source.client.clone()),
+        remote: &source.remote,
+        word: made,
+        target: target.client.clone(),
+        target_remote: target.remote.clone(),
+    };
+    copy.pull().await.map(drop)
 }
 
 impl Copy<'_> {

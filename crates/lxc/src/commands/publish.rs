@@ -7,6 +7,7 @@ use lxd_api::instances::{Instance, InstancePut};
 use lxd_client::path;
 
 use super::image::give_aliases;
+use super::image_copy;
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
 use crate::render::print;
@@ -17,6 +18,7 @@ pub(crate) async fn publish(cx: &Context) -> Result<()> {
     if source.name.is_empty() {
         return Err(Error::message("Instance name is mandatory"));
     }
+    let mut elsewhere = None;
     let mut words = cx.arguments().get(1..).unwrap_or_default();
     if let [first, rest @ ..] = words
         && !first.contains('=')
@@ -27,11 +29,7 @@ pub(crate) async fn publish(cx: &Context) -> Result<()> {
                 "There is no \"image name\".  Did you want an alias?",
             ));
         }
-        if target.remote != source.remote {
-            return Err(Error::message(
-                "Publishing to another server is not available yet",
-            ));
-        }
+        elsewhere = (target.remote != source.remote).then_some(target);
         words = rest;
     }
     let post = described(cx, &source, words)?;
@@ -44,7 +42,15 @@ pub(crate) async fn publish(cx: &Context) -> Result<()> {
         start_again(cx, &source, &instance).await?;
     }
     let fingerprint = made?;
-    give_aliases(&source.client, &fingerprint, cx.list("alias")).await?;
+    if let Some(target) = &elsewhere {
+        let copied = image_copy::fetch_made(cx, &source, target, &fingerprint).await;
+        // It was only made to be fetched.
+        let deleted = source.client.delete(&path(&["images", &fingerprint])).await?;
+        cx.wait(&deleted, "").await?;
+        copied?;
+    }
+    let home = elsewhere.as_ref().unwrap_or(&source);
+    give_aliases(&home.client, &fingerprint, cx.list("alias")).await?;
     print(&format!("Instance published with fingerprint: {fingerprint}\n"))
 }
 
