@@ -45,9 +45,9 @@ pub(crate) async fn publish(cx: &Context) -> Result<()> {
     if let Some(target) = &elsewhere {
         let copied = image_copy::fetch_made(cx, &source, target, &fingerprint).await;
         // It was only made to be fetched.
-        let deleted = source.client.delete(&path(&["images", &fingerprint])).await?;
-        cx.wait(&deleted, "").await?;
+        let deleted = source.client.delete(&path(&["images", &fingerprint])).await;
         copied?;
+        cx.wait(&deleted?, "").await?;
     }
     let home = elsewhere.as_ref().unwrap_or(&source);
     give_aliases(&home.client, &fingerprint, cx.list("alias")).await?;

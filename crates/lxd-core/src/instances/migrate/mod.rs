@@ -132,8 +132,8 @@ fn ids_from_message(ids: &[Ids]) -> Result<IdMap> {
         ns_id: ids.inside.into(),
         range: ids.count.into(),
     };
-    let is_bad = |ids: &&Ids| ids.on_disk < 0 || ids.inside < 0 || ids.count < 1;
-    if ids.iter().any(|ids| is_bad(&ids)) {
+    let is_bad = |ids: &Ids| ids.on_disk < 0 || ids.inside < 0 || ids.count < 1;
+    if ids.iter().any(is_bad) {
         return Err(Error::bad_request("The other server's ids are no map"));
     }
     // As read from the database, where it goes next.
