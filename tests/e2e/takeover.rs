@@ -42,7 +42,14 @@ fn a_running_container_of_the_references_goes_on() {
         assert!(server.lxc(&["info", "c1"]).ok().contains("s0"));
 
         // It is watched, stops, and starts again with its files as they were.
+        let card = server
+            .lxc(&["config", "get", "c1", "volatile.eth0.host_name"])
+            .ok();
+        let link = std::path::Path::new("/sys/class/net").join(card.trim());
+        assert!(!card.trim().is_empty() && link.exists(), "{card:?}");
         server.lxc(&["stop", "c1", "--force"]).ok();
+        // The reference's pair comes back to the host whole.
+        assert!(!link.exists(), "{card}");
         patiently("the container's end", || {
             !Path::new(&format!("/proc/{first}")).exists()
         });

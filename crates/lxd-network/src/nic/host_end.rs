@@ -141,6 +141,10 @@ impl Networks {
             }
             _ => {}
         }
+        if matches!(card.nictype.as_str(), "bridged" | "p2p" | "routed") && !before.name.is_empty() {
+            let name = before.name.to_owned();
+            errors.extend(in_kernel(move |socket| remove_pair(socket, &name)).await.err());
+        }
         if before.created {
             errors.extend(parent::remove_vlan(card).await.err());
         }
@@ -264,6 +268,16 @@ impl Networks {
             None => Ok(()),
         }
     }
+}
+
+/// Removes a pair that came back to the host whole, as those do that the reference has made. One whose other end is elsewhere
+/// goes with the container's namespace. Blocking.
+fn remove_pair(socket: &mut Socket, name: &str) -> Result<()> {
+    let link = socket.link(name).map_err(Error::Interfaces)?;
+    if link.is_some_and(|link| link.kind == "veth" && link.peer_netns.is_none()) {
+        socket.delete_link(name).map_err(Error::Interfaces)?;
+    }
+    Ok(())
 }
 
 /// The link that routes to the networks behind a card go to.

@@ -259,14 +259,10 @@ pub trait Driver: Send + Sync + fmt::Debug {
         Ok(lxd_sys::path::remove_tree(directory)?)
     }
 
-    /// Limits what a volume may take, or nothing any more. Gives whether that is possible here.
-    fn limit_volume(
-        &self,
-        _place: &Place,
-        _volume: &Volume,
-        _bytes: Option<u64>,
-    ) -> Result<bool, StorageError> {
-        Ok(false)
+    /// Limits what a volume may take, or nothing any more. Gives whether that is possible here: by project quotas, unless the driver
+    /// has something of its own.
+    fn limit_volume(&self, place: &Place, volume: &Volume, bytes: Option<u64>) -> Result<bool, StorageError> {
+        projects::limit(place, volume, bytes)
     }
 
     /// Fills `staged`, an empty directory in the pool that becomes the volume's directory.
@@ -288,6 +284,7 @@ pub trait Driver: Send + Sync + fmt::Debug {
         watch: &Watch,
     ) -> Result<(), StorageError> {
         self.prepare_volume(staged)?;
+        projects::begin(place, staged, source)?;
         custom::fill(place, staged, source, watch)
     }
 

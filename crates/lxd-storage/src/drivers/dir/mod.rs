@@ -7,7 +7,7 @@ use lxd_sys::userns::IdMap;
 use parking_lot::Mutex;
 
 use super::id_maps::IdMaps;
-use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, custom, directory, projects};
+use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, directory, projects};
 use crate::config;
 use crate::error::StorageError;
 use crate::volume::Volume;
@@ -77,21 +77,6 @@ impl Driver for Dir {
     ) -> Result<(), StorageError> {
         projects::begin(place, staged, source)?;
         volumes::fill(place, staged, source, watch)
-    }
-
-    fn fill_custom(
-        &self,
-        place: &Place,
-        staged: &Path,
-        source: &VolumeSource,
-        watch: &Watch,
-    ) -> Result<(), StorageError> {
-        projects::begin(place, staged, source)?;
-        custom::fill(place, staged, source, watch)
-    }
-
-    fn limit_volume(&self, place: &Place, volume: &Volume, bytes: Option<u64>) -> Result<bool, StorageError> {
-        projects::limit(place, volume, bytes)
     }
 
     fn mount_volume(

@@ -10,7 +10,7 @@ use lxd_model::config::Config;
 use lxd_sys::userns::IdMap;
 
 use super::id_maps::IdMaps;
-use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, custom, directory, projects};
+use super::{Driver, DriverInfo, Mounted, Place, Resources, View, VolumeSource, directory, projects};
 use crate::config;
 use crate::error::StorageError;
 use crate::volume::Volume;
@@ -84,21 +84,6 @@ impl Driver for Overlay {
     ) -> Result<(), StorageError> {
         projects::begin(place, staged, source)?;
         volumes::fill(place, staged, source, watch)
-    }
-
-    fn fill_custom(
-        &self,
-        place: &Place,
-        staged: &Path,
-        source: &VolumeSource,
-        watch: &Watch,
-    ) -> Result<(), StorageError> {
-        projects::begin(place, staged, source)?;
-        custom::fill(place, staged, source, watch)
-    }
-
-    fn limit_volume(&self, place: &Place, volume: &Volume, bytes: Option<u64>) -> Result<bool, StorageError> {
-        projects::limit(place, volume, bytes)
     }
 
     fn mount_volume(
