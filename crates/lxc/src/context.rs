@@ -13,6 +13,7 @@ use crate::config::{Config, Remote};
 use crate::error::{Error, Result};
 use crate::image_server::ImageServer;
 use crate::progress::Progress;
+use crate::render::print_line;
 
 /// What the client calls itself to web servers.
 const AGENT: &str = "LXD 5.0.2";
@@ -107,6 +108,11 @@ impl Context {
     /// Whether progress is to be shown.
     pub(crate) fn is_quiet(&self) -> bool {
         self.switch("quiet")
+    }
+
+    /// Prints what was done, unless the user wants no talk.
+    pub(crate) fn tell(&self, text: &str) -> Result<()> {
+        if self.is_quiet() { Ok(()) } else { print_line(text) }
     }
 
     /// What an argument names, and the connection to its remote.

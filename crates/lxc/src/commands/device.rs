@@ -59,7 +59,7 @@ async fn add(cx: &Context, owner: Owner) -> Result<()> {
     }
     owned.devices_mut().insert(name.into(), device);
     let to = owned.save(cx).await?;
-    tell(cx, &format!("Device {name} added to {to}"))
+    cx.tell(&format!("Device {name} added to {to}"))
 }
 
 async fn get(cx: &Context, owner: Owner) -> Result<()> {
@@ -89,7 +89,7 @@ async fn override_device(cx: &Context, owner: Owner) -> Result<()> {
     device.extend(settings(cx.arguments().get(2..).unwrap_or_default())?);
     owned.devices_mut().insert(name.into(), device);
     let to = owned.save(cx).await?;
-    tell(cx, &format!("Device {name} overridden for {to}"))
+    cx.tell(&format!("Device {name} overridden for {to}"))
 }
 
 async fn remove(cx: &Context, owner: Owner) -> Result<()> {
@@ -103,7 +103,7 @@ async fn remove(cx: &Context, owner: Owner) -> Result<()> {
         owned.devices_mut().remove(name);
     }
     let from = owned.save(cx).await?;
-    tell(cx, &format!("Device {} removed from {from}", names.join(", ")))
+    cx.tell(&format!("Device {} removed from {from}", names.join(", ")))
 }
 
 async fn set(cx: &Context, owner: Owner) -> Result<()> {
@@ -222,8 +222,4 @@ fn settings(words: &[String]) -> Result<BTreeMap<String, String>> {
         None => Err(Error::message(format!("No value found in {word:?}"))),
     };
     words.iter().map(parse).collect()
-}
-
-fn tell(cx: &Context, text: &str) -> Result<()> {
-    if cx.is_quiet() { Ok(()) } else { print_line(text) }
 }

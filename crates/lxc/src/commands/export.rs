@@ -95,7 +95,7 @@ pub(super) async fn save(
         let named = PathBuf::from(format!("backup{}", extension(&target)?));
         std::fs::rename(&target, named).map_err(file)?;
     }
-    progress.done(if is_stream {
+    progress.done(if is_stream || cx.is_quiet() {
         ""
     } else {
         "Backup exported successfully!"

@@ -207,7 +207,7 @@ async fn import(cx: &Context) -> Result<()> {
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    print_line(&format!("Image imported with fingerprint: {fingerprint}"))?;
+    cx.tell(&format!("Image imported with fingerprint: {fingerprint}"))?;
     give_aliases(&import.client, &fingerprint, cx.list("alias")).await
 }
 
@@ -400,9 +400,7 @@ async fn export(cx: &Context) -> Result<()> {
         "Exporting the image: ",
     )
     .await?;
-    if !cx.is_quiet() {
-        print_line("Image exported successfully!")?;
-    }
+    cx.tell("Image exported successfully!")?;
     Ok(())
 }
 

@@ -9,7 +9,6 @@ use super::image::{give_aliases, save, upload_with_progress};
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
 use crate::image_server::ImageServer;
-use crate::render::print_line;
 
 /// What the progress of a copy is called.
 const COPYING: &str = "Copying the image: ";
@@ -64,9 +63,7 @@ pub(super) async fn copy(cx: &Context) -> Result<()> {
         "relay" => copy.relay().await?,
         _ => copy.pull().await?,
     };
-    if !cx.is_quiet() {
-        print_line("Image copied successfully!")?;
-    }
+    cx.tell("Image copied successfully!")?;
     give_aliases(&copy.target, &fingerprint, &names).await
 }
 

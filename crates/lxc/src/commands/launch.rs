@@ -32,9 +32,7 @@ pub(crate) async fn launch(cx: &Context) -> Result<()> {
         return Err(Error::message(format!("Unknown console type {console:?}")));
     }
     let (instance, name) = create(cx).await?;
-    if !cx.is_quiet() {
-        print_line(&format!("Starting {name}"))?;
-    }
+    cx.tell(&format!("Starting {name}"))?;
     let shown = format!("{}:{name}", instance.remote);
     let change = InstanceStatePut {
         action: "start".into(),
@@ -56,11 +54,9 @@ async fn create(cx: &Context) -> Result<(Resource, String)> {
     let (image, mut instance) = what_and_where(cx)?;
     instance.client = instance.client.on_target(cx.text("target"));
     let client = &instance.client;
-    if !cx.is_quiet() {
-        match instance.name.as_str() {
-            "" => print_line("Creating the instance")?,
-            name => print_line(&format!("Creating {name}"))?,
-        }
+    match instance.name.as_str() {
+        "" => cx.tell("Creating the instance")?,
+        name => cx.tell(&format!("Creating {name}"))?,
     }
     let mut post = piped_configuration()?;
     post.name.clone_from(&instance.name);

@@ -12,7 +12,7 @@ use super::{network_info, not_yet};
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
 use crate::key_values::strict_pairs;
-use crate::render::{List, list as print_list, print_line, sort_rows};
+use crate::render::{List, list as print_list, sort_rows};
 
 /// Devices of an instance or a profile.
 type Devices = BTreeMap<String, BTreeMap<String, String>>;
@@ -61,23 +61,16 @@ async fn create(cx: &Context) -> Result<()> {
         ..NetworksPost::default()
     };
     network.client.create(&path(&["networks"]), &request).await?;
-    if cx.is_quiet() {
-        return Ok(());
-    }
     match cx.text("target") {
-        "" => print_line(&format!("Network {} created", network.name)),
-        member => print_line(&format!("Network {} pending on member {member}", network.name)),
+        "" => cx.tell(&format!("Network {} created", network.name)),
+        member => cx.tell(&format!("Network {} pending on member {member}", network.name)),
     }
 }
 
 async fn delete(cx: &Context) -> Result<()> {
     let network = cx.named(cx.argument(0), "network")?;
     network.client.remove(&path(&["networks", &network.name])).await?;
-    if cx.is_quiet() {
-        Ok(())
-    } else {
-        print_line(&format!("Network {} deleted", network.name))
-    }
+    cx.tell(&format!("Network {} deleted", network.name))
 }
 
 async fn edit(cx: &Context) -> Result<()> {
@@ -110,11 +103,7 @@ async fn rename(cx: &Context) -> Result<()> {
         .client
         .create(&path(&["networks", &network.name]), &request)
         .await?;
-    if cx.is_quiet() {
-        Ok(())
-    } else {
-        print_line(&format!("Network {} renamed to {new}", network.name))
-    }
+    cx.tell(&format!("Network {} renamed to {new}", network.name))
 }
 
 async fn list(cx: &Context) -> Result<()> {

@@ -8,7 +8,7 @@ use lxd_client::path;
 use super::not_yet;
 use crate::context::Context;
 use crate::error::Result;
-use crate::render::{List, date_utc, list as print_list, print_line, print_yaml, sort_rows};
+use crate::render::{List, date_utc, list as print_list, print_yaml, sort_rows};
 
 /// Runs a command about operations.
 pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
@@ -26,11 +26,7 @@ async fn delete(cx: &Context) -> Result<()> {
         .client
         .remove(&path(&["operations", &operation.name]))
         .await?;
-    if cx.is_quiet() {
-        Ok(())
-    } else {
-        print_line(&format!("Operation {} deleted", operation.name))
-    }
+    cx.tell(&format!("Operation {} deleted", operation.name))
 }
 
 async fn show(cx: &Context) -> Result<()> {

@@ -86,7 +86,7 @@ async fn create(cx: &Context) -> Result<()> {
         ..ProfilesPost::default()
     };
     client.create(&path(&["profiles"]), &post).await?;
-    tell(cx, &format!("Profile {name} created"))
+    cx.tell(&format!("Profile {name} created"))
 }
 
 async fn copy(cx: &Context) -> Result<()> {
@@ -124,7 +124,7 @@ async fn copy(cx: &Context) -> Result<()> {
 async fn delete(cx: &Context) -> Result<()> {
     let Resource { client, name, .. } = profile(cx)?;
     client.remove(&path(&["profiles", &name])).await?;
-    tell(cx, &format!("Profile {name} deleted"))
+    cx.tell(&format!("Profile {name} deleted"))
 }
 
 async fn rename(cx: &Context) -> Result<()> {
@@ -133,7 +133,7 @@ async fn rename(cx: &Context) -> Result<()> {
     client
         .create(&path(&["profiles", &name]), &json!({ "name": new }))
         .await?;
-    tell(cx, &format!("Profile {name} renamed to {new}"))
+    cx.tell(&format!("Profile {name} renamed to {new}"))
 }
 
 async fn get(cx: &Context) -> Result<()> {
@@ -150,7 +150,7 @@ async fn add(cx: &Context) -> Result<()> {
         Ok(())
     })
     .await?;
-    tell(cx, &format!("Profile {profile} added to {}", instance.name))
+    cx.tell(&format!("Profile {profile} added to {}", instance.name))
 }
 
 async fn remove(cx: &Context) -> Result<()> {
@@ -168,7 +168,7 @@ async fn remove(cx: &Context) -> Result<()> {
         Ok(())
     })
     .await?;
-    tell(cx, &format!("Profile {profile} removed from {}", instance.name))
+    cx.tell(&format!("Profile {profile} removed from {}", instance.name))
 }
 
 async fn assign(cx: &Context) -> Result<()> {
@@ -187,9 +187,5 @@ async fn assign(cx: &Context) -> Result<()> {
         Ok(())
     })
     .await?;
-    tell(cx, &format!("Profiles {applied} applied to {}", instance.name))
-}
-
-fn tell(cx: &Context, text: &str) -> Result<()> {
-    if cx.is_quiet() { Ok(()) } else { print_line(text) }
+    cx.tell(&format!("Profiles {applied} applied to {}", instance.name))
 }

@@ -54,19 +54,13 @@ async fn create(cx: &Context) -> Result<()> {
         ..ProjectsPost::default()
     };
     project.client.create(&path(&["projects"]), &request).await?;
-    if cx.is_quiet() {
-        Ok(())
-    } else {
-        print_line(&format!("Project {} created", project.name))
-    }
+    cx.tell(&format!("Project {} created", project.name))
 }
 
 async fn delete(cx: &mut Context) -> Result<()> {
     let project = project(cx)?;
     project.client.remove(&path(&["projects", &project.name])).await?;
-    if !cx.is_quiet() {
-        print_line(&format!("Project {} deleted", project.name))?;
-    }
+    cx.tell(&format!("Project {} deleted", project.name))?;
     // Commands must not go on in a project that is gone.
     if cx
         .config
@@ -87,11 +81,7 @@ async fn rename(cx: &Context) -> Result<()> {
         .start(&path(&["projects", &project.name]), &request)
         .await?;
     cx.wait(&renamed, "").await?;
-    if cx.is_quiet() {
-        Ok(())
-    } else {
-        print_line(&format!("Project {} renamed to {new}", project.name))
-    }
+    cx.tell(&format!("Project {} renamed to {new}", project.name))
 }
 
 async fn get(cx: &Context) -> Result<()> {

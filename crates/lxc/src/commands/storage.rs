@@ -11,7 +11,7 @@ use super::configured::Place;
 use super::{not_yet, storage_volume};
 use crate::context::{Context, Resource};
 use crate::error::Result;
-use crate::render::{List, bytes_binary, list as print_list, print_line, print_yaml, sort_rows};
+use crate::render::{List, bytes_binary, list as print_list, print_yaml, sort_rows};
 
 /// Runs a command about storage.
 pub(super) async fn run(cx: &Context, path: &str) -> Result<()> {
@@ -58,23 +58,16 @@ async fn create(cx: &Context) -> Result<()> {
     };
     request.config.retain(|_, value| !value.is_empty());
     pool.client.create(&path(&["storage-pools"]), &request).await?;
-    if cx.is_quiet() {
-        return Ok(());
-    }
     match cx.text("target") {
-        "" => print_line(&format!("Storage pool {} created", pool.name)),
-        member => print_line(&format!("Storage pool {} pending on member {member}", pool.name)),
+        "" => cx.tell(&format!("Storage pool {} created", pool.name)),
+        member => cx.tell(&format!("Storage pool {} pending on member {member}", pool.name)),
     }
 }
 
 async fn delete(cx: &Context) -> Result<()> {
     let pool = cx.named(cx.argument(0), "pool")?;
     pool.client.remove(&path(&["storage-pools", &pool.name])).await?;
-    if cx.is_quiet() {
-        Ok(())
-    } else {
-        print_line(&format!("Storage pool {} deleted", pool.name))
-    }
+    cx.tell(&format!("Storage pool {} deleted", pool.name))
 }
 
 async fn list(cx: &Context) -> Result<()> {

@@ -137,11 +137,7 @@ async fn create(cx: &Context) -> Result<()> {
     let at = path(&["storage-pools", &pool.name, "volumes", kind]);
     let created = pool.client.start(&at, &request).await?;
     cx.wait(&created, "").await?;
-    if cx.is_quiet() {
-        Ok(())
-    } else {
-        print_line(&format!("Storage volume {} created", cx.argument(1)))
-    }
+    cx.tell(&format!("Storage volume {} created", cx.argument(1)))
 }
 
 /// The `key=value` words of something new, with words of its own for what is none.
@@ -153,11 +149,7 @@ async fn delete(cx: &Context) -> Result<()> {
     let pool = pool(cx)?;
     let deleted = pool.client.delete(&place(&pool, cx.argument(1)).path).await?;
     cx.wait(&deleted, "").await?;
-    if cx.is_quiet() {
-        Ok(())
-    } else {
-        print_line(&format!("Storage volume {} deleted", cx.argument(1)))
-    }
+    cx.tell(&format!("Storage volume {} deleted", cx.argument(1)))
 }
 
 async fn rename(cx: &Context) -> Result<()> {
@@ -186,11 +178,7 @@ async fn rename(cx: &Context) -> Result<()> {
     };
     let renamed = pool.client.start(&named(&pool, old).0, &body).await?;
     cx.wait(&renamed, "").await?;
-    if cx.is_quiet() {
-        Ok(())
-    } else {
-        print_line(&format!("Renamed storage volume from \"{old}\" to \"{new}\""))
-    }
+    cx.tell(&format!("Renamed storage volume from \"{old}\" to \"{new}\""))
 }
 
 fn json<T: serde::Serialize>(body: &T) -> Result<serde_json::Value> {

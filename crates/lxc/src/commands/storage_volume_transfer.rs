@@ -17,7 +17,6 @@ use super::storage_volume::{kind_and_name, snapshot_path, volume_path};
 use super::storage_volume_migration as migration;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::render::print_line;
 
 /// One end of a copy: `[<remote>:]<pool>/<volume>`.
 pub(super) struct End {
@@ -148,10 +147,7 @@ pub(super) async fn move_volume(cx: &Context) -> Result<()> {
 
 /// Says that it is done, over what stood on the line; the reference does so on pipes, too.
 fn done(cx: &Context, text: &str) -> Result<()> {
-    if cx.is_quiet() {
-        return Ok(());
-    }
-    print_line(&format!("\r{text}"))
+    cx.tell(&format!("\r{text}"))
 }
 
 /// Saves a volume as a backup file.

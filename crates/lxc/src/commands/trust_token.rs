@@ -20,9 +20,7 @@ pub(super) async fn add(cx: &Context, remote: &Resource, mut request: Certificat
     let made = remote.client.start(&path(&["certificates"]), &request).await?;
     let operation = made.operation().cloned().unwrap_or_default();
     let token = token(&operation).ok_or_else(|| Error::message("The server did not make a token"))?;
-    if !cx.is_quiet() {
-        print_line(&format!("Client {} certificate add token:", request.name))?;
-    }
+    cx.tell(&format!("Client {} certificate add token:", request.name))?;
     print_line(&encode(&token))
 }
 
