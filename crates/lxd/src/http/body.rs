@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use lxd_model::ErrorKind;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use super::error::Failure;
+use super::linger::Lent;
 
 /// The largest JSON body, in bytes. Cloud-init user data is the largest thing that goes through here.
 pub(crate) const JSON_LIMIT: usize = 16 << 20;
@@ -26,7 +27,7 @@ const JSON_PATIENCE: Duration = Duration::from_mins(1);
 const UPLOAD_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Reads a body of at most the size that JSON may have.
-pub(super) async fn whole(body: Incoming) -> Result<Bytes, Failure> {
+pub(super) async fn whole(body: Lent) -> Result<Bytes, Failure> {
     if body.size_hint().lower() > JSON_LIMIT as u64 {
         return Err(too_large());
     }
@@ -88,12 +89,12 @@ fn too_large() -> Failure {
 
 /// A body as a stream of chunks. It ends with an error when it stands still for too long or the client goes away.
 pub(crate) struct Upload {
-    body: Option<Incoming>,
+    body: Option<Lent>,
     patience: Pin<Box<Sleep>>,
 }
 
 impl Upload {
-    pub(super) fn new(body: Option<Incoming>) -> Self {
+    pub(super) fn new(body: Option<Lent>) -> Self {
         Self {
             body,
             patience: Box::pin(sleep(UPLOAD_PATIENCE)),

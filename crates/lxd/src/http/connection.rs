@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -10,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use super::linger::Lingering;
 use super::service::{Edge, serve};
 
 /// How long a client may take to send the head of a request, or let a connection rest between two.
@@ -44,9 +46,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = Arc::new(peer);
+    let unread = Arc::new(AtomicBool::new(false));
+    let stream = Lingering::new(stream, Arc::clone(&unread));
     let service = {
         let (edge, peer) = (Arc::clone(&edge), Arc::clone(&peer));
-        service_fn(move |request| serve(Arc::clone(&edge), Arc::clone(&peer), request))
+        service_fn(move |request| serve(Arc::clone(&edge), Arc::clone(&peer), Arc::clone(&unread), request))
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

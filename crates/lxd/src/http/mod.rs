@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod download;
 pub(crate) mod error;
 pub(crate) mod json;
+mod linger;
 pub(crate) mod listener;
 pub(crate) mod origins;
 pub(crate) mod request;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, IF_MATCH};
 use http::{HeaderMap, Uri};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use lxd_core::{App, Ctx};
 use lxd_model::filter::Filter;
@@ -13,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::body;
 use super::error::Failure;
+use super::linger::Lent;
 use super::routes::percent_decode;
 use super::service::Edge;
 
@@ -29,7 +29,7 @@ pub(crate) struct Call {
     pub(super) values: Vec<String>,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<Incoming>,
+    pub(super) body: Option<Lent>,
     /// The connection itself, for other protocols; they take it.
     pub(crate) upgrade: Option<OnUpgrade>,
 }

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::FutureExt as _;
-use http::header::ORIGIN;
+use http::header::{EXPECT, ORIGIN};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use lxd_api::endpoints::{Access, Row};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{self, Answer, Outcome};
 use super::connection::Peer;
 use super::error::Failure;
+use super::linger::{Lent, lend};
 use super::origins;
 use super::request::{Call, query};
 use super::routes::{Found, Routes};
@@ -49,10 +50,11 @@ impl Edge {
     }
 }
 
-/// Answers a request.
+/// Answers a request. `unread` is set when its body was not read to the end.
 pub(super) async fn serve(
     edge: Arc<Edge>,
     peer: Arc<Peer>,
+    unread: Arc<AtomicBool>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     let config = request
@@ -60,6 +62,10 @@ pub(super) async fn serve(
         .contains_key(ORIGIN)
         .then(|| edge.app.config.all());
     let id = edge.requests.fetch_add(1, Ordering::Relaxed);
+    let waits = request.headers().contains_key(EXPECT);
+    let (head, body) = request.into_parts();
+    let (body, lender) = lend(body);
+    let request = Request::from_parts(head, body);
     let outcome = if request.method() == Method::OPTIONS {
         Ok(answer::bare(StatusCode::OK))
     } else {
@@ -86,10 +92,11 @@ pub(super) async fn serve(
     if let Some(config) = config {
         origins::allow(&config, &mut answer);
     }
+    lender.settle(&mut answer, waits, &unread).await;
     Ok(answer)
 }
 
-async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Incoming>, id: u64) -> Outcome {
+async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Lent>, id: u64) -> Outcome {
     let found = edge.routes.find(request.method().as_str(), request.uri().path());
     let ctx = context(&edge, peer, request.uri().query().unwrap_or_default(), id);
     log(&ctx, &request);
@@ -202,7 +209,7 @@ fn panicked(row: &Row) -> Failure {
     )
 }
 
-fn log(ctx: &Ctx, request: &Request<Incoming>) {
+fn log(ctx: &Ctx, request: &Request<Lent>) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }

@@ -67,6 +67,24 @@ async fn ask(connector: &TlsConnector, address: &str, method: &str, path: &str) 
     parse(&text(&answer))
 }
 
+/// Sends more than the connection holds before it looks for an answer.
+async fn refused_upload(connector: &TlsConnector, address: &str) -> Answer {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("lxd").unwrap();
+    let stream = connector.connect(name, stream).await.unwrap();
+    let (mut from, mut to) = tokio::io::split(stream);
+    let length = 64 << 20;
+    let head = format!("POST /1.0/images HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    to.write_all(head.as_bytes()).await.unwrap();
+    let block = vec![0; 1 << 20];
+    for _ in 0..4 {
+        to.write_all(&block).await.unwrap();
+    }
+    let mut answer = Vec::new();
+    let _ = from.read_to_end(&mut answer).await;
+    parse(&text(&answer))
+}
+
 #[tokio::test]
 async fn strangers_see_what_is_public_and_nothing_else() {
     let daemon = Daemon::start();
@@ -114,6 +132,7 @@ async fn strangers_see_what_is_public_and_nothing_else() {
             .status,
         403
     );
+    assert_eq!(refused_upload(&connector, &address).await.status, 403);
     let server = ask(&connector, &address, "GET", "/1.0").await;
     let shown = server.metadata();
     assert_eq!(shown["auth"], "untrusted");
