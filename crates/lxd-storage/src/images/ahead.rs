@@ -12,6 +12,8 @@ const WAITING: usize = 8;
 /// A reader whose bytes another thread has fetched already. That thread ends with it.
 pub struct Ahead {
     blocks: Receiver<io::Result<Vec<u8>>>,
+    /// Blocks that were read, to be filled again: new memory for each would cost more than to decode into it.
+    used: SyncSender<Vec<u8>>,
     block: Vec<u8>,
     at: usize,
     ended: bool,
@@ -21,11 +23,13 @@ impl Ahead {
     /// Begins to read `inner`.
     pub fn new(inner: Box<dyn Read + Send>) -> io::Result<Self> {
         let (sender, blocks) = sync_channel(WAITING);
+        let (used, again) = sync_channel(WAITING);
         std::thread::Builder::new()
             .name("decoder".into())
-            .spawn(move || fetch(inner, &sender))?;
+            .spawn(move || fetch(inner, &sender, &again))?;
         Ok(Self {
             blocks,
+            used,
             block: Vec::new(),
             at: 0,
             ended: false,
@@ -34,9 +38,14 @@ impl Ahead {
 }
 
 /// Sends block after block; an empty one at the end.
-fn fetch(mut inner: Box<dyn Read + Send>, blocks: &SyncSender<io::Result<Vec<u8>>>) {
+fn fetch(
+    mut inner: Box<dyn Read + Send>,
+    blocks: &SyncSender<io::Result<Vec<u8>>>,
+    again: &Receiver<Vec<u8>>,
+) {
     loop {
-        let mut block = Vec::with_capacity(BLOCK);
+        let mut block = again.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK));
+        block.clear();
         let read = inner.by_ref().take(BLOCK as u64).read_to_end(&mut block);
         let more = matches!(read, Ok(n) if n > 0);
         // What came before an error is worth reading: a member may end before it.
@@ -52,6 +61,8 @@ fn fetch(mut inner: Box<dyn Read + Send>, blocks: &SyncSender<io::Result<Vec<u8>
 impl Read for Ahead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.block.len() && !self.ended {
+            // There may be enough of them, or nobody who wants them.
+            let _ = self.used.try_send(std::mem::take(&mut self.block));
             self.block = match self.blocks.recv() {
                 Ok(block) => block.inspect_err(|_| self.ended = true)?,
                 Err(_) => return Err(io::Error::other("the decoder has ended early")),

@@ -17,39 +17,54 @@ use crate::watch::Watch;
 pub const UPLOAD_PREFIX: &str = ".lxd-upload-";
 
 /// SHA-256 over the files of an image: of the one, or of metadata and then root file system.
-#[derive(Debug, Clone, Default)]
-pub struct Fingerprint(Sha256);
+#[derive(Debug, Clone)]
+pub struct Fingerprint(Option<Sha256>);
+
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Fingerprint {
     /// Of nothing yet.
     pub fn new() -> Self {
-        Self::default()
+        Self(Some(Sha256::new()))
+    }
+
+    /// None, for files that nobody asks the fingerprint of.
+    pub fn none() -> Self {
+        Self(None)
     }
 
     /// Of a whole file, added to what was hashed before.
     pub fn file(mut self, path: &Path) -> Result<Self, ImageError> {
+        if self.0.is_none() {
+            return Ok(self);
+        }
         let failed = |e| ImageError::file("reading", path, e);
         let mut file = File::open(path).map_err(failed)?;
         let mut buffer = vec![0; 256 * 1024];
         loop {
             match file.read(&mut buffer).map_err(failed)? {
                 0 => return Ok(self),
-                n => self.0.update(buffer.get(..n).unwrap_or_default()),
+                n => self.update(buffer.get(..n).unwrap_or_default()),
             }
         }
     }
 
     /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        if let Some(hash) = &mut self.0 {
+            hash.update(bytes);
+        }
     }
 
-    /// 64 lower case hexadecimal digits.
+    /// 64 lower case hexadecimal digits; empty where there is none.
     pub fn hex(&self) -> String {
-        self.0
-            .clone()
-            .finalize()
-            .iter()
+        let hash = self.0.clone().map(Digest::finalize);
+        hash.iter()
+            .flatten()
             .fold(String::with_capacity(64), |mut text, byte| {
                 // Writing to a String can't fail.
                 let _ = write!(text, "{byte:02x}");
@@ -82,7 +97,7 @@ impl Upload {
 
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
-        self.fingerprint.0.update(bytes);
+        self.fingerprint.update(bytes);
         self.size += bytes.len() as u64;
         let path = self.file.path().to_path_buf();
         self.file

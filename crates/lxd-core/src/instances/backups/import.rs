@@ -60,7 +60,8 @@ where
     ctx.require_project()?;
     let directory = app.paths.backups();
     let limit = crate::images::room(directory.clone()).await?;
-    let received = lxd_storage::images::receive(&directory, Fingerprint::new(), limit, stream, Watch::none());
+    let received =
+        lxd_storage::images::receive(&directory, Fingerprint::none(), limit, stream, Watch::none());
     Ok(received.await?.0)
 }
 

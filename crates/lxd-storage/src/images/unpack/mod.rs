@@ -326,8 +326,8 @@ impl<'a> Unpacking<'a> {
                 })?;
                 let existing = PathBuf::from(std::ffi::OsString::from_vec(link.to_vec()));
                 if existing != path {
-                    self.clear(&above, name).map_err(failed)?;
-                    self.root().hard_link(&existing, path).map_err(failed)?;
+                    let link = |this: &Self| this.root().hard_link(&existing, path);
+                    self.place(&above, name, link).map_err(failed)?;
                 }
                 // It is the file that it is linked to, whose owner and mode were set then.
                 return Ok(());
@@ -336,9 +336,9 @@ impl<'a> Unpacking<'a> {
                 if member.link.contains(&0) || member.link.is_empty() {
                     return Err(ImageError::member(&member.path, "its link's target is malformed"));
                 }
-                self.clear(&above, name).map_err(failed)?;
                 let target = OsStr::from_bytes(&member.link);
-                above.symlink(target, name).map_err(failed)?;
+                self.place(&above, name, |_| above.symlink(target, name))
+                    .map_err(failed)?;
             }
             Kind::Fifo => self.make_node(&above, name, Special::Fifo).map_err(failed)?,
             Kind::Character(major, minor) | Kind::Block(major, minor) => {
@@ -379,21 +379,38 @@ impl<'a> Unpacking<'a> {
     }
 
     fn make_directory(&mut self, above: &Root, name: &Path) -> Result<(), PathError> {
-        match above.stat(name) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return Ok(()),
-            Ok(_) => {
-                // It may have been a link on the way to the near directory.
-                self.near = None;
-                above.remove_file(name)?;
-            }
-            Err(_) => {}
+        match above.create_directory(name, 0o700) {
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::AlreadyExists) => {}
+            result => return result,
         }
+        if FileType::from_raw_mode(above.stat(name)?.st_mode) == FileType::Directory {
+            return Ok(());
+        }
+        // It may have been a link on the way to the near directory.
+        self.near = None;
+        above.remove_file(name)?;
         above.create_directory(name, 0o700)
     }
 
     fn make_node(&mut self, above: &Root, name: &Path, node: Special) -> Result<(), PathError> {
-        self.clear(above, name)?;
-        above.create_special(name, node, 0o600)
+        self.place(above, name, |_| above.create_special(name, node, 0o600))
+    }
+
+    /// Makes something. It is looked for an earlier member in its place only where there is one: most archives name
+    /// nothing twice.
+    fn place<T>(
+        &mut self,
+        above: &Root,
+        name: &Path,
+        make: impl Fn(&Self) -> Result<T, PathError>,
+    ) -> Result<T, PathError> {
+        match make(self) {
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::AlreadyExists) => {
+                self.clear(above, name)?;
+                make(self)
+            }
+            result => result,
+        }
     }
 
     /// Makes room for a member that replaces an earlier one. A directory is replaced only when empty, as tar does.
@@ -416,8 +433,8 @@ impl<'a> Unpacking<'a> {
 
     fn make_file(&mut self, member: &Member, above: &Root, name: &Path) -> Result<(), ImageError> {
         let failed = |source| write_error(member, source);
-        self.clear(above, name).map_err(failed)?;
-        let file = above.create_file(name, 0o600).map_err(failed)?;
+        let file = self.place(above, name, |_| above.create_file(name, 0o600));
+        let file = file.map_err(failed)?;
         self.write_content(member, &file, &above.path().join(name))?;
         let owners = &self.parts[self.current].2;
         let (uid, gid) = (owners.user(member.uid), owners.group(member.gid));
