@@ -13,7 +13,9 @@ mod watch;
 
 pub use drivers::{DriverInfo, Mounted, Place, Resources, View, VolumeSource};
 pub use error::StorageError;
-pub use pool::{Access, BLOCK_FILE, Cleaned, CustomPart, Held, OnDisk, Pool, Pools, StreamHeader};
+pub use pool::{
+    Access, BLOCK_FILE, Cleaned, CustomPart, Held, OnDisk, Pool, Pools, StreamHeader, StreamNames,
+};
 pub use rsync::{Rsync, RsyncFeatures};
 pub use volume::{Volume, VolumeType};
 pub use watch::{Progress, Watch};

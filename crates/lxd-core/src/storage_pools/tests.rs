@@ -110,7 +110,7 @@ async fn a_source_that_is_somebodys_stays_as_it_is() {
 async fn making_a_pool_is_whole_at_every_step() {
     let app = TestApp::start().await;
     let ctx = Ctx::daemon("default");
-    for driver in ["btrfs", "dir"] {
+    for driver in ["btrfs", "dir", "overlay"] {
         let make = || {
             let mut post = post("p1", driver);
             if driver == "btrfs" {

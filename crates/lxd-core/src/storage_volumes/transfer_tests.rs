@@ -5,7 +5,7 @@ use lxd_api::storage_pools::StoragePoolsPost;
 use lxd_api::storage_volumes::{StorageVolumePost, StorageVolumeSnapshotsPost, StorageVolumesPost};
 
 use super::home::Home;
-use super::tests::{app_with_pool, post, read, write};
+use super::tests::{DRIVERS, app_with_pool, post, read, write};
 use super::*;
 use crate::operations::testing;
 use crate::testing::{TestApp, root};
@@ -58,7 +58,7 @@ async fn snapshots_of(app: &TestApp, pool: &str, name: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn copies_have_the_content_and_follow_it() {
-    for driver in ["dir", "overlay"] {
+    for driver in DRIVERS {
         let app = start(driver).await;
         run(&app, "p2", copy_of("v1", "c1")).await.unwrap();
         assert_eq!(read_in(&app, "p2", "custom/default_c1"), "two");
@@ -127,7 +127,13 @@ async fn move_to(app: &TestApp, from: [&str; 2], to: [&str; 2]) {
 
 #[tokio::test]
 async fn works_are_whole_at_every_step() {
-    let app = start("dir").await;
+    for driver in DRIVERS {
+        works_are_whole_on(driver).await;
+    }
+}
+
+async fn works_are_whole_on(driver: &str) {
+    let app = start(driver).await;
     add_user(&app).await;
     let ctx = root();
     let count = |place: &str| {
@@ -183,7 +189,13 @@ async fn works_are_whole_at_every_step() {
 
 #[tokio::test]
 async fn a_move_is_whole_at_every_step() {
-    let app = start("dir").await;
+    for driver in DRIVERS {
+        a_move_is_whole_on(driver).await;
+    }
+}
+
+async fn a_move_is_whole_on(driver: &str) {
+    let app = start(driver).await;
     add_user(&app).await;
     let ctx = root();
     let to = Home::new("p2", "default", "c1");

@@ -43,6 +43,22 @@ impl Pool {
         .await
     }
 
+    /// Refuses a block volume, made of something foreign, whose file is none: a link would lead elsewhere.
+    ///
+    /// # Errors
+    /// It is not a file.
+    pub async fn require_block(&self, volume: &Volume) -> Result<(), StorageError> {
+        let volume = volume.clone();
+        self.blocking(move |pool| {
+            let path = pool.place.volume(&volume).join(BLOCK_FILE);
+            match path.symlink_metadata() {
+                Ok(found) if found.is_file() => Ok(()),
+                _ => Err(StorageError::refused(format!("Backup has no file for the block volume {:?}", volume.name))),
+            }
+        })
+        .await
+    }
+
     /// Opens the file of a block volume to write all of it anew; it is empty then.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub use access::Access;
 pub use custom::{BLOCK_FILE, CustomPart};
 pub use registry::Pools;
 pub use scan::OnDisk;
-pub use streams::{Held, StreamHeader};
+pub use streams::{Held, StreamHeader, StreamNames};
 pub(crate) use transfer::MEMBERS;
 
 /// What [`Pool::clean_leftovers`] found.

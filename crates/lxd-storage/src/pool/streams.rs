@@ -1,4 +1,4 @@
-//! Volumes of instances in the form that only their driver knows, in and out of backup archives.
+//! Volumes in the form that only their driver knows, in and out of backup archives.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::drivers::{self, Streams};
 use crate::error::StorageError;
 use crate::images::pack::Packer;
 use crate::images::{Decoder, Members};
-use crate::volume::Volume;
+use crate::volume::{Volume, VolumeType};
 use crate::watch::Watch;
 
 /// One stream of an archive, as its header says.
@@ -20,7 +20,7 @@ use crate::watch::Watch;
 pub struct StreamHeader {
     /// Where it is in the volume.
     pub path: String,
-    /// The snapshot whose volume it is; empty for the instance itself.
+    /// The snapshot whose volume it is; empty for the one that the backup is of.
     pub snapshot: String,
     /// Whether nobody can write into it.
     pub readonly: bool,
@@ -30,7 +30,7 @@ pub struct StreamHeader {
 }
 
 impl StreamHeader {
-    /// The whole volume of a snapshot, or of the instance for no name.
+    /// The whole volume of a snapshot, or the one that the backup is of for no name.
     pub fn whole(snapshot: &str) -> Self {
         Self {
             path: "/".into(),
@@ -40,17 +40,26 @@ impl StreamHeader {
         }
     }
 
-    /// Its name in an archive, beneath `backup/`.
-    pub fn file(&self, kind: &str) -> String {
+    /// Its name in an archive.
+    pub fn file(&self, names: StreamNames) -> String {
         let base = match self.snapshot.as_str() {
-            "" => kind.to_owned(),
-            snapshot => format!("snapshots/{snapshot}"),
+            "" => names.volume.to_owned(),
+            snapshot => format!("{}/{snapshot}", names.snapshots),
         };
         match self.path.trim_matches('/') {
             "" => format!("{base}.bin"),
             below => format!("{base}_{}.bin", below.replace('/', "-")),
         }
     }
+}
+
+/// What the streams of an archive are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamNames {
+    /// The stream of the volume that the backup is of, without its ending: `backup/container`.
+    pub volume: &'static str,
+    /// The directory of those of its snapshots.
+    pub snapshots: &'static str,
 }
 
 /// Volumes as they were at one moment, until it is dropped.
@@ -81,15 +90,14 @@ impl Held {
         self.parts.iter().map(|part| part.header.clone()).collect()
     }
 
-    /// Adds all streams to an archive, beneath `prefix`; each lies in the directory `scratch` first, since archives want sizes
-    /// beforehand.
+    /// Adds all streams to an archive; each lies in the directory `scratch` first, since archives want sizes beforehand.
     ///
     /// # Errors
     /// The disk; the archive can't be written; the caller has cancelled.
     pub fn pack<W: std::io::Write>(
         &self,
         packer: &mut Packer<W>,
-        (prefix, kind): (&str, &str),
+        names: StreamNames,
         scratch: &Path,
     ) -> Result<(), StorageError> {
         let streams = self.pool.streams()?;
@@ -97,7 +105,7 @@ impl Held {
             let file = tempfile::Builder::new().prefix("stream-").tempfile_in(scratch);
             let file = file.map_err(|e| StorageError::io("creating a file in", scratch, e))?;
             streams.send(&part.held, part.parent.as_deref(), file.as_file())?;
-            packer.small_file(file.path(), &format!("{prefix}/{}", part.header.file(kind)))?;
+            packer.small_file(file.path(), &part.header.file(names))?;
         }
         Ok(())
     }
@@ -109,7 +117,7 @@ impl Pool {
         self.inner.driver.streams().is_some()
     }
 
-    /// Holds volumes as they are now: snapshots by their names, the oldest first, and then the instance's, whose name is empty.
+    /// Holds volumes as they are now: snapshots by their names, the oldest first, and then the one they are of, without a name.
     ///
     /// # Errors
     /// The driver has no such form; a volume is not there; the disk.
@@ -117,20 +125,20 @@ impl Pool {
         self.blocking(move |pool| pool.hold(&volumes)).await
     }
 
-    /// Makes volumes of the streams of an archive, beneath `prefix`: snapshots by their names, and the instance's without one.
-    /// Where it fails some volumes may be there: delete them.
+    /// Makes volumes of the streams of an archive: snapshots by their names, and the one they are of without one. Where it fails
+    /// some volumes may be there: delete them.
     ///
     /// # Errors
     /// The archive is broken, or made by another kind of pool; a volume exists; the disk; cancelled.
     pub async fn receive(
         &self,
         archive: PathBuf,
-        (prefix, kind): (&'static str, &'static str),
+        names: StreamNames,
         headers: Vec<StreamHeader>,
         volumes: Vec<(String, Volume)>,
         watch: Watch,
     ) -> Result<(), StorageError> {
-        self.blocking(move |pool| pool.receive(&archive, (prefix, kind), &headers, &volumes, &watch))
+        self.blocking(move |pool| pool.receive(&archive, names, &headers, &volumes, &watch))
             .await
     }
 }
@@ -174,7 +182,7 @@ impl Inner {
     fn receive(
         self: &Arc<Self>,
         archive: &Path,
-        (prefix, kind): (&str, &str),
+        names: StreamNames,
         headers: &[StreamHeader],
         volumes: &[(String, Volume)],
         watch: &Watch,
@@ -185,7 +193,9 @@ impl Inner {
         let mut members = Members::new(Decoder::open_ahead(archive)?);
         while let Some(member) = members.next_member()? {
             let name = String::from_utf8_lossy(&member.path).into_owned();
-            let is_it = |header: &&StreamHeader| name == format!("{prefix}/{}", header.file(kind));
+            // Two places may have one name: `a/b` and `a-b`.
+            let is_taken = |header: &StreamHeader| received.iter().any(|(taken, _)| std::ptr::eq(*taken, header));
+            let is_it = |header: &&StreamHeader| name == header.file(names) && !is_taken(header);
             let Some(header) = headers.iter().find(is_it) else {
                 continue;
             };
@@ -212,7 +222,11 @@ impl Inner {
         let streams = self.streams()?;
         self.make(volume, |staged| {
             streams.assemble(staged, parts)?;
-            super::volumes::require_root(staged)
+            match volume.kind {
+                // Its content is the user's, whatever it is.
+                VolumeType::Custom => Ok(()),
+                _ => super::volumes::require_root(staged),
+            }
         })
     }
 }
@@ -241,15 +255,19 @@ mod tests {
 
     #[test]
     fn names_in_archives_are_those_of_the_reference() {
+        let names = StreamNames {
+            volume: "backup/volume",
+            snapshots: "backup/volume-snapshots",
+        };
         let header = |path: &str, snapshot: &str| StreamHeader {
             path: path.into(),
             ..StreamHeader::whole(snapshot)
         };
-        let name = |path, snapshot| header(path, snapshot).file("container");
-        assert_eq!(name("/", ""), "container.bin");
-        assert_eq!(name("/rootfs/nest/ro", ""), "container_rootfs-nest-ro.bin");
-        assert_eq!(name("/", "s2"), "snapshots/s2.bin");
-        assert_eq!(name("/rootfs/nest", "s2"), "snapshots/s2_rootfs-nest.bin");
+        let name = |path, snapshot| header(path, snapshot).file(names);
+        assert_eq!(name("/", ""), "backup/volume.bin");
+        assert_eq!(name("/rootfs/nest/ro", ""), "backup/volume_rootfs-nest-ro.bin");
+        assert_eq!(name("/", "s2"), "backup/volume-snapshots/s2.bin");
+        assert_eq!(name("/rootfs/nest", "s2"), "backup/volume-snapshots/s2_rootfs-nest.bin");
         assert!(header("/", "s").readonly && !header("/", "").readonly);
     }
 }

@@ -28,6 +28,7 @@ use super::super::checks::{self, Candidate};
 use super::super::record::{Record, kernel_map, profiles_of};
 use super::super::shift::ON_DISK;
 use super::super::{backup_file, create, sizes, volatile};
+use super::header::check_form;
 use super::index::{INSTANCE, Index, SNAPSHOTS, STREAMS};
 use crate::app::App;
 use crate::ctx::Ctx;
@@ -78,7 +79,9 @@ pub async fn import(app: &Arc<App>, ctx: &Ctx, archive: Received, request: Reque
         request.name.clone()
     };
     let pool = choose_pool(app, ctx, &request.pool, &index.pool).await?;
-    check_form(app, &index, &pool)?;
+    if index.optimized {
+        check_form(app, &pool, &index.backend)?;
+    }
     let options = Options::task(Kind::BackupRestore)
         .resource("instances", &name)
         .may_cancel();
@@ -97,18 +100,6 @@ pub async fn import(app: &Arc<App>, ctx: &Ctx, archive: Received, request: Reque
         let done = operations::run_in(&app, &owned, &operation, work).await;
         done.context("Create instance from backup").map(drop)
     })
-}
-
-/// Whether the pool understands the archive.
-fn check_form(app: &App, index: &Index, pool: &str) -> Result<()> {
-    let driver = app.pools.get(pool)?.driver().name;
-    if index.optimized && index.backend != driver {
-        return Err(Error::internal(format!(
-            "Optimized backup storage driver {:?} differs from the target storage pool driver {driver:?}",
-            index.backend
-        )));
-    }
-    Ok(())
 }
 
 /// The pool that is asked for, or the one in the archive, or the default profile's.

@@ -1,14 +1,15 @@
 //! `backup/index.yaml`, which comes first in a backup's archive and says what is in it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lxd_api::instances::Instance;
 use lxd_model::yaml;
-use lxd_storage::StreamHeader;
 use lxd_storage::images::read_member;
+use lxd_storage::{StreamHeader, StreamNames};
 use serde::{Deserialize, Serialize};
 
 use super::super::backup_file::BackupFile;
+use super::header::Header;
 use crate::app::blocking;
 use crate::error::{Error, Result};
 
@@ -21,24 +22,11 @@ pub(super) const INSTANCE: &str = "backup/container";
 /// The directory of its snapshots' volumes.
 pub(super) const SNAPSHOTS: &str = "backup/snapshots";
 
-/// What says which streams are in an archive in the driver's own form.
-pub(super) const HEADER: &str = "backup/optimized_header.yaml";
-
-/// The directory of all, and the word for the instance's own stream.
-pub(super) const STREAMS: (&str, &str) = ("backup", "container");
-
-/// [`HEADER`], in the reference's words.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Header {
-    pub(super) subvolumes: Vec<StreamHeader>,
-}
-
-impl Header {
-    pub(super) fn to_text(&self) -> Result<String> {
-        yaml::to_string(self).map_err(|error| Error::internal("Failed writing the header").because(error))
-    }
-}
+/// The streams of an archive in the driver's own form.
+pub(super) const STREAMS: StreamNames = StreamNames {
+    volume: INSTANCE,
+    snapshots: SNAPSHOTS,
+};
 
 /// The file, in the reference's words.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -89,7 +77,11 @@ impl Index {
                 index.config = Some(parse(&text)?);
             }
             if index.optimized {
-                index.streams = index.streams_of(&archive)?;
+                let header = match index.optimized_header {
+                    true => Header::read(&archive)?,
+                    false => Header::of_whole(&index.snapshots),
+                };
+                index.streams = header.subvolumes;
             }
             Ok(index)
         });
@@ -103,17 +95,6 @@ impl Index {
         }
         index.instance()?;
         Ok(index)
-    }
-
-    /// What the archive's header says of its streams; older ones have none, and whole volumes only.
-    fn streams_of(&self, archive: &Path) -> Result<Vec<StreamHeader>> {
-        if !self.optimized_header {
-            let snapshots = self.snapshots.iter().map(String::as_str);
-            return Ok(snapshots.chain([""]).map(StreamHeader::whole).collect());
-        }
-        let text = read_member(archive, HEADER)?;
-        let text = text.ok_or_else(|| Error::bad_request("Backup is missing optimized_header.yaml"))?;
-        Ok(parse::<Header>(&text)?.subvolumes)
     }
 
     /// The instance that is in the archive.

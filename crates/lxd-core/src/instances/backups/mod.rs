@@ -1,6 +1,7 @@
 //! Backups of instances: archives that the server keeps, and instances made from such archives.
 
 mod expiry;
+mod header;
 mod import;
 mod index;
 mod make;
@@ -17,6 +18,7 @@ use lxd_instance::Key;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use expiry::spawn as spawn_expiry;
+pub(crate) use header::{HEADER, Header, check_form};
 pub use import::{Request, import, receive};
 pub use make::create;
 pub(crate) use make::free_name;

@@ -10,14 +10,15 @@ use lxd_db::cluster::{ContentType, storage_pools};
 use lxd_model::config::Config;
 use lxd_model::names;
 use lxd_storage::images::Received;
-use lxd_storage::{CustomPart, Watch};
+use lxd_storage::{CustomPart, Pool, StreamHeader, Volume, Watch};
 use serde::{Deserialize, Serialize};
 
-use super::index::{BLOCK_ENDING, Index, SNAPSHOTS, VOLUME};
+use super::index::{BLOCK_ENDING, Index, SNAPSHOTS, STREAMS, VOLUME};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::events::{Action, Lifecycle};
+use crate::instances::backups::check_form;
 use crate::instances::steps_of;
 use crate::operations::{Kind, OnCrash, Operation, Options, Step, Task, Work};
 use crate::steps;
@@ -47,6 +48,9 @@ pub async fn import(app: &Arc<App>, ctx: &Ctx, archive: Received, request: Reque
     let project = custom_holder(&mut tx, ctx).await?;
     drop(tx);
     let index = Index::read(archive.path().to_path_buf()).await?;
+    if index.optimized {
+        check_form(app, &request.pool, &index.backend)?;
+    }
     let name = if request.name.is_empty() {
         index.name.clone()
     } else {
@@ -100,6 +104,7 @@ pub(super) fn plan(app: &App, home: Home, index: Index, archive: PathBuf) -> Res
     Ok(Import {
         home,
         archive,
+        streams: index.streams,
         is_block: content_type == ContentType::Block,
         description: volume.description,
         config,
@@ -114,6 +119,9 @@ pub(in crate::storage_volumes) struct Import {
     pub(super) home: Home,
     /// Where the archive is for now.
     archive: PathBuf,
+    /// The streams in an archive in the driver's own form; none in others.
+    #[serde(default)]
+    streams: Vec<StreamHeader>,
     is_block: bool,
     description: String,
     config: Config,
@@ -168,6 +176,17 @@ impl Import {
             .operation
             .progress("create_volume_from_backup_unpack", "Unpack", None);
         let watch = Watch::new(task.ctx.cancel.clone(), Some(steps_of(progress)));
+        match self.streams.is_empty() {
+            true => self.unpack_files(&pool, watch).await?,
+            false => self.receive(&pool, watch).await?,
+        }
+        if self.is_block {
+            return Ok(());
+        }
+        size::set(&pool, &self.home.volume(), &self.config, ContentType::Filesystem).await
+    }
+
+    async fn unpack_files(&self, pool: &Pool, watch: Watch) -> Result<()> {
         let ending = if self.is_block { BLOCK_ENDING } else { "" };
         let mut parts = vec![CustomPart {
             name: format!("{VOLUME}{ending}"),
@@ -183,10 +202,23 @@ impl Import {
         for member in left_out {
             tracing::warn!(volume = self.home.name, member, "Left a member of a backup out");
         }
+        Ok(())
+    }
+
+    /// Makes the volumes of what is in the driver's own form.
+    async fn receive(&self, pool: &Pool, watch: Watch) -> Result<()> {
+        let of_snapshot = |one: &Saved| (one.name.clone(), self.home.snapshot(&one.name));
+        let mut volumes: Vec<(String, Volume)> = self.snapshots.iter().map(of_snapshot).collect();
+        volumes.push((String::new(), self.home.volume()));
+        let (archive, headers) = (self.archive.clone(), self.streams.clone());
+        pool.receive(archive, STREAMS, headers, volumes.clone(), watch)
+            .await?;
         if self.is_block {
-            return Ok(());
+            for (_, volume) in &volumes {
+                pool.require_block(volume).await?;
+            }
         }
-        size::set(&pool, &self.home.volume(), &self.config, ContentType::Filesystem).await
+        Ok(())
     }
 
     async fn remove_volumes(&mut self, task: &Task) -> Result<()> {

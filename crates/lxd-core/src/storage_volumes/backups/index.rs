@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use lxd_api::storage_volumes::{StorageVolume, StorageVolumeSnapshot};
 use lxd_model::yaml;
 use lxd_storage::images::read_member;
+use lxd_storage::{StreamHeader, StreamNames};
 use serde::{Deserialize, Serialize};
 
 use crate::app::blocking;
 use crate::error::{Error, Result};
+use crate::instances::backups::Header;
 
 /// Its path in the archive.
 pub(super) const PATH: &str = "backup/index.yaml";
@@ -18,6 +20,12 @@ pub(super) const VOLUME: &str = "backup/volume";
 
 /// The directory of its snapshots.
 pub(super) const SNAPSHOTS: &str = "backup/volume-snapshots";
+
+/// The streams of an archive in the driver's own form.
+pub(super) const STREAMS: StreamNames = StreamNames {
+    volume: VOLUME,
+    snapshots: SNAPSHOTS,
+};
 
 /// What the names of block volumes end in.
 pub(super) const BLOCK_ENDING: &str = ".img";
@@ -43,6 +51,9 @@ pub(super) struct Index {
     pub(super) optimized_header: bool,
     pub(super) r#type: String,
     pub(super) config: Option<Config>,
+    /// The streams of an archive in the driver's own form.
+    #[serde(skip)]
+    pub(super) streams: Vec<StreamHeader>,
 }
 
 /// What is said of the volume and its snapshots.
@@ -68,16 +79,17 @@ impl Index {
             let text =
                 read_member(&archive, PATH).map_err(|error| Error::refused(Error::from(error).text()))?;
             let text = text.ok_or_else(|| Error::bad_request("Backup is missing index.yaml"))?;
-            Self::parse(&text)
+            let mut index = Self::parse(&text)?;
+            if index.optimized {
+                let header = match index.optimized_header {
+                    true => Header::read(&archive)?,
+                    false => Header::of_whole(&index.snapshots),
+                };
+                index.streams = header.subvolumes;
+            }
+            Ok(index)
         });
         let index = index.await?;
-        if index.optimized {
-            let text = format!(
-                "Optimized backup of storage driver {:?} can't be restored by this server",
-                index.backend
-            );
-            return Err(Error::bad_request(text));
-        }
         if index.r#type != TYPE {
             return Err(Error::bad_request("Backup is not of a custom volume"));
         }

@@ -13,16 +13,16 @@ use lxd_db::cluster::storage_volumes::snapshots as snapshot_rows;
 use lxd_db::cluster::{ContentType, projects};
 use lxd_storage::images::UPLOAD_PREFIX;
 use lxd_storage::images::pack::{Compressor, Packer};
-use lxd_storage::{BLOCK_FILE, View, Watch};
+use lxd_storage::{BLOCK_FILE, Held, Pool, View, Volume, Watch};
 use serde::{Deserialize, Serialize};
 
-use super::index::{BLOCK_ENDING, Config, Index, PATH, SNAPSHOTS, TYPE, VOLUME};
+use super::index::{BLOCK_ENDING, Config, Index, PATH, SNAPSHOTS, STREAMS, TYPE, VOLUME};
 use super::{check_name, files, row_of, tell};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::events::Action;
-use crate::instances::backups::free_name;
+use crate::instances::backups::{HEADER, Header, free_name};
 use crate::instances::steps_of;
 use crate::operations::{Kind, OnCrash, Operation, Options, Step, Task, Work};
 use crate::steps;
@@ -71,6 +71,8 @@ pub async fn create(
         expires_at: post.expires_at,
         volume_only: post.volume_only,
         algorithm,
+        // Without a form of the driver's own it is a backup like any other, as in the reference.
+        is_optimized: post.optimized_storage && home.pool(app)?.has_streams(),
         is_new: false,
     };
     let options = Options::task(Kind::VolumeBackupCreate)
@@ -102,6 +104,9 @@ pub(in crate::storage_volumes) struct Make {
     pub(super) expires_at: Time,
     pub(super) volume_only: bool,
     pub(super) algorithm: String,
+    /// Whether volumes are in the driver's own form.
+    #[serde(default)]
+    pub(super) is_optimized: bool,
     /// Whether nothing of the name was there before; from then on whatever is there is this work's.
     pub(super) is_new: bool,
 }
@@ -142,8 +147,7 @@ impl Make {
             created_at: self.created_at.timestamp(),
             expires_at: self.expires_at.timestamp(),
             volume_only: self.volume_only,
-            // Volumes are always archived file by file, whatever was asked for.
-            optimized_storage: false,
+            optimized_storage: self.is_optimized,
         };
         rows::create(&mut tx, &row).await?;
         Ok(tx.commit().await?)
@@ -180,7 +184,7 @@ impl Make {
     }
 
     async fn write(&mut self, task: &Task) -> Result<()> {
-        let contents = Contents::collect(&task.app, &self.home, self.volume_only).await?;
+        let contents = Contents::collect(&task.app, self).await?;
         let file = files::file(&task.app, &self.home, &self.name);
         let partial = self.partial(&task.app);
         let compressor = Compressor::parse(&self.algorithm)?;
@@ -203,29 +207,39 @@ impl Make {
 /// What goes into an archive.
 struct Contents {
     index: String,
-    is_block: bool,
-    snapshots: Vec<(String, View)>,
-    volume: View,
+    volumes: Volumes,
+}
+
+/// The volume and its snapshots.
+enum Volumes {
+    /// As files.
+    Files {
+        is_block: bool,
+        snapshots: Vec<(String, View)>,
+        volume: View,
+    },
+    /// In the driver's own form, with a place for what is on its way.
+    Streams { held: Held, scratch: PathBuf },
 }
 
 impl Contents {
-    async fn collect(app: &App, home: &Home, volume_only: bool) -> Result<Self> {
+    async fn collect(app: &App, make: &Make) -> Result<Self> {
+        let home = &make.home;
         let mut tx = app.cluster.read().await?;
         let Some(row) = home.row(&mut tx).await else {
             return Err(Error::not_found("Storage pool volume not found"));
         };
-        let kept = match volume_only {
+        let kept = match make.volume_only {
             true => Vec::new(),
             false => snapshot_rows::list(&mut tx, &[row.id]).await?,
         };
         drop(tx);
         let pool = home.pool(app)?;
-        let mut snapshots = Vec::with_capacity(kept.len());
-        for snapshot in &kept {
-            let view = pool.view(&home.snapshot(&snapshot.name)).await?;
-            snapshots.push((snapshot.name.clone(), view));
-        }
-        let is_block = row.content_type == ContentType::Block;
+        let names: Vec<String> = kept.iter().map(|snapshot| snapshot.name.clone()).collect();
+        let volumes = match make.is_optimized {
+            true => Volumes::streams(app, &pool, home, &names).await?,
+            false => Volumes::files(&pool, home, &names, row.content_type).await?,
+        };
         let config = Config {
             volume_snapshots: kept.into_iter().map(|one| wire_snapshot(&row, one)).collect(),
             volume: Some(wire(row, Vec::new())),
@@ -234,28 +248,66 @@ impl Contents {
             name: home.name.clone(),
             backend: pool.driver().name.to_owned(),
             pool: pool.name().to_owned(),
-            snapshots: snapshots.iter().map(|(name, _)| name.clone()).collect(),
-            optimized: false,
-            optimized_header: false,
+            snapshots: names,
+            optimized: make.is_optimized,
+            optimized_header: make.is_optimized,
             r#type: TYPE.to_owned(),
             config: Some(config),
+            streams: Vec::new(),
         };
-        Ok(Self {
-            index: index.to_text()?,
-            is_block,
-            snapshots,
-            volume: pool.view(&home.volume()).await?,
-        })
+        let index = index.to_text()?;
+        Ok(Self { index, volumes })
     }
 
     fn pack<W: Write>(self, out: W, watch: Watch) -> Result<W> {
         let mut packer = Packer::new(out, watch);
         packer.file(PATH, self.index.as_bytes())?;
-        for (name, view) in &self.snapshots {
-            pack_one(&mut packer, view, &format!("{SNAPSHOTS}/{name}"), self.is_block)?;
+        match self.volumes {
+            Volumes::Files {
+                is_block,
+                snapshots,
+                volume,
+            } => {
+                for (name, view) in &snapshots {
+                    pack_one(&mut packer, view, &format!("{SNAPSHOTS}/{name}"), is_block)?;
+                }
+                pack_one(&mut packer, &volume, VOLUME, is_block)?;
+            }
+            Volumes::Streams { held, scratch } => {
+                let header = Header {
+                    subvolumes: held.headers(),
+                };
+                packer.file(HEADER, header.to_text()?.as_bytes())?;
+                held.pack(&mut packer, STREAMS, &scratch)?;
+            }
         }
-        pack_one(&mut packer, &self.volume, VOLUME, self.is_block)?;
         Ok(packer.finish()?)
+    }
+}
+
+impl Volumes {
+    async fn files(pool: &Pool, home: &Home, names: &[String], content_type: ContentType) -> Result<Self> {
+        let mut snapshots = Vec::with_capacity(names.len());
+        for name in names {
+            snapshots.push((name.clone(), pool.view(&home.snapshot(name)).await?));
+        }
+        Ok(Self::Files {
+            is_block: content_type == ContentType::Block,
+            snapshots,
+            volume: pool.view(&home.volume()).await?,
+        })
+    }
+
+    async fn streams(app: &App, pool: &Pool, home: &Home, names: &[String]) -> Result<Self> {
+        let mut volumes: Vec<(String, Volume)> = names
+            .iter()
+            .map(|name| (name.clone(), home.snapshot(name)))
+            .collect();
+        volumes.push((String::new(), home.volume()));
+        Ok(Self::Streams {
+            held: pool.hold(volumes).await?,
+            scratch: app.paths.backups(),
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use lxd_api::storage_volumes::{StoragePoolVolumeBackupsPost, StorageVolumeSnapsh
 use lxd_storage::images::{Fingerprint, receive as receive_file};
 
 use super::super::snapshots;
-use super::super::tests::{app_with_pool, post, read, write};
+use super::super::tests::{DRIVERS, app_with_pool, post, read, write};
 use super::*;
 use crate::operations::testing;
 use crate::testing::{TestApp, root};
@@ -33,10 +33,11 @@ async fn volume(driver: &str, content_type: &str) -> TestApp {
     app
 }
 
-async fn back_up(app: &TestApp, name: &str, algorithm: &str) {
+async fn back_up(app: &TestApp, name: &str, algorithm: &str, is_optimized: bool) {
     let post = StoragePoolVolumeBackupsPost {
         name: name.into(),
         compression_algorithm: algorithm.into(),
+        optimized_storage: is_optimized,
         ..StoragePoolVolumeBackupsPost::default()
     };
     let made = create(app, &root(), PATH, post).await.unwrap();
@@ -64,10 +65,12 @@ async fn volumes_come_back_from_archives() {
         ("dir", "filesystem", "f"),
         ("overlay", "filesystem", "f"),
         ("dir", "block", "root.img"),
+        ("btrfs", "filesystem", "f"),
+        ("btrfs", "block", "root.img"),
     ] {
         let app = volume(driver, content_type).await;
         for algorithm in ["none", "gzip", "zstd"] {
-            back_up(&app, algorithm, algorithm).await;
+            back_up(&app, algorithm, algorithm, algorithm != "gzip").await;
             let name = format!("from-{algorithm}");
             bring_back(&app, algorithm, &name).await.unwrap();
             let shown = super::super::get(&app, &root(), ["p1", "custom", &name])
@@ -88,6 +91,9 @@ async fn volumes_come_back_from_archives() {
         let all = list(&app, &root(), PATH).await.unwrap();
         let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["none", "gzip", "zstd"]);
+        let optimized: Vec<bool> = all.iter().map(|one| one.optimized_storage).collect();
+        let has_form = driver == "btrfs";
+        assert_eq!(optimized, [has_form, false, has_form]);
         super::super::delete(&app, &root(), PATH).await.unwrap();
         assert_eq!(std::fs::read_dir(app.paths.custom_backups()).unwrap().count(), 0);
     }
@@ -141,7 +147,7 @@ async fn backups_expire_and_follow_their_volume() {
         .outcome()
         .await
         .unwrap();
-    back_up(&app, "kept", "none").await;
+    back_up(&app, "kept", "none", false).await;
     expiry::prune(&app).await.unwrap();
     assert!(!archive(&app, "old").exists() && archive(&app, "kept").exists());
     let post = lxd_api::storage_volumes::StorageVolumePost {
@@ -157,7 +163,13 @@ async fn backups_expire_and_follow_their_volume() {
 
 #[tokio::test]
 async fn works_are_whole_at_every_step() {
-    let app = volume("dir", "filesystem").await;
+    for driver in DRIVERS {
+        works_are_whole_on(driver).await;
+    }
+}
+
+async fn works_are_whole_on(driver: &str) {
+    let app = volume(driver, "filesystem").await;
     let (ctx, home) = (root(), Home::new("p1", "default", "v1"));
     let has = async |wanted: &[&str]| {
         let all = list(&app, &ctx, PATH).await.unwrap();
@@ -175,6 +187,7 @@ async fn works_are_whole_at_every_step() {
         expires_at: Time::never(),
         volume_only: false,
         algorithm: "none".into(),
+        is_optimized: driver == "btrfs",
         is_new: false,
     };
     let remove = async || {
@@ -183,7 +196,7 @@ async fn works_are_whole_at_every_step() {
     };
     testing::check_with(&app, &ctx, make, remove, async || has(&[]).await).await;
 
-    back_up(&app, "b0", "none").await;
+    back_up(&app, "b0", "none", true).await;
     let mut tx = app.cluster.read().await.unwrap();
     let id = row_of(&mut tx, &home, "b0").await.unwrap().id;
     drop(tx);

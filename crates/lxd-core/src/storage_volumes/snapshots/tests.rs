@@ -2,7 +2,7 @@
 
 use lxd_api::storage_volumes::{StorageVolumePut, StorageVolumeSnapshotPost, StorageVolumeSnapshotsPost};
 
-use super::super::tests::{app_with_pool, post, read, write};
+use super::super::tests::{DRIVERS, app_with_pool, post, read, write};
 use super::*;
 use crate::operations::testing;
 use crate::testing::{TestApp, root};
@@ -38,7 +38,7 @@ async fn volume(driver: &str, config: &[(&str, &str)]) -> TestApp {
 
 #[tokio::test]
 async fn a_volume_goes_back_to_what_it_was() {
-    for driver in ["dir", "overlay"] {
+    for driver in DRIVERS {
         let app = volume(driver, &[]).await;
         let ctx = root();
         take(&app, "").await;
@@ -96,7 +96,13 @@ async fn the_clock_takes_and_deletes() {
 
 #[tokio::test]
 async fn works_are_whole_at_every_step() {
-    let app = volume("dir", &[]).await;
+    for driver in DRIVERS {
+        works_are_whole_on(driver).await;
+    }
+}
+
+async fn works_are_whole_on(driver: &str) {
+    let app = volume(driver, &[]).await;
     let (ctx, home) = (root(), Home::new("p1", "default", "v1"));
     let folder = app.paths.storage_pool("p1").join("custom-snapshots/default_v1");
     let on_disk = || {

@@ -28,7 +28,7 @@ impl Streams for Btrfs {
         paths.extend(btrfs::nested(volume)?);
         // The names of the held subvolumes are in the streams: those that the reference's have.
         let whole = match volume.parent().and_then(Path::file_name) {
-            Some(folder) if folder == VolumeType::Container.directory().0 => OsStr::new(".backup"),
+            Some(folder) if is_of_no_snapshot(folder) => OsStr::new(".backup"),
             _ => volume.file_name().unwrap_or_default(),
         };
         let mut parts = Vec::new();
@@ -122,6 +122,13 @@ fn pass_on(stream: &mut dyn Read, mut input: File, watch: &Watch) -> Result<(), 
             return Err(StorageError::Cancelled);
         }
     }
+}
+
+/// Whether a directory has the volumes of instances, or those that users made; none of snapshots.
+fn is_of_no_snapshot(folder: &OsStr) -> bool {
+    [VolumeType::Container, VolumeType::Custom]
+        .iter()
+        .any(|kind| folder == kind.directory().0)
 }
 
 /// A name that is not in use yet.
