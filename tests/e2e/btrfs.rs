@@ -52,6 +52,7 @@ const STEPS: &[&str] = &[
     "copy c1 c2",
     "copy c1/s0 c3",
     "restore c1 s0",
+    "query /1.0/instances/c1/state",
     "rename c3 c4",
     "rename c1/s1 c1/s2",
     "copy c1 c2 --refresh",
@@ -260,11 +261,70 @@ fn optimized_backups_are_taken_by_the_other() {
     }
     ours.lxc(&["storage", "create", "d", "dir"]).ok();
     let refused = ours.lxc(&["import", &file(&ours), "btc3", "-s", "d"]).failed();
-    let text =
-        "Optimized backup storage driver \"btrfs\" differs from the target storage pool driver \"dir\"";
-    assert!(refused.contains(text), "{refused}");
+    assert!(refused.contains(OTHER_DRIVER), "{refused}");
+    optimized_volumes_are_taken_by_the_other(&ours, &reference);
     let left: Vec<String> = subvolumes(&ours);
     assert!(left.iter().all(|line| line.starts_with("images/")), "{left:?}");
+}
+
+/// What is said of a file in the own form of btrfs.
+const OTHER_DRIVER: &str =
+    "Optimized backup storage driver \"btrfs\" differs from the target storage pool driver \"dir\"";
+
+/// The same for volumes that users made: with files, with blocks, and without their snapshots.
+fn optimized_volumes_are_taken_by_the_other(ours: &Server, reference: &Server) {
+    const FLAGS: [(&str, &[&str]); 3] = [("v1", &[]), ("v1", &["--volume-only"]), ("v2", &[])];
+    let volume = |server: &Server, args: &[&str]| {
+        let all = [&["storage", "volume"][..], args].concat();
+        server.lxc(&all)
+    };
+    let file = |server: &Server, index: usize| format!("{}/volume{index}", server.scratch().display());
+    let mut told = Vec::new();
+    for server in [ours, reference] {
+        volume(server, &["create", "default", "v1", "user.a=1", "size=100MB"]).ok();
+        volume(server, &["create", "default", "v2", "--type=block", "size=1MiB"]).ok();
+        volume(server, &["snapshot", "default", "v2", "s0"]).ok();
+        let custom = pool(server).join("custom/default_v1");
+        let nested = custom.join("sub").to_str().unwrap().to_owned();
+        sh("btrfs", &["subvolume", "create", &nested]).ok();
+        for (snapshot, text) in [("s0", "one"), ("s1", "two")] {
+            std::fs::write(custom.join("sub/file"), text).unwrap();
+            volume(server, &["snapshot", "default", "v1", snapshot]).ok();
+        }
+        std::fs::write(custom.join("sub/file"), "three").unwrap();
+        for (index, (name, flags)) in FLAGS.iter().enumerate() {
+            let file = file(server, index);
+            let args = ["export", "default", name, &file, "--optimized-storage"];
+            volume(server, &[&args[..], flags].concat()).ok();
+            told.push(sh("tar", &["tzf", &file]).ok());
+        }
+    }
+    assert_eq!(told[..3], told[3..]);
+    let read =
+        |server: &Server, place: &str| std::fs::read_to_string(pool(server).join(place).join("sub/file"));
+    for (to, from) in [(ours, reference), (reference, ours), (ours, ours)] {
+        for (index, name) in ["n0", "n1", "n2"].iter().enumerate() {
+            volume(to, &["import", "default", &file(from, index), name]).ok();
+        }
+        for (name, text) in [("n0", "three"), ("n1", "three")] {
+            assert_eq!(read(to, &format!("custom/default_{name}")).unwrap(), text);
+        }
+        assert_eq!(read(to, "custom-snapshots/default_n0/s0").unwrap(), "one");
+        assert!(!pool(to).join("custom-snapshots/default_n1").exists());
+        volume(to, &["restore", "default", "n0", "s1"]).ok();
+        assert_eq!(read(to, "custom/default_n0").unwrap(), "two");
+        let blocks = pool(to).join("custom/default_n2/root.img");
+        assert_eq!(blocks.metadata().unwrap().len(), 1 << 20);
+        for name in ["n0", "n1", "n2"] {
+            volume(to, &["delete", "default", name]).ok();
+        }
+    }
+    let refused = volume(ours, &["import", "d", &file(ours, 0), "n0"]).failed();
+    assert!(refused.contains(OTHER_DRIVER), "{refused}");
+    for name in ["v1", "v2"] {
+        volume(ours, &["delete", "default", name]).ok();
+        volume(reference, &["delete", "default", name]).ok();
+    }
 }
 
 #[test]

@@ -602,28 +602,15 @@ impl Instances {
         all.filter(|(_, phase)| phase.is_running()).collect()
     }
 
-    /// Counters and addresses of one instance, with what its root volume uses.
+    /// Counters and addresses of one instance; none of one that is stopped.
     ///
     /// # Errors
     /// A running instance that can't be looked into.
-    pub async fn state(&self, instance: &Instance) -> Result<State, Error> {
-        let mut state = self
-            .states(vec![instance.key.clone()])
-            .await
-            .remove(&instance.key);
-        let mut state = state
-            .take()
-            .unwrap_or_else(|| Ok(State::without_processes(Phase::Stopped)))?;
-        let used = self.ports.host.storage.root_usage(instance).await;
-        state.root_usage = used.map_err(|source| Error::Storage {
-            action: "look at",
-            key: instance.key.clone(),
-            source,
-        })?;
-        Ok(state)
+    pub async fn state(&self, key: &Key) -> Result<Option<State>, Error> {
+        self.states(vec![key.clone()]).await.remove(key).transpose()
     }
 
-    /// Counters and addresses of those of these instances that run, without their root volumes. Stopped ones cost nothing.
+    /// Counters and addresses of those of these instances that run. Stopped ones cost nothing.
     pub async fn states(&self, keys: Vec<Key>) -> BTreeMap<Key, Result<State, Error>> {
         let views: Vec<(Key, View)> = keys
             .into_iter()

@@ -86,9 +86,6 @@ pub trait Storage: Send + Sync {
         pool: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, PortResult<()>>;
-
-    /// What the root volume uses, in bytes, where that costs no walk over its files.
-    fn root_usage<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<Option<u64>>>;
 }
 
 /// What the host has ready for a network card.

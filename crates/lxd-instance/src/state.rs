@@ -21,8 +21,6 @@ pub struct State {
     pub memory: InstanceStateMemory,
     /// Network cards by their names inside.
     pub network: BTreeMap<String, InstanceStateNetwork>,
-    /// What the root volume uses in bytes, where that is known without a walk.
-    pub root_usage: Option<u64>,
 }
 
 impl State {
@@ -35,7 +33,6 @@ impl State {
             cpu_usage: 0,
             memory: InstanceStateMemory::default(),
             network: BTreeMap::new(),
-            root_usage: None,
         }
     }
 }

@@ -121,11 +121,14 @@ async fn copy_to(cx: &Context, source: &End, mut target: End) -> Result<()> {
 }
 
 /// Moves a volume. Within a server this is one work of it, and who uses the volume follows; to another one it is a copy, and
-/// then the old one goes.
+/// then the old one goes. So it is for a snapshot, which becomes a volume.
 pub(super) async fn move_volume(cx: &Context) -> Result<()> {
     let (source, target) = ends(cx)?;
-    let at = volume_path(&source.pool, "custom", &source.name);
-    if source.remote != target.remote {
+    let (at, is_snapshot) = match source.name.split_once('/') {
+        Some(parts) => (snapshot_path(&source.pool, "custom", parts), true),
+        None => (volume_path(&source.pool, "custom", &source.name), false),
+    };
+    if source.remote != target.remote || is_snapshot {
         copy_to(cx, &source, target).await?;
         let deleted = source.client.delete(&at).await;
         let deleted = deleted

@@ -266,18 +266,28 @@ async fn source(tx: &mut Tx, project: &str, (name, device): (&str, &devices::Dev
     let known = storage_pools::id(tx, pool).await;
     known.with_context(|| format!("Failed to get storage pool {pool:?}"))?;
     let home = project_rows::effective(tx, project, Feature::StorageVolumes).await?;
+    let (name, snapshot) = match source.split_once('/') {
+        Some((name, snapshot)) => (name, Some(snapshot)),
+        None => (source, None),
+    };
     let key = storage_volumes::Key {
         pool,
         project: &home,
         kind: VolumeType::Custom,
-        name: source,
+        name,
     };
-    match storage_volumes::get(tx, key).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::not_found(
-            "Failed loading custom volume: Storage volume not found",
-        )),
-        found => fits(&found?, device),
+    let missing = |error: Error| match error.kind() {
+        ErrorKind::NotFound => Error::not_found("Failed loading custom volume: Storage volume not found"),
+        _ => error,
+    };
+    let volume = storage_volumes::get(tx, key).await;
+    let volume = volume.map_err(|error| missing(error.into()))?;
+    if let Some(snapshot) = snapshot {
+        // It may be described, as in the reference, but no instance starts with it.
+        let found = storage_volumes::snapshots::get(tx, volume.id, snapshot).await;
+        found.map_err(|error| missing(error.into()))?;
     }
+    fits(&volume, device)
 }
 
 /// Refuses a custom volume that is no disk of containers as it is described.

@@ -1,12 +1,12 @@
 //! Showing instances: one, many, with their state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lxd_api::Time;
 use lxd_api::instance_backups::InstanceBackup;
 use lxd_api::instance_snapshots::InstanceSnapshot;
-use lxd_api::instance_state::{InstanceState, InstanceStateCPU, InstanceStateDisk};
+use lxd_api::instance_state::{InstanceState, InstanceStateCPU};
 use lxd_api::instances::{Instance, InstanceFull};
 use lxd_db::cluster::instances::backups::{self, Backup};
 use lxd_db::cluster::instances::snapshots::{self, Snapshot};
@@ -14,10 +14,10 @@ use lxd_db::cluster::instances::{self as rows, Filter};
 use lxd_db::cluster::{InstanceType as RowType, Tx};
 use lxd_instance::lifecycle::Phase;
 use lxd_instance::{Key, State};
-use lxd_model::devices::root_disk;
 use lxd_model::instances::InstanceType;
 use lxd_model::profiles::{expand_config, expand_devices};
 
+use super::disk_usage::{Disks, Volumes};
 use super::record::Record;
 use crate::app::App;
 use crate::ctx::Ctx;
@@ -120,11 +120,14 @@ pub async fn state(
     kind: Option<InstanceType>,
 ) -> Result<InstanceState> {
     let record = load(app, ctx, name, kind).await?;
-    let instance = record.instance(&app.paths)?;
-    let mut state = app.instances.registry.state(&instance).await?;
+    let state = app.instances.registry.state(&record.key()).await?;
+    let mut tx = app.cluster.read().await?;
+    let volumes = Volumes::of(&mut tx, std::slice::from_ref(&record)).await?;
+    drop(tx);
     // Where the reference knows no quota it shows nothing of a disk that is not in use.
-    state.root_usage = state.root_usage.filter(|_| state.pid > 0);
-    Ok(wire_state(&record, Some(state)))
+    let is_running = state.as_ref().is_some_and(|state| state.pid > 0);
+    let disks = volumes.usages(app, |_| is_running).await.remove(&0);
+    Ok(wire_state(state, disks))
 }
 
 async fn load(app: &Arc<App>, ctx: &Ctx, name: &str, kind: Option<InstanceType>) -> Result<Record> {
@@ -163,6 +166,7 @@ async fn visible(tx: &mut Tx, ctx: &Ctx, wanted: Wanted) -> Result<Vec<Record>> 
 struct Extras {
     snapshots: HashMap<i64, Vec<Snapshot>>,
     backups: HashMap<i64, Vec<Backup>>,
+    volumes: Volumes,
 }
 
 impl Extras {
@@ -171,6 +175,7 @@ impl Extras {
         let mut extras = Self {
             snapshots: HashMap::new(),
             backups: HashMap::new(),
+            volumes: Volumes::of(tx, records).await?,
         };
         for snapshot in snapshots::list(tx, &ids).await? {
             extras
@@ -186,10 +191,16 @@ impl Extras {
     }
 }
 
-async fn full(app: &App, records: &[Record], mut extras: Extras) -> Result<Vec<InstanceFull>> {
+async fn full(app: &App, records: &[Record], extras: Extras) -> Result<Vec<InstanceFull>> {
+    let Extras {
+        mut snapshots,
+        mut backups,
+        volumes,
+    } = extras;
     let keys = records.iter().map(Record::key).collect();
     let mut states = app.instances.registry.states(keys).await;
-    let show = |record: &Record| {
+    let mut disks = volumes.usages(app, |_| false).await;
+    let show = |(index, record): (usize, &Record)| {
         let state = match states.remove(&record.key()) {
             Some(Err(error)) => {
                 tracing::warn!(instance = %record.key(), %error, "Failed looking into an instance");
@@ -198,11 +209,11 @@ async fn full(app: &App, records: &[Record], mut extras: Extras) -> Result<Vec<I
             found => found.and_then(std::result::Result::ok),
         };
         let phase = state.as_ref().map_or(Phase::Stopped, |state| state.phase);
-        let snapshots = extras.snapshots.remove(&record.row.id);
-        let backups = extras.backups.remove(&record.row.id);
-        with_extras(record, (phase, wire_state(record, state)), snapshots, backups)
+        let state = wire_state(state, disks.remove(&index));
+        let id = record.row.id;
+        with_extras(record, (phase, state), snapshots.remove(&id), backups.remove(&id))
     };
-    Ok(records.iter().map(show).collect())
+    Ok(records.iter().enumerate().map(show).collect())
 }
 
 fn with_extras(
@@ -241,18 +252,13 @@ fn with_extras(
     }
 }
 
-fn wire_state(record: &Record, state: Option<State>) -> InstanceState {
+fn wire_state(state: Option<State>, disks: Option<Disks>) -> InstanceState {
     let state = state.unwrap_or_else(|| State::without_processes(Phase::Stopped));
     let (status, status_code) = state.phase.status();
-    let mut disk = BTreeMap::new();
-    if let (Some(bytes), Ok((name, _))) = (state.root_usage, root_disk(&record.devices)) {
-        let usage = i64::try_from(bytes).unwrap_or(i64::MAX);
-        disk.insert(name.to_owned(), InstanceStateDisk { usage });
-    }
     InstanceState {
         status: status.to_owned(),
         status_code,
-        disk,
+        disk: disks.unwrap_or_default(),
         memory: state.memory,
         network: state.network,
         pid: state.pid.into(),

@@ -12,6 +12,7 @@ mod copy_tests;
 mod create;
 mod delete;
 pub mod devlxd;
+mod disk_usage;
 mod exec;
 pub mod files;
 mod follow;

@@ -68,14 +68,6 @@ impl Storage for Ports {
         // A volume's folder is always there; who shows it has mounts of its own.
         Box::pin(async { Ok(()) })
     }
-
-    fn root_usage<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, PortResult<Option<u64>>> {
-        port(async move {
-            let app = self.app()?;
-            let (pool, volume) = root_volume(&app, instance)?;
-            Ok(pool.usage(&volume).await?)
-        })
-    }
 }
 
 async fn mount_root(app: &App, instance: &Instance) -> Result<RootVolume> {

@@ -82,6 +82,11 @@ pub(super) async fn make_ready(
     instance: &Instance,
     (pool, name): (&str, &str),
 ) -> Result<CustomVolume> {
+    if let Some((volume, _)) = name.split_once('/') {
+        // The reference's words for a snapshot, which is no disk of anybody.
+        let text = format!("Failed mounting volume: Unknown storage type prefix {volume:?} found");
+        return Err(Error::internal(text));
+    }
     let mut tx = app.cluster.read().await?;
     let home = projects::effective(&mut tx, &instance.key.project, Feature::StorageVolumes).await?;
     let key = rows::Key {

@@ -87,10 +87,6 @@ impl Storage for Ports {
     ) -> BoxFuture<'a, PortResult<()>> {
         self.call("unmount volume", ())
     }
-
-    fn root_usage<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, PortResult<Option<u64>>> {
-        self.call("usage", None)
-    }
 }
 
 impl Network for Ports {

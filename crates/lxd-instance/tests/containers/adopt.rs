@@ -84,7 +84,7 @@ async fn one_that_reboots_while_nobody_listens_comes_back_with_its_card() {
     let host_name = &instance.config["volatile.eth0.host_name"];
     // It may be taken over before its card is made.
     let card = loop {
-        let mut state = second.state(&instance).await.unwrap();
+        let mut state = second.state(&instance.key).await.unwrap().unwrap();
         match state.network.remove("eth0") {
             Some(card) => break card,
             None => tokio::time::sleep(Duration::from_millis(5)).await,

@@ -224,10 +224,6 @@ impl Storage for TestPorts {
         self.calls.lock().push(format!("unmount {pool}/{name}"));
         Box::pin(async { Ok(()) })
     }
-
-    fn root_usage<'a>(&'a self, _instance: &'a Instance) -> BoxFuture<'a, PortResult<Option<u64>>> {
-        Box::pin(async { Ok(Some(4096)) })
-    }
 }
 
 impl Network for TestPorts {

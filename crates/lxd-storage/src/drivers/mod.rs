@@ -42,7 +42,7 @@ pub struct DriverInfo {
     pub shares_image: bool,
     /// Whether the root's ids are mapped by the mount whatever the file system can do.
     pub always_maps_ids: bool,
-    /// Whether usage of a volume is known without walking all of it.
+    /// Whether usage of a volume, where it is known at all, is known without walking over its files.
     pub knows_usage: bool,
     /// Whether a size that can't be kept is refused. It is ignored otherwise, as the reference does.
     pub refuses_sizes: bool,

@@ -53,7 +53,10 @@ impl Pool {
             let path = pool.place.volume(&volume).join(BLOCK_FILE);
             match path.symlink_metadata() {
                 Ok(found) if found.is_file() => Ok(()),
-                _ => Err(StorageError::refused(format!("Backup has no file for the block volume {:?}", volume.name))),
+                _ => Err(StorageError::refused(format!(
+                    "Backup has no file for the block volume {:?}",
+                    volume.name
+                ))),
             }
         })
         .await

@@ -353,6 +353,24 @@ ext4 or XFS)",
             .await
     }
 
+    /// The same for many; those that can't be looked at have none.
+    ///
+    /// # Errors
+    /// The work died.
+    pub async fn usages(&self, volumes: Vec<Volume>) -> Result<Vec<Option<u64>>, StorageError> {
+        self.blocking(move |pool| {
+            let one = |volume: &Volume| match pool.driver.usage(&pool.place, volume) {
+                Ok(usage) => usage,
+                Err(error) => {
+                    tracing::debug!(volume = volume.name, %error, "The usage of a volume is not known");
+                    None
+                }
+            };
+            Ok(volumes.iter().map(one).collect())
+        })
+        .await
+    }
+
     /// Writes `backup.yaml` (mode 0400) into an instance's volume, replacing it in one step.
     pub async fn write_backup_file(&self, volume: &Volume, content: Vec<u8>) -> Result<(), StorageError> {
         let volume = volume.clone();

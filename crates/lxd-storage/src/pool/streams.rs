@@ -194,7 +194,8 @@ impl Inner {
         while let Some(member) = members.next_member()? {
             let name = String::from_utf8_lossy(&member.path).into_owned();
             // Two places may have one name: `a/b` and `a-b`.
-            let is_taken = |header: &StreamHeader| received.iter().any(|(taken, _)| std::ptr::eq(*taken, header));
+            let is_taken =
+                |header: &StreamHeader| received.iter().any(|(taken, _)| std::ptr::eq(*taken, header));
             let is_it = |header: &&StreamHeader| name == header.file(names) && !is_taken(header);
             let Some(header) = headers.iter().find(is_it) else {
                 continue;
@@ -267,7 +268,10 @@ mod tests {
         assert_eq!(name("/", ""), "backup/volume.bin");
         assert_eq!(name("/rootfs/nest/ro", ""), "backup/volume_rootfs-nest-ro.bin");
         assert_eq!(name("/", "s2"), "backup/volume-snapshots/s2.bin");
-        assert_eq!(name("/rootfs/nest", "s2"), "backup/volume-snapshots/s2_rootfs-nest.bin");
+        assert_eq!(
+            name("/rootfs/nest", "s2"),
+            "backup/volume-snapshots/s2_rootfs-nest.bin"
+        );
         assert!(header("/", "s").readonly && !header("/", "").readonly);
     }
 }

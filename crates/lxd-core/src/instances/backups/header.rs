@@ -35,7 +35,9 @@ impl Header {
         let text = text.ok_or_else(|| Error::bad_request("Backup is missing optimized_header.yaml"))?;
         let header: Self = parse(&text)?;
         match header.subvolumes.is_empty() {
-            true => Err(Error::bad_request("Backup has no streams in its optimized_header.yaml")),
+            true => Err(Error::bad_request(
+                "Backup has no streams in its optimized_header.yaml",
+            )),
             false => Ok(header),
         }
     }

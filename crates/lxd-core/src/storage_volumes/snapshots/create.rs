@@ -31,6 +31,9 @@ pub async fn create(
     path: Path<'_>,
     post: StorageVolumeSnapshotsPost,
 ) -> Result<Operation> {
+    if let Some(parts) = path[2].split_once('/') {
+        return of_snapshot(app, ctx, path, parts).await;
+    }
     let volume = custom_volume(app, ctx, path).await?;
     let home = Home::of(&volume);
     if daemon::uses(app, &home) {
@@ -67,6 +70,26 @@ pub async fn create(
     let operations = Arc::clone(&app.operations);
     operations.spawn(ctx, options, move |operation| async move {
         run(&app, &owned, home, new, Some(&operation)).await
+    })
+}
+
+/// There are no snapshots of snapshots, says the operation.
+async fn of_snapshot(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    [pool, kind, whole]: Path<'_>,
+    (volume, snapshot): (&str, &str),
+) -> Result<Operation> {
+    let volume = custom_volume(app, ctx, [pool, kind, volume]).await?;
+    let mut tx = app.cluster.read().await?;
+    if rows::get(&mut tx, volume.id, snapshot).await.is_err() {
+        return Err(Error::not_found("Storage pool volume not found"));
+    }
+    drop(tx);
+    let home = Home::new(&volume.pool, &volume.project, whole);
+    let options = options(Kind::VolumeSnapshotCreate, &home, "storage_volumes");
+    app.operations.spawn(ctx, options, |_| async {
+        Err(Error::bad_request("Volume cannot be snapshot"))
     })
 }
 

@@ -46,7 +46,6 @@ pub(super) fn read(container: &Container, instance: &Instance) -> Result<State, 
         cpu_usage: signed(usage.cpu),
         memory,
         network: network(container, instance, pid)?,
-        root_usage: None,
     })
 }
 

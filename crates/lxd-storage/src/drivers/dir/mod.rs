@@ -25,7 +25,7 @@ pub(super) static INFO: DriverInfo = DriverInfo {
     image_volumes_listed: false,
     shares_image: false,
     always_maps_ids: false,
-    knows_usage: false,
+    knows_usage: true,
     refuses_sizes: false,
     pool_keys: &config::DIR_POOL,
     volume_keys: &config::DIR_VOLUME,

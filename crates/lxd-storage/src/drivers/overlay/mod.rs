@@ -29,7 +29,7 @@ pub(super) static INFO: DriverInfo = DriverInfo {
     image_volumes_listed: true,
     shares_image: true,
     always_maps_ids: true,
-    knows_usage: true,
+    knows_usage: false,
     refuses_sizes: true,
     pool_keys: &config::OVERLAY_POOL,
     volume_keys: &config::OVERLAY_VOLUME,
