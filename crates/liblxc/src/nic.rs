@@ -48,8 +48,8 @@ pub struct Nic {
     pub name: String,
     /// The other end's name on the host, or the name of the card there.
     pub host_name: String,
-    /// MAC address inside.
-    pub hwaddr: Option<[u8; 6]>,
+    /// Hardware address inside: six bytes, or the twenty of an InfiniBand card.
+    pub hwaddr: Option<Vec<u8>>,
     /// Size of packets on both ends, in bytes.
     pub mtu: Option<u32>,
     /// Length of the transmission queue on both ends.
@@ -73,8 +73,8 @@ impl Nic {
         if self.kind != Kind::Veth {
             text += &format!(",kind={}", self.kind.name());
         }
-        if let Some([a, b, c, d, e, f]) = self.hwaddr {
-            text += &format!(",hwaddr={a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+        if let Some(hwaddr) = &self.hwaddr {
+            text += &format!(",hwaddr={}", format_hwaddr(hwaddr));
         }
         if let Some(mtu) = self.mtu {
             text += &format!(",mtu={mtu}");
@@ -118,7 +118,7 @@ impl Nic {
                     let known = Kind::NAMES.iter().find(|(_, name)| *name == value);
                     nic.kind = known.ok_or(Malformed("unknown kind of nic"))?.0;
                 }
-                "hwaddr" => nic.hwaddr = Some(parse_hwaddr(value).ok_or(Malformed("MAC address wanted"))?),
+                "hwaddr" => nic.hwaddr = Some(parse_address(value).ok_or(Malformed("hardware address wanted"))?),
                 "mtu" => nic.mtu = Some(number()?),
                 "qlen" => nic.queue_length = Some(number()?),
                 "master" => nic.master = Some(value.to_owned()),
@@ -147,13 +147,23 @@ impl Nic {
 
 /// Reads a MAC address of six hexadecimal pairs with colons.
 pub fn parse_hwaddr(text: &str) -> Option<[u8; 6]> {
-    let mut address = [0u8; 6];
-    let mut parts = text.split(':');
-    for byte in &mut address {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    parts.next().is_none().then_some(address)
+    parse_address(text)?.try_into().ok()
+}
+
+/// Reads the address of a card, which has six pairs, or of an InfiniBand card, which has twenty.
+fn parse_address(text: &str) -> Option<Vec<u8>> {
+    let pair = |part: &str| {
+        let is_pair = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_pair.then(|| u8::from_str_radix(part, 16).ok()).flatten()
+    };
+    let address: Vec<u8> = text.split(':').map(pair).collect::<Option<_>>()?;
+    matches!(address.len(), 6 | 20).then_some(address)
+}
+
+/// Hexadecimal pairs with colons.
+pub fn format_hwaddr(address: &[u8]) -> String {
+    let pairs: Vec<String> = address.iter().map(|byte| format!("{byte:02x}")).collect();
+    pairs.join(":")
 }
 
 #[cfg(test)]
@@ -168,12 +178,13 @@ mod tests {
             "name=m0,host=mac1,kind=macvlan,parent=eth0",
             "name=i0,host=i1,kind=ipvlan-l3s,parent=eth0,default4=1,default6=1",
             "name=p0,host=eth9,kind=moved,mtu=9000",
+            "name=ib0,host=ib1,kind=moved,hwaddr=80:00:02:08:fe:80:00:00:00:00:00:00:00:02:c9:03:00:00:0d:41",
         ] {
             let nic = Nic::parse(text).unwrap();
             assert_eq!(nic.to_argument(), text);
         }
         let nic = Nic::parse("name=eth0,host=veth1,hwaddr=00:16:3e:00:ff:01").unwrap();
-        assert_eq!(nic.hwaddr, Some([0, 0x16, 0x3e, 0, 0xff, 1]));
+        assert_eq!(nic.hwaddr, Some(vec![0, 0x16, 0x3e, 0, 0xff, 1]));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) fn of_new(config: &mut Config, devices: &Devices, template: &str) {
     hardware_addresses(config, devices);
 }
 
-/// Gives each network card without an address one that stays.
+/// Gives each network card without an address or a name inside one that stays.
 pub(super) fn hardware_addresses(config: &mut Config, devices: &Devices) {
     for (name, device) in devices {
         let is_made = property(device, "type") == "nic" && property(device, "hwaddr").is_empty();
@@ -54,6 +54,15 @@ pub(super) fn hardware_addresses(config: &mut Config, devices: &Devices) {
             config
                 .entry(format!("volatile.{name}.hwaddr"))
                 .or_insert_with(|| hardware_address(random()));
+        }
+    }
+    let known = |name: &str| config.get(&format!("volatile.{name}.name")).cloned();
+    for (name, inside) in lxd_model::devices::nic::names(devices, known) {
+        let is_ours = devices
+            .get(&name)
+            .is_some_and(|device| property(device, "name").is_empty());
+        if is_ours {
+            config.entry(format!("volatile.{name}.name")).or_insert(inside);
         }
     }
 }

@@ -1,15 +1,14 @@
 //! Network cards: pairs of virtual ones, cards on cards of the host, and cards of the host themselves.
 
-use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use liblxc::nic::{Kind as CardKind, Nic, parse_hwaddr};
+use liblxc::nic::{Kind as CardKind, Nic, format_hwaddr, parse_hwaddr};
 use lxd_sys::netlink::{self, LinkChange, Socket};
 use lxd_sys::process;
 
-use super::{Device, DeviceConfig, Host, Kind, of_type, value};
+use super::{Device, DeviceConfig, Host, Kind, value};
 use crate::drivers::Guest;
 use crate::drivers::container::blocking;
 use crate::error::Error;
@@ -34,7 +33,10 @@ impl Kind for Cards {
             rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
                 .map_err(|e| Error::DeviceValue(format!("No random name: {e}")))?;
             let chosen = Chosen::new(&device.config, device.volatile("hwaddr"), random)?;
-            let hwaddr = chosen.hwaddr.map(format_hwaddr).unwrap_or_default();
+            let hwaddr = chosen
+                .hwaddr
+                .map(|hwaddr| format_hwaddr(&hwaddr))
+                .unwrap_or_default();
             let end = host
                 .network
                 .prepare_nic(asked(device, &chosen.host_name, &hwaddr))
@@ -79,13 +81,9 @@ impl Kind for Cards {
         Box::pin(async move {
             for card in &plan.cards {
                 if card.kind == CardKind::Moved {
-                    let namespace = process::namespace(guest.pid(), "net");
-                    let namespace = namespace
-                        .map_err(netlink::Error::Namespace)
-                        .map_err(Error::Card)?;
-                    host.kept.lock().insert(kept_as(device), namespace.into());
+                    keep(host, device, guest)?;
                 }
-                let hwaddr = card.hwaddr.map(format_hwaddr).unwrap_or_default();
+                let hwaddr = card.hwaddr.as_deref().map(format_hwaddr).unwrap_or_default();
                 let nic = asked(device, &card.host_name, &hwaddr);
                 host.network.nic_started(nic).await.map_err(Error::Port)?;
             }
@@ -95,15 +93,12 @@ impl Kind for Cards {
 
     fn stopped<'a>(&'a self, host: &'a Host, device: &'a Device) -> BoxFuture<'a, Vec<Error>> {
         Box::pin(async move {
-            let mut errors = Vec::new();
             let host_name = device.volatile("host_name").unwrap_or_default().to_owned();
-            let kept = host.kept.lock().remove(&kept_as(device));
-            if let Some(namespace) = kept.filter(|_| !host_name.is_empty()) {
-                // A container that was stopped from inside, or whose card was plugged in: nobody gave it back yet.
-                let (inside, outside) = (name_of(device), host_name.clone());
-                let back = move || take_back(namespace.as_fd(), &inside, &outside).map_err(Error::Card);
-                errors.extend(blocking(back).await.err());
-            }
+            let mut errors: Vec<Error> = take_kept(host, device, &host_name)
+                .await
+                .err()
+                .into_iter()
+                .collect();
             let hwaddr = device.value("hwaddr").or_else(|| device.volatile("hwaddr"));
             let nic = asked(device, &host_name, hwaddr.unwrap_or_default());
             errors.extend(host.network.nic_stopped(nic).await.err().map(Error::Port));
@@ -145,8 +140,29 @@ fn kept_as(device: &Device) -> String {
     format!("{} {}", device.instance.key, device.name)
 }
 
+/// Remembers where a card of the host is now.
+pub(super) fn keep(host: &Host, device: &Device, guest: &Arc<dyn Guest>) -> Result<(), Error> {
+    let namespace = process::namespace(guest.pid(), "net");
+    let namespace = namespace
+        .map_err(netlink::Error::Namespace)
+        .map_err(Error::Card)?;
+    host.kept.lock().insert(kept_as(device), namespace.into());
+    Ok(())
+}
+
+/// Takes a card of the host back from where it was kept, unless somebody has: a container that was stopped from inside, or
+/// whose card was plugged in, has not given it back.
+pub(super) async fn take_kept(host: &Host, device: &Device, host_name: &str) -> Result<(), Error> {
+    let kept = host.kept.lock().remove(&kept_as(device));
+    let Some(namespace) = kept.filter(|_| !host_name.is_empty()) else {
+        return Ok(());
+    };
+    let (inside, outside) = (name_of(device), host_name.to_owned());
+    blocking(move || take_back(namespace.as_fd(), &inside, &outside).map_err(Error::Card)).await
+}
+
 /// The card's name inside.
-fn name_of(device: &Device) -> String {
+pub(super) fn name_of(device: &Device) -> String {
     let all = names(&device.instance).into_iter();
     let mut own = all.filter(|(name, _)| *name == device.name);
     own.next().map(|(_, inside)| inside).unwrap_or_default()
@@ -255,27 +271,10 @@ impl Chosen {
     }
 }
 
-/// Where the names inside stand: the device's own `name`, else `volatile.DEVICE.name`, else the first free `ethN`.
+/// Where the names inside stand: the device's own `name`, else `volatile.DEVICE.name`, else the first that is free.
 pub fn names(instance: &Instance) -> Vec<(String, String)> {
-    let chosen = |device: &str, config: &DeviceConfig| {
-        value(config, "name")
-            .or_else(|| instance.volatile(device, "name"))
-            .map(str::to_owned)
-    };
-    let mut taken: BTreeSet<String> = of_type(instance, "nic")
-        .filter_map(|(device, config)| chosen(device, config))
-        .collect();
-    let named = of_type(instance, "nic").map(|(device, config)| {
-        let name = chosen(device, config).unwrap_or_else(|| {
-            let mut free = (0..)
-                .map(|n| format!("eth{n}"))
-                .filter(|name| !taken.contains(name));
-            free.next().unwrap_or_default()
-        });
-        taken.insert(name.clone());
-        (device.clone(), name)
-    });
-    named.collect()
+    let known = |device: &str| instance.volatile(device, "name").map(str::to_owned);
+    lxd_model::devices::nic::names(&instance.devices, known)
 }
 
 /// Decides the rest about one card, and which `volatile.*` keys this start sets.
@@ -302,7 +301,7 @@ pub fn plan(
     };
     remember("host_name", &host_name);
     if let Some(hwaddr) = chosen.hwaddr.filter(|_| value(config, "hwaddr").is_none()) {
-        remember("hwaddr", &format_hwaddr(hwaddr));
+        remember("hwaddr", &format_hwaddr(&hwaddr));
     }
     if value(config, "name").is_none() {
         remember("name", name);
@@ -319,7 +318,7 @@ pub fn plan(
         kind,
         name: name.to_owned(),
         host_name,
-        hwaddr: chosen.hwaddr,
+        hwaddr: chosen.hwaddr.map(Vec::from),
         mtu: number(config, "mtu")?.or(inherited),
         queue_length: number(config, "queue.tx.length")?,
         master: host.master,
@@ -333,12 +332,7 @@ pub fn plan(
     Ok((card, volatile))
 }
 
-/// Six hexadecimal pairs with colons.
-pub fn format_hwaddr([a, b, c, d, e, f]: [u8; 6]) -> String {
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
-}
-
-fn number(config: &DeviceConfig, key: &str) -> Result<Option<u32>, Error> {
+pub(super) fn number(config: &DeviceConfig, key: &str) -> Result<Option<u32>, Error> {
     let Some(text) = value(config, key) else {
         return Ok(None);
     };

@@ -7,6 +7,39 @@ use super::{Device, Devices, property};
 use crate::Invalid;
 use crate::config::is_true;
 
+/// What network cards are called inside, by device: their own `name`, else the one that is `known`, else the first `ethN`
+/// (`ibN` for InfiniBand) that is free.
+pub fn names(devices: &Devices, known: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    let prefix = |device: &Device| match property(device, "type") {
+        "nic" => Some("eth"),
+        "infiniband" => Some("ib"),
+        _ => None,
+    };
+    let chosen = |name: &str, device: &Device| match property(device, "name") {
+        "" => known(name),
+        own => Some(own.to_owned()),
+    };
+    let cards = || {
+        devices
+            .iter()
+            .filter_map(|(name, device)| Some((name, device, prefix(device)?)))
+    };
+    let mut taken: BTreeSet<String> = cards()
+        .filter_map(|(name, device, _)| chosen(name, device))
+        .collect();
+    let named = cards().map(|(name, device, prefix)| {
+        let inside = chosen(name, device).unwrap_or_else(|| {
+            let mut free = (0..)
+                .map(|number| format!("{prefix}{number}"))
+                .filter(|name| !taken.contains(name));
+            free.next().unwrap_or_default()
+        });
+        taken.insert(inside.clone());
+        (name.clone(), inside)
+    });
+    named.collect()
+}
+
 /// Checks that a card's keys get along, and the card with the others. Each key by itself is fine already.
 pub(super) fn validate(name: &str, device: &Device, devices: &Devices, variant: &str) -> Result<(), Invalid> {
     let network = property(device, "network");

@@ -137,6 +137,8 @@ pub struct LinkChange<'a> {
     pub name: Option<&'a str>,
     /// The hardware address.
     pub mac: Option<Mac>,
+    /// The hardware address of a link that has a longer one, such as InfiniBand's.
+    pub address: Option<&'a [u8]>,
     /// The MTU in bytes.
     pub mtu: Option<u32>,
     /// The bridge it becomes a port of, or none.
@@ -290,6 +292,7 @@ impl Socket {
         let attributes = &mut message.attributes;
         attributes.extend(change.name.map(|n| LinkAttribute::IfName(n.to_owned())));
         attributes.extend(change.mac.map(|m| LinkAttribute::Address(m.0.to_vec())));
+        attributes.extend(change.address.map(|a| LinkAttribute::Address(a.to_vec())));
         attributes.extend(change.mtu.map(LinkAttribute::Mtu));
         attributes.extend(change.tx_queue_len.map(LinkAttribute::TxQueueLen));
         attributes.extend(change.netns.map(|fd| LinkAttribute::NetNsFd(fd.as_raw_fd())));

@@ -65,8 +65,8 @@ pub(crate) fn create(nic: &Nic, namespace: &File) -> io::Result<()> {
     // The kernel looks the name up here, where the host may have one of the name that it shall have inside.
     message.text(libc::IFLA_IFNAME, &nic.host_name);
     message.sizes(nic);
-    if let Some(hwaddr) = nic.hwaddr.filter(|_| nic.kind == Kind::Macvlan) {
-        message.attribute(libc::IFLA_ADDRESS, &hwaddr);
+    if let Some(hwaddr) = nic.hwaddr.as_ref().filter(|_| nic.kind == Kind::Macvlan) {
+        message.attribute(libc::IFLA_ADDRESS, hwaddr);
     }
     message.attribute(libc::IFLA_LINK, &below.to_ne_bytes());
     message.attribute(IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
@@ -87,8 +87,8 @@ fn give_away(nic: &Nic, namespace: &File) -> io::Result<()> {
     transact(&netlink, &Message::change(index, 0).finish())?;
     let mut message = Message::change(index, 0);
     message.sizes(nic);
-    if let Some(hwaddr) = nic.hwaddr {
-        message.attribute(libc::IFLA_ADDRESS, &hwaddr);
+    if let Some(hwaddr) = &nic.hwaddr {
+        message.attribute(libc::IFLA_ADDRESS, hwaddr);
     }
     transact(&netlink, &message.finish())?;
     transact(&netlink, &moving(index, &nic.name, namespace))
@@ -246,8 +246,8 @@ fn creation(nic: &Nic, namespace: &File, master: Option<u32>) -> Vec<u8> {
     message.link_header(0, 0);
     message.text(libc::IFLA_IFNAME, &nic.name);
     message.sizes(nic);
-    if let Some(hwaddr) = nic.hwaddr {
-        message.attribute(libc::IFLA_ADDRESS, &hwaddr);
+    if let Some(hwaddr) = &nic.hwaddr {
+        message.attribute(libc::IFLA_ADDRESS, hwaddr);
     }
     message.attribute(IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
     for start in [peer, data, link] {

@@ -12,7 +12,12 @@ use crate::devices::{Device, Mount, encode};
 use crate::error::Error;
 
 /// The first part of the names of nodes in the folder of devices.
-const KIND: &str = "unix";
+fn prefix(device: &Device) -> &'static str {
+    match device.value("type") {
+        Some("infiniband") => "infiniband.unix",
+        _ => "unix",
+    }
+}
 
 /// A node of the host for an instance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +89,7 @@ impl Node {
 
     pub(super) fn mount(&self, device: &Device) -> Mount {
         Mount {
-            source: device.file(KIND, &self.path),
+            source: device.file(prefix(device), &self.path),
             target: Path::new(self.path.trim_start_matches('/')).to_owned(),
             is_file: true,
             removes_target: true,
@@ -94,7 +99,7 @@ impl Node {
 
     /// Makes it in the folder of devices, in the place of what is there.
     pub(crate) fn make(&self, device: &Device) -> Result<(), Error> {
-        let file = device.file(KIND, &self.path);
+        let file = device.file(prefix(device), &self.path);
         let owner = Owner::of(device)?;
         if let Some(folder) = file.parent() {
             let made = std::fs::DirBuilder::new()
@@ -135,7 +140,7 @@ impl Node {
 
     /// Removes it from the folder of devices.
     pub(super) fn remove(&self, device: &Device) -> Result<(), Error> {
-        remove(&device.file(KIND, &self.path))
+        remove(&device.file(prefix(device), &self.path))
     }
 }
 
@@ -157,7 +162,7 @@ pub(crate) fn clear(device: &Device) -> Result<(), Error> {
 /// The files of a device, with the paths inside that their names stand for.
 fn files(device: &Device) -> Result<Vec<(PathBuf, String)>, Error> {
     let folder = &device.instance.paths.devices;
-    let prefix = format!("{KIND}.{}.", encode(&device.name));
+    let prefix = format!("{}.{}.", prefix(device), encode(&device.name));
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
