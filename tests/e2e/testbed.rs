@@ -198,6 +198,7 @@ impl Peer {
             "link add tbp type veth peer name tbq netns tbpeer",
             "link set tbp up",
             "-n tbpeer link set tbq up",
+            "address add 10.50.0.2/24 dev tbp",
             "-n tbpeer address add 10.50.0.1/24 dev tbq",
             "-n tbpeer link add link tbq name tbq.7 type vlan id 7",
             "-n tbpeer link set tbq.7 up",
@@ -205,6 +206,8 @@ impl Peer {
         ] {
             sh("ip", &line.split(' ').collect::<Vec<_>>()).ok();
         }
+        // For cards whose addresses the host answers for.
+        std::fs::write("/proc/sys/net/ipv4/conf/tbp/forwarding", "1").unwrap();
         Self
     }
 }
@@ -233,6 +236,14 @@ fn cards_of_all_kinds_carry_traffic() {
             "",
             "10.50.0.1",
         ),
+        ("nictype=ipvlan ipv4.address=10.50.0.9", "", "10.50.0.1"),
+        (
+            "nictype=ipvlan vlan=7 mode=l2 ipv4.address=10.57.0.9/24 ipv4.gateway=10.57.0.1",
+            "",
+            "10.57.0.1",
+        ),
+        ("nictype=ipvlan vlan=7 ipv4.address=10.57.0.9", "", "10.57.0.1"),
+        ("nictype=routed ipv4.address=10.50.0.9", "", "10.50.0.1"),
         ("nictype=macvlan", "10.50.0.9/24", "10.50.0.1"),
         ("nictype=macvlan vlan=7", "10.57.0.9/24", "10.57.0.1"),
         ("nictype=physical vlan=7", "10.57.0.9/24", "10.57.0.1"),
@@ -258,9 +269,94 @@ fn cards_of_all_kinds_carry_traffic() {
         );
         ask(&server, "stop -f tbn1").ok();
         patiently("the VLAN's end", || !there("tbp.7") && there("tbp"));
+        let answered_for = sh("ip", &["neigh", "show", "proxy"]).ok() + &sh("ip", &["route"]).ok();
+        assert!(!answered_for.contains("0.9 "), "{card}: {answered_for}");
         ask(&server, "config device remove tbn1 eth0").ok();
         sh("ip", &["link", "set", "tbp", "up"]).ok();
     }
     let left = ask(&server, "config show tbn1").ok();
     assert!(!left.contains("last_state.created"), "{left}");
+}
+
+/// A file system with project quotas, on a file. Goes when it is dropped.
+struct Quotas {
+    file: std::path::PathBuf,
+    place: std::path::PathBuf,
+}
+
+impl Quotas {
+    fn new(server: &Server, kind: &str, options: &str) -> Self {
+        let new = Self {
+            file: Path::new("/root").join(format!("tbq-{kind}")),
+            place: server.scratch().join(kind),
+        };
+        std::fs::create_dir(&new.place).unwrap();
+        let (file, place) = (new.file.to_str().unwrap(), new.place.to_str().unwrap());
+        sh("truncate", &["-s", "1G", file]).ok();
+        let made = format!("-q {options} {file}");
+        sh(
+            &format!("mkfs.{kind}"),
+            &made.split_whitespace().collect::<Vec<_>>(),
+        )
+        .ok();
+        sh("mount", &["-o", "loop,prjquota", file, place]).ok();
+        std::fs::create_dir(new.place.join("pool")).unwrap();
+        new
+    }
+}
+
+impl Drop for Quotas {
+    fn drop(&mut self) {
+        sh("umount", &["-l", self.place.to_str().unwrap()]);
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+#[test]
+#[ignore = "needs the testbed: tests/testbed/testbed"]
+fn sizes_are_limits_where_there_are_project_quotas() {
+    for module in ["loop", "quota_v2", "xfs"] {
+        sh("modprobe", &[module]).ok();
+    }
+    let server = ready();
+    for (kind, options, driver) in [("ext4", "-O quota,project", "dir"), ("xfs", "-f", "overlay")] {
+        let quotas = Quotas::new(&server, kind, options);
+        let source = quotas.place.join("pool");
+        ask(
+            &server,
+            &format!("storage create {kind} {driver} source={}", source.display()),
+        )
+        .ok();
+        ask(&server, &format!("init bb tbz1 -s {kind} -d root,size=50MiB")).ok();
+        ask(&server, "start tbz1").ok();
+        let write = |name: &str, mebibytes: u32| {
+            let script = format!("dd if=/dev/zero of=/root/x bs=1M count={mebibytes} 2>&1");
+            !shell(&server, name, &script).contains("error writing")
+        };
+        assert!(write("tbz1", 30) && !write("tbz1", 60), "{kind}");
+        let info = ask(&server, "info tbz1").ok();
+        assert!(info.contains("Disk usage:\n    root: "), "{info}");
+        ask(&server, "config device set tbz1 root size=80MiB").ok();
+        assert!(write("tbz1", 60) && !write("tbz1", 90), "{kind}");
+        ask(&server, "config device unset tbz1 root size").ok();
+        assert!(write("tbz1", 90), "{kind}");
+        shell(&server, "tbz1", "rm /root/x");
+        ask(&server, "config device set tbz1 root size=50MiB").ok();
+        ask(&server, "snapshot tbz1 s").ok();
+        ask(&server, "copy tbz1/s tbz2").ok();
+        ask(&server, "start tbz2").ok();
+        assert!(write("tbz2", 30) && !write("tbz2", 60), "a copy on {kind}");
+        ask(&server, "restore tbz1 s").ok();
+        assert!(write("tbz1", 30) && !write("tbz1", 60), "restored on {kind}");
+        ask(&server, &format!("storage volume create {kind} v size=10MiB")).ok();
+        shell(&server, "tbz2", "rm /root/x");
+        ask(&server, &format!("storage volume attach {kind} v tbz2 /mnt")).ok();
+        let full = "dd if=/dev/zero of=/mnt/x bs=1M count=20 2>&1";
+        assert!(shell(&server, "tbz2", full).contains("error writing"), "{kind}");
+        ask(&server, &format!("storage volume set {kind} v size=30MiB")).ok();
+        assert!(!shell(&server, "tbz2", full).contains("error writing"), "{kind}");
+        ask(&server, "delete -f tbz1 tbz2").ok();
+        ask(&server, &format!("storage volume delete {kind} v")).ok();
+        ask(&server, &format!("storage delete {kind}")).ok();
+    }
 }

@@ -118,7 +118,9 @@ impl Nic {
                     let known = Kind::NAMES.iter().find(|(_, name)| *name == value);
                     nic.kind = known.ok_or(Malformed("unknown kind of nic"))?.0;
                 }
-                "hwaddr" => nic.hwaddr = Some(parse_address(value).ok_or(Malformed("hardware address wanted"))?),
+                "hwaddr" => {
+                    nic.hwaddr = Some(parse_address(value).ok_or(Malformed("hardware address wanted"))?)
+                }
                 "mtu" => nic.mtu = Some(number()?),
                 "qlen" => nic.queue_length = Some(number()?),
                 "master" => nic.master = Some(value.to_owned()),

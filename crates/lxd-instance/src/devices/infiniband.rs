@@ -95,7 +95,10 @@ fn prepare(device: &Device) -> Result<Plan, Error> {
         kind: CardKind::Moved,
         name: name_of(device),
         host_name,
-        hwaddr: device.value("hwaddr").map(|own| address(own, &link)).transpose()?,
+        hwaddr: device
+            .value("hwaddr")
+            .map(|own| address(own, &link))
+            .transpose()?,
         mtu: number(&device.config, "mtu")?,
         ..Nic::default()
     };
