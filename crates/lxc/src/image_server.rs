@@ -7,6 +7,9 @@ use tokio::sync::OnceCell;
 
 use crate::error::{Error, Result};
 
+/// The type of images for virtual machines.
+const VIRTUAL_MACHINE: &str = "virtual-machine";
+
 /// A server that images come from.
 #[derive(Debug, Clone)]
 pub(crate) enum ImageServer {
@@ -62,18 +65,19 @@ impl ImageServer {
     }
 
     /// What a word means: the fingerprint of the image with this alias, else the word itself. A web server has several
-    /// images with an alias, one for each sort of machine.
+    /// images with an alias, one for each sort of machine; on an LXD an alias of the other sort is none.
     pub(crate) async fn fingerprint(&self, word: &str, is_vm: bool) -> Result<String> {
         // Image servers say what they mean by no name.
         let word = if word.is_empty() { "default" } else { word };
         let found = match self {
             Self::Lxd(client) => match client.image_alias(word).await {
+                Ok(alias) if is_vm && alias.r#type != VIRTUAL_MACHINE => None,
                 Ok(alias) => Some(alias.target),
                 Err(error) if error.is_not_found() => None,
                 Err(error) => return Err(error.into()),
             },
             Self::Lists(lists) => {
-                let kind = if is_vm { "virtual-machine" } else { "container" };
+                let kind = if is_vm { VIRTUAL_MACHINE } else { "container" };
                 let alias = lists.catalogue().await?.alias(kind, word);
                 alias.map(|alias| alias.target.clone())
             }

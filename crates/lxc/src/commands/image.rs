@@ -160,19 +160,17 @@ struct Import {
 fn what_to_import(cx: &Context) -> Result<Import> {
     let (mut files, mut remote, mut properties) = (Vec::new(), "", Vec::new());
     for word in cx.arguments() {
-        if let Some((name, "")) = word.split_once(':')
-            && cx.config.remotes().contains_key(name)
-        {
-            remote = word;
-        } else if word.contains('=') && !Path::new(word).exists() {
+        if word.contains('=') && !Path::new(word).exists() {
             properties.push(word.clone());
+        } else if word.ends_with(':') {
+            remote = word;
         } else {
             files.push(word.clone());
         }
     }
     let mut files = files.into_iter();
     let first = files.next().ok_or(Error::Count)?;
-    let rootfs = files.next().map(PathBuf::from);
+    let rootfs = files.next_back().map(PathBuf::from);
     let client = cx.resource(remote)?.client;
     Ok(Import {
         first,
@@ -248,10 +246,11 @@ async fn send(cx: &Context, import: &Import) -> Result<lxd_client::Background> {
                 name,
                 path: path.to_owned(),
             };
-            Upload::files(&[part("metadata", file), part("rootfs", rootfs)]).await?
+            let name = if is_qcow2(rootfs) { "rootfs.img" } else { "rootfs" };
+            Upload::files(&[part("metadata", file), part(name, rootfs)]).await?
         }
     };
-    let name = first
+    let name = file
         .file_name()
         .unwrap_or_default()
         .to_string_lossy()
@@ -269,6 +268,15 @@ async fn send(cx: &Context, import: &Import) -> Result<lxd_client::Background> {
         upload = upload.header("x-lxd-properties", &pairs.join("&"))?;
     }
     upload_with_progress(cx, (&import.client, "images"), upload, "Transferring image: ").await
+}
+
+/// Whether a file is a virtual machine's disk in QEMU's format.
+fn is_qcow2(path: &Path) -> bool {
+    use std::io::Read;
+
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *b"QFI\xfb"
 }
 
 /// Sends an upload to a list of things, and shows how much of it has gone.
@@ -333,7 +341,6 @@ fn pack(folder: &Path) -> Result<tempfile::NamedTempFile> {
     };
     let file = tempfile::Builder::new()
         .prefix("lxd_image_")
-        .suffix(".tar.xz")
         .tempfile()
         .map_err(failed)?;
     let status = std::process::Command::new("tar")
@@ -388,7 +395,9 @@ async fn export(cx: &Context) -> Result<()> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            (folder.unwrap_or(Path::new(".")).to_owned(), Some(base))
+            let folder = folder.unwrap_or(Path::new("."));
+            std::fs::metadata(folder).map_err(|source| opening(target, &source))?;
+            (folder.to_owned(), Some(base))
         }
     };
     let name_of = move |called: &str, part| name_of(base.as_deref(), called, part);

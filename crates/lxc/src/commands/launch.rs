@@ -67,7 +67,12 @@ async fn create(cx: &Context) -> Result<(Resource, String)> {
             r#type: "none".into(),
             ..InstanceSource::default()
         },
-        Some(word) => source(cx, &word, &instance).await?,
+        Some(word) => {
+            let (source, kind) = source(cx, &word, &instance).await?;
+            // An image says what it is for.
+            post.r#type = kind.unwrap_or(post.r#type);
+            source
+        }
     };
     let mut body = serde_json::to_value(&post).unwrap_or_default();
     leave_out_empty(&mut body);
@@ -262,8 +267,12 @@ fn card(network: &Network) -> BTreeMap<String, String> {
     card
 }
 
-/// Where the image of a new instance comes from.
-async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<InstanceSource> {
+/// Where the image of a new instance comes from, and the sort of machine that it is for where a server tells.
+async fn source(
+    cx: &Context,
+    word: &str,
+    instance: &Resource,
+) -> Result<(InstanceSource, Option<String>)> {
     let (remote, name) = cx.config.split(word)?;
     let image = InstanceSource {
         r#type: "image".into(),
@@ -273,13 +282,14 @@ async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<Instanc
     let name = if name.is_empty() { "default" } else { name };
     let server = &cx.config.remotes()[remote];
     if server.is_simplestreams() {
-        return Ok(InstanceSource {
+        let listed = InstanceSource {
             mode: "pull".into(),
             server: server.addr.clone(),
             protocol: server.protocol.clone(),
             alias: name.into(),
             ..image
-        });
+        };
+        return Ok((listed, None));
     }
     let client = if remote == instance.remote {
         instance.client.clone()
@@ -289,15 +299,16 @@ async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<Instanc
             ImageServer::Lists(_) => cx.client(remote)?,
         }
     };
-    let fingerprint = fingerprint(&client, name).await?;
-    if cx.switch("vm") {
-        let image: lxd_api::images::Image = client.get(&path(&["images", &fingerprint])).await?;
-        if image.r#type != "virtual-machine" {
-            return Err(Error::message("Asked for a VM but image is of type container"));
-        }
+    let server = ImageServer::Lxd(client.clone());
+    let found = server.fingerprint(name, false).await?;
+    let described = server.image(&found).await?;
+    if cx.switch("vm") && described.r#type != "virtual-machine" {
+        return Err(Error::message("Asked for a VM but image is of type container"));
     }
+    let kind = Some(described.r#type).filter(|kind| !kind.is_empty());
+    let fingerprint = described.fingerprint;
     if remote == instance.remote {
-        return Ok(InstanceSource { fingerprint, ..image });
+        return Ok((InstanceSource { fingerprint, ..image }, kind));
     }
     if client.is_local() {
         return Err(Error::message(
@@ -316,7 +327,6 @@ async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<Instanc
         project: client.project().into(),
         ..image
     };
-    let described = client.image(&fingerprint, "").await?;
     if !described.public {
         from.secret = image_secret(&client, &fingerprint).await?;
     }
@@ -326,14 +336,7 @@ async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<Instanc
     } else {
         from.fingerprint = fingerprint;
     }
-    Ok(from)
-}
-
-/// The full fingerprint of the image with an alias, or with a fingerprint that starts so.
-pub(crate) async fn fingerprint(client: &Client, name: &str) -> Result<String> {
-    let server = ImageServer::Lxd(client.clone());
-    let found = server.fingerprint(name, false).await?;
-    Ok(server.image(&found).await?.fingerprint)
+    Ok((from, kind))
 }
 
 /// What lets another server fetch a private image.

@@ -12,11 +12,19 @@ use liblzma::write::XzEncoder;
 use lxd_model::Invalid;
 use parking_lot::Mutex;
 
+use super::cut::Cut;
+use super::squashfs::{self, Squashing};
+
+/// With a level of xz or lzma: to try even harder.
+const EXTREME: u32 = 1 << 31;
+
 /// The format of an archive, and how hard to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compressor {
     format: Format,
     level: u32,
+    /// Whether what is the same in two archives shall be the same in the compressed ones.
+    rsyncable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,40 +35,75 @@ enum Format {
     Xz,
     Lzma,
     Zstd,
+    Squashfs(squashfs::Options),
 }
 
 impl Compressor {
-    /// Reads what users write: the name of a program, perhaps with arguments: `gzip`, `zstd -19`, `none`.
+    /// Reads what users write: the name of a program, perhaps with arguments: `gzip`, `zstd -19 --rsyncable`, `none`.
     ///
     /// # Errors
-    /// A program that this server has not, or an argument that is no level of it.
+    /// A program that this server has not, or an argument that is none of it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let mut words = text.split_whitespace();
         let program = words.next().unwrap_or_default();
-        let (format, normal, levels) = match program {
-            "none" => (Format::None, 0, 0..=0),
-            "gzip" | "pigz" => (Format::Gzip, 6, 1..=9),
-            "bzip2" | "pbzip2" => (Format::Bzip2, 9, 1..=9),
-            "xz" | "pxz" => (Format::Xz, 6, 0..=9),
-            "lzma" => (Format::Lzma, 6, 0..=9),
-            "zstd" => (Format::Zstd, 3, 1..=19),
+        let wrong = |word: &str| {
+            Invalid::new(format!(
+                "Invalid argument {word:?} for compression algorithm {program:?}"
+            ))
+        };
+        let (format, normal) = match program {
+            "none" => (Format::None, 0),
+            "gzip" | "pigz" => (Format::Gzip, 6),
+            "bzip2" | "pbzip2" => (Format::Bzip2, 9),
+            "xz" | "pxz" => (Format::Xz, 6),
+            "lzma" => (Format::Lzma, 6),
+            "zstd" => (Format::Zstd, 3),
+            "squashfs" => (Format::Squashfs(squashfs::Options::parse(words.by_ref()).map_err(wrong)?), 0),
             _ => return Err(Invalid::new(format!("Invalid compression algorithm {program:?}"))),
         };
-        let mut level = normal;
+        let mut made = Self {
+            format,
+            level: normal,
+            rsyncable: false,
+        };
+        let is_ultra = text.contains(" --ultra");
         for word in words {
-            let number = word.strip_prefix('-').and_then(|digits| digits.parse().ok());
-            level = match (word, number) {
-                ("--fast", _) => *levels.start(),
-                ("--best", _) => *levels.end(),
-                (_, Some(number)) if levels.contains(&number) && format != Format::None => number,
-                _ => {
-                    return Err(Invalid::new(format!(
-                        "Invalid argument {word:?} for compression algorithm {program:?}"
-                    )));
-                }
-            };
+            if !made.argue(word, is_ultra) {
+                return Err(wrong(word));
+            }
         }
-        Ok(Self { format, level })
+        Ok(made)
+    }
+
+    /// Takes an argument of the program's; says whether it is one.
+    fn argue(&mut self, word: &str, is_ultra: bool) -> bool {
+        let levels = match self.format {
+            Format::Gzip | Format::Bzip2 => 1..=9,
+            Format::Xz | Format::Lzma => 0..=9,
+            Format::Zstd if is_ultra => 1..=22,
+            Format::Zstd => 1..=19,
+            Format::None | Format::Squashfs(_) => return false,
+        };
+        let is_lzma = matches!(self.format, Format::Xz | Format::Lzma);
+        let extreme = self.level & EXTREME;
+        let (digits, harder) = match word.strip_suffix('e').filter(|_| is_lzma) {
+            Some(digits) => (digits, EXTREME),
+            None => (word, 0),
+        };
+        let number = digits.strip_prefix('-').and_then(|digits| digits.parse().ok());
+        match (word, number) {
+            ("--fast", _) => self.level = *levels.start() | extreme,
+            ("--best", _) => self.level = *levels.end() | extreme,
+            (_, Some(number)) if levels.contains(&number) => self.level = number | extreme | harder,
+            ("-e" | "--extreme", _) if is_lzma => self.level |= EXTREME,
+            ("--rsyncable", _) if matches!(self.format, Format::Gzip | Format::Zstd) => self.rsyncable = true,
+            ("--ultra", _) => return self.format == Format::Zstd,
+            // All of these are so in any case.
+            ("-c" | "--stdout" | "-k" | "--keep" | "-f" | "--force" | "-q" | "--quiet", _) => {}
+            ("-n" | "--no-name", _) => return self.format == Format::Gzip,
+            _ => return is_count_of_threads(word),
+        }
+        true
     }
 
     /// Whether this leaves an archive as it is.
@@ -73,9 +116,12 @@ impl Compressor {
     /// # Errors
     /// The compressor's memory.
     pub fn into_file(self, file: File) -> io::Result<Packing> {
+        if let Format::Squashfs(options) = self.format {
+            return Ok(Packing::Squashfs(Squashing::begin(file, options)?));
+        }
         let out = BufWriter::with_capacity(1 << 20, file);
         Ok(match self.format {
-            Format::None => Packing::Plain(out),
+            Format::None | Format::Squashfs(_) => Packing::Plain(out),
             Format::Xz => {
                 let stream = MtStreamBuilder::new()
                     .threads(threads())
@@ -114,6 +160,12 @@ impl Compressor {
     }
 }
 
+/// Whether an argument says how many threads there shall be. All processors work in any case.
+fn is_count_of_threads(word: &str) -> bool {
+    let count = ["-T", "--threads=", "-p"].into_iter().find_map(|name| word.strip_prefix(name));
+    count.is_some_and(|count| count.parse::<u16>().is_ok())
+}
+
 fn threads() -> u32 {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     u32::try_from(all).unwrap_or(1).min(16)
@@ -127,6 +179,8 @@ pub enum Packing {
     Xz(XzEncoder<BufWriter<File>>),
     /// Blocks side by side.
     Blocks(Blocks),
+    /// A squashfs file system, which a program makes.
+    Squashfs(Squashing),
 }
 
 impl Packing {
@@ -139,6 +193,7 @@ impl Packing {
             Self::Plain(out) => out,
             Self::Xz(encoder) => encoder.finish()?,
             Self::Blocks(blocks) => blocks.finish()?,
+            Self::Squashfs(squashing) => return squashing.finish(),
         };
         out.into_inner().map_err(io::IntoInnerError::into_error)
     }
@@ -150,6 +205,7 @@ impl Write for Packing {
             Self::Plain(out) => out.write(bytes),
             Self::Xz(encoder) => encoder.write(bytes),
             Self::Blocks(blocks) => blocks.write(bytes),
+            Self::Squashfs(squashing) => squashing.write(bytes),
         }
     }
 
@@ -173,6 +229,7 @@ pub struct Blocks {
     writer: Option<JoinHandle<io::Result<BufWriter<File>>>>,
     block: Vec<u8>,
     size: usize,
+    cut: Option<Cut>,
 }
 
 impl Blocks {
@@ -202,6 +259,7 @@ impl Blocks {
             writer: Some(writer),
             block: Vec::with_capacity(size),
             size,
+            cut: compressor.rsyncable.then(Cut::default),
         }
     }
 
@@ -252,8 +310,11 @@ impl Write for Blocks {
         let room = self.size - self.block.len();
         let taken = room.min(bytes.len());
         let (now, _) = bytes.split_at(taken);
+        let cut = self.cut.as_mut().and_then(|cut| cut.find(now));
+        let taken = cut.unwrap_or(taken);
+        let (now, _) = bytes.split_at(taken);
         self.block.extend_from_slice(now);
-        if self.block.len() == self.size {
+        if cut.is_some() || self.block.len() == self.size {
             self.send()?;
         }
         Ok(taken)
@@ -296,6 +357,9 @@ mod tests {
             "zstd",
             "zstd -1",
             "pigz --fast",
+            "xz -0e -T2",
+            "gzip -1 --rsyncable -k",
+            "zstd --ultra --rsyncable",
         ] {
             let compressor = Compressor::parse(text).unwrap();
             let file = tempfile::NamedTempFile::new().unwrap();
@@ -321,7 +385,22 @@ mod tests {
         for (text, why) in [
             ("", "Invalid compression algorithm \"\""),
             ("/bin/sh", "Invalid compression algorithm \"/bin/sh\""),
-            ("squashfs", "Invalid compression algorithm \"squashfs\""),
+            (
+                "squashfs -info x",
+                "Invalid argument \"-info\" for compression algorithm \"squashfs\"",
+            ),
+            (
+                "zstd -22",
+                "Invalid argument \"-22\" for compression algorithm \"zstd\"",
+            ),
+            (
+                "xz --rsyncable",
+                "Invalid argument \"--rsyncable\" for compression algorithm \"xz\"",
+            ),
+            (
+                "zstd -o/etc/x",
+                "Invalid argument \"-o/etc/x\" for compression algorithm \"zstd\"",
+            ),
             (
                 "gzip -z",
                 "Invalid argument \"-z\" for compression algorithm \"gzip\"",
@@ -336,6 +415,30 @@ mod tests {
             ),
         ] {
             assert_eq!(Compressor::parse(text).unwrap_err().to_string(), why);
+        }
+    }
+
+    #[test]
+    fn what_follows_a_change_is_the_same_in_rsyncable_files() {
+        let mut seed = 1_u64;
+        let mut noise = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 60) as u8
+        };
+        let content: Vec<u8> = (0..6_000_000).map(|_| noise()).collect();
+        let longer = [b"inserted", content.as_slice()].concat();
+        for text in ["gzip -1 --rsyncable", "zstd -1 --rsyncable"] {
+            let packed = [&content, &longer].map(|content| {
+                let file = tempfile::NamedTempFile::new().unwrap();
+                let compressor = Compressor::parse(text).unwrap();
+                let mut packing = compressor.into_file(file.reopen().unwrap()).unwrap();
+                packing.write_all(content).unwrap();
+                packing.finish().unwrap();
+                std::fs::read(file.path()).unwrap()
+            });
+            let same = packed[0].iter().rev().zip(packed[1].iter().rev());
+            let same = same.take_while(|(a, b)| a == b).count();
+            assert!(same > packed[0].len() / 2, "{text}: {same}");
         }
     }
 

@@ -1,7 +1,9 @@
 //! Packing trees into tar archives, the way back from unpacking: for published images and backups.
 
 mod compress;
+mod cut;
 mod header;
+mod squashfs;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
