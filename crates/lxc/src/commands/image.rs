@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lxd_api::images::{Image, ImageAliasesEntry, ImageAliasesPost, ImagePut};
 use lxd_client::{Client, Etag, ExportedImage, ImagePart, NameOf, Upload, UploadPart, path};
+use lxd_model::images::Packing;
 use lxd_model::yaml;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -246,7 +247,10 @@ async fn send(cx: &Context, import: &Import) -> Result<lxd_client::Background> {
                 name,
                 path: path.to_owned(),
             };
-            let name = if is_qcow2(rootfs) { "rootfs.img" } else { "rootfs" };
+            let name = match packing(rootfs)? {
+                Packing::Qcow2 => "rootfs.img",
+                _ => "rootfs",
+            };
             Upload::files(&[part("metadata", file), part(name, rootfs)]).await?
         }
     };
@@ -270,13 +274,18 @@ async fn send(cx: &Context, import: &Import) -> Result<lxd_client::Background> {
     upload_with_progress(cx, (&import.client, "images"), upload, "Transferring image: ").await
 }
 
-/// Whether a file is a virtual machine's disk in QEMU's format.
-fn is_qcow2(path: &Path) -> bool {
+/// How a file is packed.
+fn packing(path: &Path) -> Result<Packing> {
     use std::io::Read;
 
-    let mut magic = [0; 4];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
-    read.is_ok() && magic == *b"QFI\xfb"
+    let mut header = Vec::new();
+    let size = u64::try_from(Packing::HEADER).unwrap_or_default();
+    let read = std::fs::File::open(path).and_then(|file| file.take(size).read_to_end(&mut header));
+    read.map_err(|source| opening(path, &source))?;
+    if header.is_empty() {
+        return Err(Error::message("EOF"));
+    }
+    Packing::detect(&header).map_err(|error| Error::message(error.to_string()))
 }
 
 /// Sends an upload to a list of things, and shows how much of it has gone.

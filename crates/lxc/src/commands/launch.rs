@@ -268,11 +268,7 @@ fn card(network: &Network) -> BTreeMap<String, String> {
 }
 
 /// Where the image of a new instance comes from, and the sort of machine that it is for where a server tells.
-async fn source(
-    cx: &Context,
-    word: &str,
-    instance: &Resource,
-) -> Result<(InstanceSource, Option<String>)> {
+async fn source(cx: &Context, word: &str, instance: &Resource) -> Result<(InstanceSource, Option<String>)> {
     let (remote, name) = cx.config.split(word)?;
     let image = InstanceSource {
         r#type: "image".into(),

@@ -1,5 +1,6 @@
 //! Aliases of images: names that users give them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lxd_api::images::{ImageAlias, ImageAliasesEntry, ImageAliasesEntryPut, ImageAliasesPost};
@@ -61,11 +62,12 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: ImageAliasesPost) -> Result
     names::image_alias(&post.name)?;
     let mut tx = app.cluster.begin().await?;
     let project = writable_project(&mut tx, ctx).await?;
-    if rows::get(&mut tx, &project, &post.name).await.is_ok() {
+    if is_taken(&mut tx, &project, &post.name).await? {
         return Err(lxd_model::images::alias_exists(&post.name).into());
     }
     let image = by_prefix(&mut tx, &project, &post.target).await?;
-    rows::create(&mut tx, &project, &post.name, image.id, &post.description).await?;
+    let new = [(post.name.as_str(), post.description.as_str())];
+    rows::create_all(&mut tx, &project, image.id, &new).await?;
     tx.commit().await?;
     let event = Lifecycle::new(Action::ImageAliasCreated, url(&project, &post.name));
     tell(
@@ -77,27 +79,50 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: ImageAliasesPost) -> Result
     Ok(url(&project, &post.name))
 }
 
-/// Gives a new image its aliases up to the first that it can't have; says how many those are.
+/// What became of the aliases that an image was to get.
+#[derive(Debug, Default)]
+pub(super) struct Given<'a> {
+    /// Those that it has got.
+    pub(super) aliases: &'a [ImageAlias],
+    /// Why it can't have the next one.
+    pub(super) refused: Option<Error>,
+}
+
+/// Gives an image aliases, up to the first that it can't have.
 ///
 /// # Errors
-/// The database can't be written.
+/// The database can't be read or written.
 pub(super) async fn give<'a>(
     tx: &mut Tx,
     project: &str,
     image: i64,
     wanted: &'a [ImageAlias],
-) -> Result<&'a [ImageAlias]> {
-    for (at, alias) in wanted.iter().enumerate() {
-        let is_taken = rows::get(tx, project, &alias.name).await.is_ok();
-        if is_taken || names::image_alias(&alias.name).is_err() {
-            return Ok(&wanted[..at]);
-        }
-        rows::create(tx, project, &alias.name, image, &alias.description).await?;
+) -> Result<Given<'a>> {
+    if wanted.is_empty() {
+        return Ok(Given::default());
     }
-    Ok(wanted)
+    let all = rows::list(tx, project).await?;
+    let mut taken: BTreeSet<&str> = all.iter().map(|alias| alias.name.as_str()).collect();
+    let (mut aliases, mut refused) = (wanted, None);
+    for (at, alias) in wanted.iter().enumerate() {
+        refused = names::image_alias(&alias.name).err().map(Error::from);
+        if !taken.insert(&alias.name) {
+            refused = Some(Error::conflict(format!("Alias already exists: {}", alias.name)));
+        }
+        if refused.is_some() {
+            aliases = &wanted[..at];
+            break;
+        }
+    }
+    let new: Vec<(&str, &str)> = aliases
+        .iter()
+        .map(|alias| (alias.name.as_str(), alias.description.as_str()))
+        .collect();
+    rows::create_all(tx, project, image, &new).await?;
+    Ok(Given { aliases, refused })
 }
 
-/// Tells of the aliases that a new image was given.
+/// Tells of the aliases that an image was given.
 pub(super) fn given(app: &App, ctx: &Ctx, (project, fingerprint): (&str, &str), aliases: &[ImageAlias]) {
     for alias in aliases {
         let event = Lifecycle::new(Action::ImageAliasCreated, url(project, &alias.name));
@@ -172,7 +197,7 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, new_name: &str) -> Re
     names::image_alias(new_name)?;
     let mut tx = app.cluster.begin().await?;
     let project = writable_project(&mut tx, ctx).await?;
-    if rows::get(&mut tx, &project, new_name).await.is_ok() {
+    if is_taken(&mut tx, &project, new_name).await? {
         return Err(lxd_model::images::alias_exists(new_name).into());
     }
     let row = rows::get(&mut tx, &project, name).await?;
@@ -200,6 +225,14 @@ pub async fn delete(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<()> {
         Lifecycle::new(Action::ImageAliasDeleted, url(&project, name)),
     );
     Ok(())
+}
+
+async fn is_taken(tx: &mut Tx, project: &str, name: &str) -> Result<bool> {
+    match rows::get(tx, project, name).await {
+        Ok(_) => Ok(true),
+        Err(lxd_db::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn find(tx: &mut Tx, ctx: &Ctx, name: &str) -> Result<(String, Row)> {

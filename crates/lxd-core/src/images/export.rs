@@ -1,11 +1,13 @@
 //! The files of an image, as they came.
 
+use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use lxd_db::cluster::InstanceType;
-use lxd_storage::images::{Compression, ImageFiles};
+use lxd_model::images::Packing;
+use lxd_storage::images::ImageFiles;
 
 use super::{locks::Reading, url, visible, works};
 use crate::app::{App, blocking};
@@ -77,8 +79,12 @@ fn open(part: &'static str, path: &Path, stem: &str) -> Result<Exported> {
     };
     let file = std::fs::File::open(path).map_err(failed)?;
     let facts = file.metadata().map_err(failed)?;
-    // A disk image of a virtual machine is none of the archives.
-    let extension = Compression::of_file(path).map_or(".img", Compression::extension);
+    let mut header = Vec::new();
+    let size = u64::try_from(Packing::HEADER).unwrap_or_default();
+    (&file).take(size).read_to_end(&mut header).map_err(failed)?;
+    (&file).rewind().map_err(failed)?;
+    // A disk of a virtual machine may be in a format without a sign.
+    let extension = Packing::detect(&header).map_or("", Packing::extension);
     Ok(Exported {
         part,
         filename: format!("{stem}{extension}"),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lxd_api::images::{Image, ImageAlias, ImageAliasesPost, ImagesPost};
+use lxd_api::images::{Image, ImageAlias, ImagesPost};
 use lxd_db::cluster::images as rows;
 use lxd_db::cluster::images::Image as Row;
 use lxd_db::cluster::{Tx, projects};
+use lxd_model::ErrorKind;
 
 use super::remote::{Found, Protocol, Wish};
 use super::works::{Import, ImportRequest, Origin, profiles_or_default};
@@ -36,7 +37,7 @@ pub(crate) struct Fetch {
     pub(crate) properties: BTreeMap<String, String>,
     /// The profiles for its instances; none: the default one.
     pub(crate) profiles: Option<Vec<String>>,
-    /// Aliases that it gets in the moment in which it is there, if it was not before.
+    /// Aliases that it gets in the moment in which it is there.
     pub(crate) aliases: Vec<ImageAlias>,
 }
 
@@ -44,23 +45,18 @@ pub(crate) struct Fetch {
 ///
 /// # Errors
 /// The daemon is stopping. What is wrong with the source is a failed operation.
-pub(super) fn start(app: &Arc<App>, ctx: &Ctx, fetch: Fetch, given: Vec<ImageAlias>) -> Result<Operation> {
+pub(super) fn start(app: &Arc<App>, ctx: &Ctx, fetch: Fetch) -> Result<Operation> {
     let (app, owned) = (Arc::clone(app), ctx.clone());
     let operations = Arc::clone(&app.operations);
     let options = Options::task(Kind::ImageDownload).may_cancel();
-    let fetch = Fetch {
-        aliases: given,
-        ..fetch
-    };
     operations.spawn(ctx, options, move |operation| async move {
-        let (row, is_new) = bring(&app, &owned, &operation, &fetch).await?;
-        let fingerprint = row.content.fingerprint;
+        let (row, refused) = bring(&app, &owned, &operation, &fetch).await?;
         operation.remove_metadata("download_progress");
         operation.update_metadata([
-            ("fingerprint".to_owned(), fingerprint.as_str().into()),
+            ("fingerprint".to_owned(), row.content.fingerprint.into()),
             ("size".to_owned(), row.content.size.to_string().into()),
         ]);
-        name(&app, &owned, (&fingerprint, is_new), fetch.aliases).await
+        refused.map_or(Ok(()), Err)
     })
 }
 
@@ -98,41 +94,8 @@ pub(super) fn of_post(post: &ImagesPost, protocol: Protocol) -> Fetch {
         filename: says_more.then(|| post.filename.clone()),
         properties: post.properties.clone(),
         profiles: Some(post.profiles.clone()).filter(|profiles| !profiles.is_empty()),
-        aliases: Vec::new(),
+        aliases: post.aliases.clone(),
     }
-}
-
-/// Gives an image aliases. One that is new has some of them already.
-///
-/// # Errors
-/// One of them is taken.
-pub(super) async fn name(
-    app: &Arc<App>,
-    ctx: &Ctx,
-    (fingerprint, is_new): (&str, bool),
-    given: Vec<ImageAlias>,
-) -> Result<()> {
-    let mut seen = std::collections::BTreeSet::new();
-    for alias in given {
-        let mut tx = app.cluster.read().await?;
-        let home = project_of(&mut tx, &ctx.project).await?;
-        let is_again = !seen.insert(alias.name.clone());
-        if let Ok(known) = rows::aliases::get(&mut tx, &home, &alias.name).await {
-            if is_new && !is_again && known.target == fingerprint {
-                continue;
-            }
-            return Err(Error::conflict(format!("Alias already exists: {}", alias.name)));
-        }
-        drop(tx);
-        let alias = ImageAliasesPost {
-            name: alias.name,
-            description: alias.description,
-            target: fingerprint.to_owned(),
-            ..ImageAliasesPost::default()
-        };
-        aliases::create(app, ctx, alias).await?;
-    }
-    Ok(())
 }
 
 /// Brings an image into the context's project, as a part of an operation, unless it is there.
@@ -143,14 +106,19 @@ pub(crate) async fn run(app: &Arc<App>, ctx: &Ctx, operation: &Operation, fetch:
     Ok(bring(app, ctx, operation, fetch).await?.0)
 }
 
-/// The same; says also whether it is new.
-async fn bring(app: &Arc<App>, ctx: &Ctx, operation: &Operation, fetch: &Fetch) -> Result<(Row, bool)> {
+/// The same; says also why the image could not get all of its aliases.
+async fn bring(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    operation: &Operation,
+    fetch: &Fetch,
+) -> Result<(Row, Option<Error>)> {
     let mut tx = app.cluster.read().await?;
     let project = project_of(&mut tx, &ctx.project).await?;
     if fetch.may_be_old
         && let Some(row) = good_enough(app, &mut tx, &project, &fetch.wish).await?
     {
-        return Ok((row, false));
+        return Ok((row, None));
     }
     drop(tx);
     let found = tokio::select! {
@@ -167,16 +135,17 @@ async fn bring(app: &Arc<App>, ctx: &Ctx, operation: &Operation, fetch: &Fetch) 
     let holders = rows::projects_of(&mut tx, fingerprint).await?;
     drop(tx);
     let ctx = ctx.in_project(project.clone());
-    let is_new = !holders.contains(&project);
-    if !is_new {
-        adopt(app, &ctx, fetch, &found).await?;
-    } else if !share(app, &ctx, holders.first(), (fetch, &found)).await? {
+    let named = if holders.contains(&project) {
+        adopt(app, &ctx, fetch, &found).await?
+    } else if let Some(named) = share(app, &ctx, holders.first(), (fetch, &found)).await? {
+        named
+    } else {
         let upload = found.fetch(app, operation).await?;
         let import = Import::new(project.clone(), upload, request(fetch, &found));
-        operations::run(app, &ctx, import).await?;
-    }
+        operations::run(app, &ctx, import).await?.named()
+    };
     let mut tx = app.cluster.read().await?;
-    Ok((by_prefix(&mut tx, &project, fingerprint).await?, is_new))
+    Ok((by_prefix(&mut tx, &project, fingerprint).await?, named.err()))
 }
 
 /// What a download ends with that was cancelled, in the reference's words.
@@ -262,46 +231,53 @@ fn origin(fetch: &Fetch, found: &Found, image: Option<Image>) -> Origin {
     }
 }
 
-/// Notes what was asked for at an image that the project has already.
-async fn adopt(app: &App, ctx: &Ctx, fetch: &Fetch, found: &Found) -> Result<()> {
-    let Some(filename) = &fetch.filename else {
-        return Ok(());
-    };
+/// Notes what was asked for at an image that the project has already, and gives it more aliases; the inner result says
+/// whether it could get all of them.
+async fn adopt(app: &App, ctx: &Ctx, fetch: &Fetch, found: &Found) -> Result<Result<()>> {
+    let fingerprint = found.image.fingerprint.as_str();
     let mut tx = app.cluster.begin().await?;
-    let row = by_prefix(&mut tx, &ctx.project, &found.image.fingerprint).await?;
-    let (mut content, id) = (row.content, row.id);
-    content.properties.extend(fetch.properties.clone());
-    let new = rows::Content {
-        public: fetch.public,
-        auto_update: fetch.auto_update,
-        expires_at: content.expires_at,
-        properties: content.properties,
-        profiles: fetch.profiles.clone().unwrap_or(content.profiles),
-    };
-    rows::update(&mut tx, id, &new).await?;
-    rows::set_filename(&mut tx, id, filename).await?;
-    if content.source.is_none()
-        && let Some(source) = origin(fetch, found, None).row()
-    {
-        rows::set_source(&mut tx, id, &source).await?;
+    let row = by_prefix(&mut tx, &ctx.project, fingerprint).await?;
+    let id = row.id;
+    if let Some(filename) = &fetch.filename {
+        let mut content = row.content;
+        content.properties.extend(fetch.properties.clone());
+        let new = rows::Content {
+            public: fetch.public,
+            auto_update: fetch.auto_update,
+            expires_at: content.expires_at,
+            properties: content.properties,
+            profiles: fetch.profiles.clone().unwrap_or(content.profiles),
+        };
+        rows::update(&mut tx, id, &new).await?;
+        rows::set_filename(&mut tx, id, filename).await?;
+        if content.source.is_none()
+            && let Some(source) = origin(fetch, found, None).row()
+        {
+            rows::set_source(&mut tx, id, &source).await?;
+        }
     }
-    Ok(tx.commit().await?)
+    let given = aliases::give(&mut tx, &ctx.project, id, &fetch.aliases).await?;
+    tx.commit().await?;
+    aliases::given(app, ctx, (&ctx.project, fingerprint), given.aliases);
+    Ok(given.refused.map_or(Ok(()), Err))
 }
 
-/// Makes another project's image this one's as well; says whether that was possible.
+/// Makes another project's image this one's as well, if that is possible; the inner result is as [`adopt`]'s.
 async fn share(
     app: &App,
     ctx: &Ctx,
     holder: Option<&String>,
     (fetch, found): (&Fetch, &Found),
-) -> Result<bool> {
-    let Some(holder) = holder else { return Ok(false) };
+) -> Result<Option<Result<()>>> {
+    let Some(holder) = holder else { return Ok(None) };
     let fingerprint = found.image.fingerprint.as_str();
     let _alone = app.images.write(fingerprint).await;
     let mut tx = app.cluster.begin().await?;
-    // It may have been deleted meanwhile.
-    let Ok(twin) = by_prefix(&mut tx, holder, fingerprint).await else {
-        return Ok(false);
+    let twin = match by_prefix(&mut tx, holder, fingerprint).await {
+        Ok(twin) => twin,
+        // It was deleted meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
     };
     let origin = origin(fetch, found, None);
     let mut new = twin.content;
@@ -320,6 +296,6 @@ async fn share(
     let event = Lifecycle::new(Action::ImageCreated, url(&ctx.project, fingerprint));
     let event = event.with("type", new.kind.as_str()).by(ctx);
     app.events.lifecycle(&ctx.project, &event);
-    aliases::given(app, ctx, (&ctx.project, fingerprint), given);
-    Ok(true)
+    aliases::given(app, ctx, (&ctx.project, fingerprint), given.aliases);
+    Ok(Some(given.refused.map_or(Ok(()), Err)))
 }

@@ -33,16 +33,11 @@ pub async fn import(
     if !request.secret.is_empty() {
         options = options.metadata("secret", request.secret.as_str());
     }
-    let (aliases, fingerprint) = (request.aliases.clone(), upload.fingerprint.clone());
     let work = Import::new(project, upload, request);
-    if aliases.is_empty() {
-        return operations::start(app, ctx, options, work);
-    }
     let (app, owned) = (Arc::clone(app), ctx.clone());
     let operations = Arc::clone(&app.operations);
     operations.spawn(ctx, options, move |operation| async move {
-        operations::run_in(&app, &owned, &operation, work).await?;
-        fetch::name(&app, &owned, (&fingerprint, true), aliases).await
+        operations::run_in(&app, &owned, &operation, work).await?.named()
     })
 }
 
@@ -89,7 +84,7 @@ pub async fn import_from(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Result<
 }
 
 fn start(app: &Arc<App>, ctx: &Ctx, post: &ImagesPost, protocol: Protocol) -> Result<Operation> {
-    fetch::start(app, ctx, fetch::of_post(post, protocol), post.aliases.clone())
+    fetch::start(app, ctx, fetch::of_post(post, protocol))
 }
 
 /// An operation that has failed.

@@ -52,10 +52,8 @@ pub(super) async fn publish(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Resu
             let published = source::open(&app, &owned, &from.name, is_snapshot).await?;
             let upload = pack(&app, &operation, &published, (&post, compressor)).await?;
             drop(published);
-            let fingerprint = upload.fingerprint.clone();
             let work = Import::new(project, upload, request(&app, &post));
-            operations::run_in(&app, &owned, &operation, work).await?;
-            fetch::name(&app, &owned, (&fingerprint, true), post.aliases).await
+            operations::run_in(&app, &owned, &operation, work).await?.named()
         },
     )
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lxd_db::cluster::images as rows;
 use lxd_db::cluster::images::Image as Row;
+use lxd_model::ErrorKind;
 use lxd_storage::{Pool, Watch};
 use serde::{Deserialize, Serialize};
 
@@ -145,8 +146,11 @@ impl Replace {
 
     async fn take_over(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
-        let Ok(old) = by_prefix(&mut tx, &self.project, self.delete.fingerprint()).await else {
-            return Ok(());
+        let old = match by_prefix(&mut tx, &self.project, self.delete.fingerprint()).await {
+            Ok(old) => old,
+            // It went before the daemon died.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
         };
         let new = by_prefix(&mut tx, &self.project, &self.new).await?;
         rows::aliases::move_all(&mut tx, old.id, new.id).await?;

@@ -8,6 +8,7 @@ use lxd_db::cluster::images as rows;
 use lxd_db::cluster::images::NewImage;
 use lxd_db::cluster::{InstanceType, VolumeType, projects, storage_volumes};
 use lxd_model::images::parse_metadata;
+use lxd_model::instances::architecture;
 use lxd_storage::images::{Contents, ImageFiles, read_contents};
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +110,9 @@ pub(super) struct Import {
     upload: Option<Upload>,
     #[serde(skip)]
     alone: Option<Writing>,
+    /// Why the image has not got one of its aliases, and none after it.
+    #[serde(skip)]
+    refused: Option<Error>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,7 +153,13 @@ impl Import {
             facts: None,
             upload: Some(upload),
             alone: None,
+            refused: None,
         }
+    }
+
+    /// What is told of the aliases once the image is there: it stays, whether it has got all of them or not.
+    pub(super) fn named(self) -> Result<()> {
+        self.refused.map_or(Ok(()), Err)
     }
 
     fn kind(facts: &Facts) -> InstanceType {
@@ -193,8 +203,8 @@ async fn inspect(work: &mut Import, task: &Task) -> Result<()> {
         Some(image) => Facts::said(image, &work.request),
         None => {
             let (files, is_disk) = (upload.files(), upload.is_disk);
-            let contents = blocking(move || Ok(read_contents(&files)?)).await?;
-            facts(contents, is_disk, &work.request)?
+            let contents = blocking(move || Ok(read_contents(&files, is_disk)?)).await?;
+            facts(contents, &work.request)?
         }
     };
     let (fingerprint, size) = (work.fingerprint.as_str(), work.size.to_string());
@@ -215,14 +225,15 @@ async fn inspect(work: &mut Import, task: &Task) -> Result<()> {
     Ok(())
 }
 
-fn facts(contents: Contents, is_disk: bool, request: &ImportRequest) -> Result<Facts> {
+fn facts(contents: Contents, request: &ImportRequest) -> Result<Facts> {
     let metadata = parse_metadata(&contents.metadata)?;
     let mut properties = metadata.properties;
     properties.extend(request.properties.clone());
     let stated = request.stated.as_ref();
     Ok(Facts {
-        virtual_machine: contents.virtual_machine || is_disk,
-        architecture: metadata.architecture,
+        virtual_machine: contents.virtual_machine,
+        // Images may say it as their distributions do.
+        architecture: architecture::name(architecture::id(&metadata.architecture)?)?.to_owned(),
         created_at: stated.map_or(Time::from_unix(metadata.creation_date), |it| it.created_at),
         expires_at: stated.map_or(Time::from_unix(metadata.expiry_date), |it| it.expires_at),
         properties,
@@ -281,7 +292,9 @@ async fn insert(work: &mut Import, task: &Task) -> Result<()> {
         .with("type", image.kind.as_str())
         .by(&task.ctx);
     task.app.events.lifecycle(&work.project, &event);
-    aliases::given(&task.app, &task.ctx, (&work.project, &work.fingerprint), given);
+    let holder = (work.project.as_str(), work.fingerprint.as_str());
+    aliases::given(&task.app, &task.ctx, holder, given.aliases);
+    work.refused = given.refused;
     Ok(())
 }
 

@@ -21,8 +21,9 @@ pub struct Contents {
     pub virtual_machine: bool,
 }
 
-/// Reads `metadata.yaml`, stopping as soon as it and the kind of root are known.
-pub fn read_contents(files: &ImageFiles) -> Result<Contents, ImageError> {
+/// Reads `metadata.yaml`, stopping as soon as it and the kind of root are known. `is_disk` says that a second file is a
+/// disk, of whatever format.
+pub fn read_contents(files: &ImageFiles, is_disk: bool) -> Result<Contents, ImageError> {
     match files {
         ImageFiles::Unified(path) => {
             let found = search(path, true)?;
@@ -37,7 +38,7 @@ pub fn read_contents(files: &ImageFiles) -> Result<Contents, ImageError> {
             let metadata = found.metadata.ok_or(ImageError::NoMetadata)?;
             Ok(Contents {
                 metadata,
-                virtual_machine: is_qcow2(rootfs)?,
+                virtual_machine: is_disk || is_qcow2(rootfs)?,
             })
         }
     }

@@ -103,7 +103,7 @@ fn every_compression_is_recognized_read_and_unpacked() {
         assert!(dir.path().join("target/templates/hostname.tpl").exists());
         let image = dir.path().join("image");
         assert_eq!(Compression::of_file(&image).unwrap(), kind);
-        let contents = read_contents(&ImageFiles::Unified(image)).unwrap();
+        let contents = read_contents(&ImageFiles::Unified(image), false).unwrap();
         assert_eq!(contents.metadata, fixtures::METADATA);
         assert!(!contents.virtual_machine);
     }
@@ -214,7 +214,7 @@ fn bombs_and_missing_parts_are_refused() {
     assert!(matches!(result, Err(ImageError::NoRoot)));
     let unified = ImageFiles::Unified(dir.path().join("image"));
     assert_eq!(
-        read_contents(&unified).unwrap_err().to_string(),
+        read_contents(&unified, false).unwrap_err().to_string(),
         "Invalid instance type"
     );
     let (dir, _) = try_unpack(&archive(&[
@@ -223,7 +223,7 @@ fn bombs_and_missing_parts_are_refused() {
     ]));
     let unified = ImageFiles::Unified(dir.path().join("image"));
     assert!(matches!(
-        read_contents(&unified),
+        read_contents(&unified, false),
         Err(ImageError::MetadataTooLarge { .. })
     ));
 }
@@ -260,7 +260,7 @@ fn a_split_image_and_squashfs_are_unpacked() {
         &archive(&[file("metadata.yaml", fixtures::METADATA)]),
     );
     let files = ImageFiles::Split { metadata, rootfs };
-    assert!(!read_contents(&files).unwrap().virtual_machine);
+    assert!(!read_contents(&files, false).unwrap().virtual_machine);
     let target = dir.path().join("target");
     fs::create_dir(&target).unwrap();
     let unpacked = unpack(&files, &target, LIMITS, &Watch::none()).unwrap();

@@ -54,27 +54,24 @@ pub async fn list(tx: &mut Tx, project: &str) -> Result<Vec<Alias>> {
     rows.iter().map(|row| record(&row)).collect()
 }
 
-/// Makes an alias for an image and gives its id.
+/// Makes aliases, each with what users say of it, for an image.
 ///
 /// # Errors
 /// [`Error::NotFound`] for the project, [`Error::Taken`].
-pub async fn create(tx: &mut Tx, project: &str, name: &str, image_id: i64, description: &str) -> Result<i64> {
+pub async fn create_all(tx: &mut Tx, project: &str, image_id: i64, new: &[(&str, &str)]) -> Result<()> {
     let project_id = projects::id(tx, project).await?;
     let sql = "INSERT INTO images_aliases (name, image_id, description, project_id) VALUES (?, ?, ?, ?)";
-    let made = tx
-        .execute(
-            sql,
-            &[
-                name.into(),
-                image_id.into(),
-                description.into(),
-                project_id.into(),
-            ],
-        )
-        .await;
-    Ok(made
-        .map_err(|error| error.taken(Noun::ImageAlias, name))?
-        .last_insert_id)
+    for (name, description) in new {
+        let values = [
+            (*name).into(),
+            image_id.into(),
+            (*description).into(),
+            project_id.into(),
+        ];
+        let made = tx.execute(sql, &values).await;
+        made.map_err(|error| error.taken(Noun::ImageAlias, name))?;
+    }
+    Ok(())
 }
 
 /// Makes an alias stand for another image, and changes its description.

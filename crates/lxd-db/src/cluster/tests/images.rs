@@ -136,16 +136,11 @@ async fn aliases_stand_for_images() {
     let two = images::create(&mut tx, "default", 1, &new_image("bb"))
         .await
         .unwrap();
-    let id = aliases::create(&mut tx, "default", "debian", one, "the best")
-        .await
-        .unwrap();
-    let taken = aliases::create(&mut tx, "default", "debian", two, "")
-        .await
-        .unwrap_err();
-    assert_eq!(taken.to_string(), "Alias \"debian\" already exists");
-    aliases::create(&mut tx, "default", "alpine", one, "")
-        .await
-        .unwrap();
+    let new = [("debian", "the best"), ("alpine", "")];
+    aliases::create_all(&mut tx, "default", one, &new).await.unwrap();
+    let taken = aliases::create_all(&mut tx, "default", two, &new[..1]).await;
+    assert_eq!(taken.unwrap_err().to_string(), "Alias \"debian\" already exists");
+    let id = aliases::get(&mut tx, "default", "debian").await.unwrap().id;
     let image = images::get(&mut tx, "default", "aa").await.unwrap();
     assert_eq!(
         image

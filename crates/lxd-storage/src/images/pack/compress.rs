@@ -58,7 +58,10 @@ impl Compressor {
             "xz" | "pxz" => (Format::Xz, 6),
             "lzma" => (Format::Lzma, 6),
             "zstd" => (Format::Zstd, 3),
-            "squashfs" => (Format::Squashfs(squashfs::Options::parse(words.by_ref()).map_err(wrong)?), 0),
+            "squashfs" => (
+                Format::Squashfs(squashfs::Options::parse(words.by_ref()).map_err(wrong)?),
+                0,
+            ),
             _ => return Err(Invalid::new(format!("Invalid compression algorithm {program:?}"))),
         };
         let mut made = Self {
@@ -162,7 +165,9 @@ impl Compressor {
 
 /// Whether an argument says how many threads there shall be. All processors work in any case.
 fn is_count_of_threads(word: &str) -> bool {
-    let count = ["-T", "--threads=", "-p"].into_iter().find_map(|name| word.strip_prefix(name));
+    let count = ["-T", "--threads=", "-p"]
+        .into_iter()
+        .find_map(|name| word.strip_prefix(name));
     count.is_some_and(|count| count.parse::<u16>().is_ok())
 }
 

@@ -62,14 +62,10 @@ fn request(call: &Call) -> ImportRequest {
         ),
         properties: properties(text("x-lxd-properties")),
         fingerprint: text("x-lxd-fingerprint").to_owned(),
-        profiles: Some(
-            pairs(text("x-lxd-profiles"))
-                .map(|(_, name)| name)
-                .collect::<Vec<_>>(),
-        )
-        .filter(|profiles| !profiles.is_empty()),
-        aliases: pairs(text("x-lxd-aliases"))
-            .map(|(_, name)| ImageAlias {
+        profiles: Some(named(text("x-lxd-profiles"), "profile").collect::<Vec<_>>())
+            .filter(|profiles| !profiles.is_empty()),
+        aliases: named(text("x-lxd-aliases"), "alias")
+            .map(|name| ImageAlias {
                 name,
                 ..ImageAlias::default()
             })
@@ -81,6 +77,11 @@ fn request(call: &Call) -> ImportRequest {
 /// Properties written as a query string; pairs that can't be decoded are left out, as with the reference.
 fn properties(text: &str) -> BTreeMap<String, String> {
     pairs(text).collect()
+}
+
+/// The values of one key, as in `profile=a&profile=b`.
+fn named(text: &str, key: &str) -> impl Iterator<Item = String> {
+    pairs(text).filter_map(move |(name, value)| (name == key).then_some(value))
 }
 
 fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
