@@ -1,6 +1,11 @@
 //! Output: our client on our daemon prints what the reference's client prints on the reference's daemon.
 
-use lxd_e2e::{Kind, Server, compare::difference, image, program::patiently};
+use lxd_e2e::{
+    Kind, Server,
+    compare::difference,
+    image,
+    program::{patiently, sh},
+};
 
 /// What is compared; `BRIDGE` stands for the name of a server's own bridge.
 const COMMANDS: &[&str] = &[
@@ -30,6 +35,16 @@ const COMMANDS: &[&str] = &[
     "image show bb",
     "image alias list",
     "image get-property bb os",
+    // Images of virtual machines.
+    "image info vm --vm",
+    "image info bb --vm",
+    "image list type=virtual-machine -f csv -c lfLts",
+    "image alias list vm",
+    "launch bb c9 --vm",
+    "image import README.md nosuch:",
+    "image import nosuch.tar /dev/null",
+    "image export vm /nonexistent/x",
+    "publish c2 --compression nosuch",
     "profile list",
     "profile list -f json",
     "profile show default",
@@ -133,7 +148,21 @@ fn pair() -> (Server, Server) {
         Server::ready(Kind::Reference, "dir"),
     );
     let file = image::busybox(ours.scratch(), "tar.gz");
+    let disk = ours.scratch().join("disk.qcow2");
+    std::fs::write(&disk, [&b"QFI\xfb\0\0\0\x03"[..], &[0; 1000]].concat()).unwrap();
+    let (folder, metadata) = (ours.scratch().to_str().unwrap(), ours.scratch().join("meta.tar"));
+    let said = "architecture: amd64\ncreation_date: 1700000000\n";
+    std::fs::write(ours.scratch().join("metadata.yaml"), said).unwrap();
+    sh(
+        "tar",
+        &["-C", folder, "-cf", metadata.to_str().unwrap(), "metadata.yaml"],
+    )
+    .ok();
+    let files = [metadata.to_str().unwrap(), disk.to_str().unwrap()];
     for server in [&ours, &reference] {
+        server
+            .lxc(&["image", "import", files[0], files[1], "--alias", "vm"])
+            .ok();
         server
             .lxc(&["image", "import", file.to_str().unwrap(), "--alias", "bb"])
             .ok();

@@ -136,6 +136,20 @@ fn shifted_files_travel_unshifted() {
         .find(|line| line.ends_with("rootfs/root/f"))
         .unwrap();
     assert!(line.starts_with("-rwsr-xr-x 5/6 "), "{line}");
+    let squashfs = ["--alias", "squashed", "--compression", "squashfs -comp xz", "a=b"];
+    server.lxc(&[&["publish", "shift1"][..], &squashfs].concat()).ok();
+    server
+        .lxc(&["image", "export", "squashed", &format!("{scratch}/image")])
+        .ok();
+    let listed = sh("unsquashfs", &["-lln", &format!("{scratch}/image.squashfs")]).ok();
+    let line = listed
+        .lines()
+        .find(|line| line.ends_with("rootfs/root/f"))
+        .unwrap();
+    assert!(line.starts_with("-rwsr-xr-x 5/6 "), "{line}");
+    server.lxc(&["init", "squashed", "shift4"]).ok();
+    server.lxc(&["file", "pull", "-p", "shift4/root/f", &pulled]).ok();
+    assert_eq!(sh("stat", &["-c", "%a", &pulled]).ok(), "755\n");
     let backup = format!("{scratch}/backup.tar.gz");
     server.lxc(&["export", "shift1", &backup]).ok();
     server.lxc(&["import", &backup, "shift2"]).ok();

@@ -199,6 +199,7 @@ pub const EXTENSIONS: &[&str] = &[
     "event_project",
     "instance_allow_inconsistent_copy",
     "storage_volume_api_filtering",
+    "image_restrictions",
     "instance_snapshot_never",
     "certificate_token",
     "instance_nic_routed_neighbor_probe",

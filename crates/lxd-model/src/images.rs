@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use lxd_api::images::ImageMetadata;
 
+use crate::config::Config;
 use crate::instances::architecture;
 use crate::{ErrorKind, Invalid, yaml};
 
@@ -101,6 +102,22 @@ pub fn direct_headers<'a>(hash: Option<&'a str>, url: Option<&'a str>) -> Result
     Ok((hash.to_ascii_lowercase(), url))
 }
 
+/// Refuses to start an instance whose image needs what the host has not. `config` is the instance's.
+///
+/// # Errors
+/// In the reference's words.
+pub fn requirements(config: &Config, only_cgroup_v2: bool) -> Result<(), Invalid> {
+    let needs_v1 = config
+        .get("image.requirements.cgroup")
+        .is_some_and(|version| version == "v1");
+    if needs_v1 && only_cgroup_v2 {
+        return Err(Invalid::new(
+            "The image used by this instance requires a CGroupV1 host system",
+        ));
+    }
+    Ok(())
+}
+
 /// The error for an image that isn't there.
 pub fn not_found() -> Invalid {
     Invalid::of_kind(ErrorKind::NotFound, "Image not found")
@@ -194,6 +211,16 @@ mod tests {
             .err()
             .map(|e| e.to_string())
             .unwrap_or_default()
+    }
+
+    #[test]
+    fn images_for_old_control_groups_start_where_there_are_some() {
+        let config =
+            |version: &str| Config::from([("image.requirements.cgroup".to_owned(), version.to_owned())]);
+        assert!(requirements(&config("v1"), true).is_err());
+        assert!(requirements(&config("v1"), false).is_ok());
+        assert!(requirements(&config("v2"), true).is_ok());
+        assert!(requirements(&Config::new(), true).is_ok());
     }
 
     #[test]

@@ -169,12 +169,10 @@ fn rename(cx: &mut Context) -> Result<()> {
     if cx.config.remotes().contains_key(&new) {
         return Err(Error::message(format!("Remote {new} already exists")));
     }
-    let (from, to) = (
-        cx.config.server_certificate_file(&old),
-        cx.config.server_certificate_file(&new),
-    );
-    if from.exists() {
-        std::fs::rename(&from, &to).map_err(|source| Error::File { path: to, source })?;
+    // What is everybody's stays where it is.
+    if let Some(certificate) = cx.config.server_certificate(&old)? {
+        cx.config.accept_server_certificate(&new, &certificate)?;
+        cx.config.forget_server_certificate(&old)?;
     }
     cx.config.remotes_mut().remove(&old);
     cx.config.remotes_mut().insert(new.clone(), remote);
@@ -324,15 +322,15 @@ async fn by_token(cx: &Context, name: &str, text: &str, token: &CertificateAddTo
             ));
             continue;
         }
-        cx.config.accept_server_certificate(name, &shown)?;
         let tls = Tls {
-            trust: Trust::Pinned(shown),
+            trust: Trust::Pinned(shown.clone()),
             identity: Some(identity.clone()),
         };
         let client = Client::https(&remote.addr, &tls)?;
         introduce(&client, text)
             .await
             .map_err(|error| Error::message(format!("Failed to create certificate: {error}")))?;
+        cx.config.accept_server_certificate(name, &shown)?;
         remote.project = chosen_project(&client, &remote.project).await?;
         return Ok(remote);
     }

@@ -6,6 +6,7 @@ use lxd_db::cluster::instances as rows;
 use lxd_instance::lifecycle::{Phase, Refusal, Request, decide};
 use lxd_instance::{Instance, Key, Stop};
 use lxd_model::config::Config;
+use lxd_model::images;
 use lxd_model::instances::InstanceType;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,7 @@ async fn prepare(app: &App, key: &Key) -> Result<Start> {
     decide(app.instances.registry.phase(key), Request::Start).map_err(lxd_instance::Error::from)?;
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &key.project, &key.name).await?;
+    images::requirements(&record.config, app.facts.only_cgroup_v2)?;
     let candidate = Candidate {
         project: &key.project,
         name: &key.name,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lxd_api::server::ServerStorageDriverInfo;
+use lxd_sys::cgroup::{Cgroups, Layout};
 use lxd_sys::{nft, system};
 use parking_lot::RwLock;
 
@@ -30,6 +31,8 @@ pub struct Facts {
     pub firewall: String,
     /// The storage drivers that work here.
     pub storage_drivers: Vec<ServerStorageDriverInfo>,
+    /// Whether control groups are of version 2 alone.
+    pub only_cgroup_v2: bool,
     /// What runs instances: empty until it has been asked, which takes a process.
     pub instance_driver: RwLock<InstanceDriver>,
 }
@@ -74,6 +77,7 @@ impl Facts {
             }
             .into(),
             storage_drivers: drivers.collect(),
+            only_cgroup_v2: Cgroups::detect().is_ok_and(|groups| groups.layout() == Layout::Unified),
             instance_driver: RwLock::default(),
         }
     }

@@ -55,7 +55,7 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceBackups
         "" => app.config.get("backups.compression_algorithm"),
         given => given.to_owned(),
     };
-    Compressor::parse(&algorithm)?;
+    Compressor::for_backup(&algorithm)?;
     let work = Make {
         project: ctx.project.clone(),
         instance: name.to_owned(),

@@ -61,7 +61,7 @@ pub async fn create(
         "" => app.config.get("backups.compression_algorithm"),
         given => given.to_owned(),
     };
-    Compressor::parse(&algorithm)?;
+    Compressor::for_backup(&algorithm)?;
     let home = Home::of(&volume);
     let work = Make {
         home: home.clone(),

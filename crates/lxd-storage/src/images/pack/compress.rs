@@ -78,6 +78,18 @@ impl Compressor {
         Ok(made)
     }
 
+    /// The same for backups, which are tarballs.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn for_backup(text: &str) -> Result<Self, Invalid> {
+        let made = Self::parse(text)?;
+        match made.format {
+            Format::Squashfs(_) => Err(Invalid::new("Invalid compression algorithm \"squashfs\"")),
+            _ => Ok(made),
+        }
+    }
+
     /// Takes an argument of the program's; says whether it is one.
     fn argue(&mut self, word: &str, is_ultra: bool) -> bool {
         let levels = match self.format {
@@ -421,6 +433,7 @@ mod tests {
         ] {
             assert_eq!(Compressor::parse(text).unwrap_err().to_string(), why);
         }
+        assert!(Compressor::for_backup("squashfs").is_err() && Compressor::for_backup("xz -9e").is_ok());
     }
 
     #[test]
