@@ -84,11 +84,11 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: ImageAliasesPost) -> Result
 pub(super) struct Given<'a> {
     /// Those that it has got.
     pub(super) aliases: &'a [ImageAlias],
-    /// Why it can't have the next one.
+    /// Why it has got none: one of them it can't have.
     pub(super) refused: Option<Error>,
 }
 
-/// Gives an image aliases, up to the first that it can't have.
+/// Gives an image aliases: all of them, or none.
 ///
 /// # Errors
 /// The database can't be read or written.
@@ -103,23 +103,27 @@ pub(super) async fn give<'a>(
     }
     let all = rows::list(tx, project).await?;
     let mut taken: BTreeSet<&str> = all.iter().map(|alias| alias.name.as_str()).collect();
-    let (mut aliases, mut refused) = (wanted, None);
-    for (at, alias) in wanted.iter().enumerate() {
-        refused = names::image_alias(&alias.name).err().map(Error::from);
+    for alias in wanted {
+        let mut refused = names::image_alias(&alias.name).err().map(Error::from);
         if !taken.insert(&alias.name) {
             refused = Some(Error::conflict(format!("Alias already exists: {}", alias.name)));
         }
         if refused.is_some() {
-            aliases = &wanted[..at];
-            break;
+            return Ok(Given {
+                aliases: &[],
+                refused,
+            });
         }
     }
-    let new: Vec<(&str, &str)> = aliases
+    let new: Vec<(&str, &str)> = wanted
         .iter()
         .map(|alias| (alias.name.as_str(), alias.description.as_str()))
         .collect();
     rows::create_all(tx, project, image, &new).await?;
-    Ok(Given { aliases, refused })
+    Ok(Given {
+        aliases: wanted,
+        refused: None,
+    })
 }
 
 /// Tells of the aliases that an image was given.

@@ -147,7 +147,7 @@ pub async fn update(
             .collect(),
         public: change.public.unwrap_or_default(),
         expires_at: change.expires_at.unwrap_or_default(),
-        profiles: given(change.profiles).unwrap_or(old.profiles),
+        profiles: change.profiles.unwrap_or(old.profiles),
     })
     .await
 }
@@ -174,16 +174,11 @@ pub async fn patch(
             auto_update: change.auto_update.unwrap_or(old.auto_update),
             public: change.public.unwrap_or(old.public),
             expires_at: change.expires_at.unwrap_or(old.expires_at),
-            profiles: given(change.profiles).unwrap_or(old.profiles),
+            profiles: change.profiles.unwrap_or(old.profiles),
             properties: old.properties,
         }
     })
     .await
-}
-
-/// An empty list of profiles changes nothing, as with the reference.
-fn given(profiles: Option<Vec<String>>) -> Option<Vec<String>> {
-    profiles.filter(|profiles| !profiles.is_empty())
 }
 
 async fn apply(

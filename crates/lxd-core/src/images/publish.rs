@@ -52,6 +52,8 @@ pub(super) async fn publish(app: &Arc<App>, ctx: &Ctx, post: ImagesPost) -> Resu
             let published = source::open(&app, &owned, &from.name, is_snapshot).await?;
             let upload = pack(&app, &operation, &published, (&post, compressor)).await?;
             drop(published);
+            operation.remove_metadata("progress");
+            operation.remove_metadata(&format!("{STAGE}_progress"));
             let work = Import::new(project, upload, request(&app, &post));
             operations::run_in(&app, &owned, &operation, work).await?.named()
         },

@@ -436,6 +436,39 @@ async fn aliases_are_made_changed_renamed_and_deleted() {
 }
 
 #[tokio::test]
+async fn an_image_gets_all_of_its_aliases_or_none() {
+    let app = TestApp::start().await;
+    let ctx = root();
+    let wanted = |names: &[&str]| ImportRequest {
+        aliases: names
+            .iter()
+            .map(|name| ImageAlias {
+                name: (*name).into(),
+                ..ImageAlias::default()
+            })
+            .collect(),
+        ..ImportRequest::default()
+    };
+    bring(&app, &ctx, "1", wanted(&["a", "b"])).await;
+    for (content, names, why) in [
+        ("2", ["c", "a"], "Alias already exists: a"),
+        ("3", ["c", "c"], "Alias already exists: c"),
+        ("4", ["c", ""], "name and target are required"),
+    ] {
+        let sent = Ok(upload(&app, content).await);
+        assert_eq!(failure(import(&app, &ctx, sent, wanted(&names)).await).await, why);
+    }
+    let held: Vec<String> = aliases::list(&app, &ctx)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|alias| alias.name)
+        .collect();
+    assert_eq!(held, ["a", "b"]);
+    assert_eq!(list(&app, &ctx).await.unwrap().len(), 4, "the images stay");
+}
+
+#[tokio::test]
 async fn projects_have_images_of_their_own_and_share_the_files() {
     let app = TestApp::start().await;
     make_project(&app, "own", &[]).await;

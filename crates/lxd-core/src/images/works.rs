@@ -110,7 +110,7 @@ pub(super) struct Import {
     upload: Option<Upload>,
     #[serde(skip)]
     alone: Option<Writing>,
-    /// Why the image has not got one of its aliases, and none after it.
+    /// Why the image has got none of its aliases.
     #[serde(skip)]
     refused: Option<Error>,
 }

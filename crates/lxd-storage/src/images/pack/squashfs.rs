@@ -26,7 +26,8 @@ impl Options {
     /// Reads arguments as `mksquashfs` or `tar2sqfs` have them; gives the first that is none.
     pub(super) fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Self, &'a str> {
         let mut options = Self {
-            method: "gzip",
+            // As the reference has it.
+            method: "xz",
             block: 128 << 10,
         };
         let mut words = words;
@@ -141,7 +142,7 @@ mod tests {
     fn arguments_of_both_programs_are_understood() {
         let parse = |text: &'static str| Options::parse(text.split_whitespace());
         let of = |method, block| Ok(Options { method, block });
-        assert_eq!(parse(""), of("gzip", 131_072));
+        assert_eq!(parse(""), of("xz", 131_072));
         assert_eq!(parse("-comp xz -b 1M"), of("xz", 1 << 20));
         assert_eq!(parse("--compressor=zstd --block-size 64K"), of("zstd", 65536));
         for (text, wrong) in [
