@@ -1,5 +1,6 @@
 //! Every key of instances, profiles and devices, with good and bad values, asked of both daemons.
 
+mod storage;
 mod values;
 
 use std::collections::BTreeMap;
@@ -78,7 +79,7 @@ impl Comparison {
     }
 
     /// Asks both the same and notes a difference. `look` reads from each what the request has made of it.
-    fn ask(&mut self, question: &str, one: impl Fn(&Server) -> (Fate, Value)) {
+    fn ask(&mut self, question: &str, one: impl Fn(&Server) -> (Fate, Value) + Sync) {
         let answer = |server: &Server| {
             let (fate, now) = one(server);
             let clean = |text: String| {
@@ -88,7 +89,10 @@ impl Comparison {
             let clean = |text: String| values::without_variables(&clean(text));
             (fate.code, fate.status, clean(fate.error), clean(now.to_string()))
         };
-        let (a, b) = (answer(&self.ours), answer(&self.reference));
+        let (a, b) = std::thread::scope(|scope| {
+            let reference = scope.spawn(|| answer(&self.reference));
+            (answer(&self.ours), reference.join().unwrap())
+        });
         self.asked += 1;
         if a == b || values::is_explained(question, &a.2, &b.2) {
             return;

@@ -529,6 +529,31 @@ pub fn without_variables(text: &str) -> String {
 /// Differences that are meant: a part of the question, a part of our error, and why.
 const EXPLAINED: &[(&str, &str, &str)] = &[
     (
+        "volatile.idmap.last=\"\"",
+        "",
+        "without what is noted of the ids on disk they would be shifted twice",
+    ),
+    (
+        "volatile.idmap.next=\"\"",
+        "",
+        "without what is noted of the ids on disk they would be shifted twice",
+    ),
+    (
+        "new volume \".",
+        "Invalid storage volume name",
+        "the reference takes the directory of all volumes for one",
+    ),
+    (
+        "new volume \"a\\nb\"",
+        "control characters",
+        "such a name breaks the lines of whatever lists it",
+    ),
+    (
+        "new pool \".",
+        "Invalid storage pool name",
+        "the reference refuses the directory that it leads to",
+    ),
+    (
         "\"cloud-init.network-config\":\"x: [\"",
         "unclosed bracket",
         "the words are the YAML parser's",

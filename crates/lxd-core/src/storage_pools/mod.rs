@@ -187,17 +187,10 @@ async fn change(
     let valid = lxd_storage::Pools::validate(&row.driver, &new.config);
     valid.map_err(|error| Error::from(error).with_kind(ErrorKind::BadRequest))?;
     new.config.retain(|_, value| !value.is_empty());
-    // A member's own keys stay as they are: the source has to be named, the others need not be.
-    for key in rows::NODE_KEYS {
-        match (old.config.get(key), new.config.get(key)) {
-            (Some(value), None) if key != "source" => drop(new.config.insert(key.to_owned(), value.clone())),
-            (before, after) if key == "source" && before != after => {
-                return Err(Error::refused(
-                    "Pool source cannot be changed when not in pending state",
-                ));
-            }
-            _ => {}
-        }
+    if old.config.get("source") != new.config.get("source") {
+        return Err(Error::refused(
+            "Pool source cannot be changed when not in pending state",
+        ));
     }
     rows::update(
         &mut tx,

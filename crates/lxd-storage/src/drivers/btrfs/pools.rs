@@ -64,9 +64,10 @@ pub(super) fn check(place: &Place, config: &Config) -> Result<(), StorageError> 
 /// Makes what the configuration asks for, and mounts it.
 pub(super) fn create(place: &Place, config: &Config) -> Result<Config, StorageError> {
     let mut config = config.clone();
-    if let Some(source) = config.get("source").cloned() {
-        config.insert("volatile.initial_source".into(), source);
-    }
+    match config.get("source").cloned() {
+        Some(source) => config.insert("volatile.initial_source".into(), source),
+        None => config.remove("volatile.initial_source"),
+    };
     let root = place.root();
     let existed = root.exists();
     directory::make_directory(&root, 0o711)?;
@@ -267,14 +268,14 @@ pub(super) fn update(place: &Place, old: &Config, new: &Config) -> Result<(), St
     }
     let size = |config: &Config| config.get("size").map(|size| parse_bytes(size)).transpose();
     match (Backing::of(place, old), size(old)?, size(new)?) {
-        (Backing::Loop(file), Some(before), Some(after)) if after > before => {
+        (Backing::Loop(file), before, Some(after)) if before.is_none_or(|before| after > before) => {
             grow(&place.root(), &file, u64::try_from(after).unwrap_or(0))
         }
         _ => Ok(()),
     }
 }
 
-/// The file grows, its device, and what is on it.
+/// The file grows, its device, and what is on it; it may be as large already.
 fn grow(root: &Path, file: &Path, size: u64) -> Result<(), StorageError> {
     let failed = |e| StorageError::io("growing", file, e);
     let opened = fs::OpenOptions::new().write(true).open(file).map_err(failed)?;
