@@ -222,12 +222,13 @@ fn failed(path: &Path, source: std::io::Error) -> StorageError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::{Read, Write};
 
     use super::*;
 
-    fn pump(from: OwnedFd, to: OwnedFd) -> std::thread::JoinHandle<()> {
+    /// Carries a stream from one to the other.
+    pub(crate) fn pump(from: OwnedFd, to: OwnedFd) -> std::thread::JoinHandle<()> {
         std::thread::spawn(move || {
             let (mut from, mut to) = (std::fs::File::from(from), std::fs::File::from(to));
             let mut buffer = [0; 65536];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ const ACL: [u8; 44] = {
 };
 
 /// Makes one of everything.
-fn populate(root: &Path) {
+pub(super) fn populate(root: &Path) {
     let at = |name: &str| root.join(name);
     fs::create_dir(at("all")).unwrap();
     fs::write(at("all/plain"), "content").unwrap();
@@ -95,13 +95,24 @@ fn populate(root: &Path) {
     capability[3] = 2;
     capability[4] = 1 << 5;
     set("all/capable", "security.capability", &capability);
+    // What root makes in somebody's directory has that group at first.
+    fs::create_dir(at("all/given")).unwrap();
+    chown(at("all/given"), None, Some(50)).unwrap();
+    fs::set_permissions(at("all/given"), fs::Permissions::from_mode(0o2775)).unwrap();
+    for name in ["all/given/file", "all/given/link"] {
+        let made = match name.ends_with("link") {
+            true => symlink("file", at(name)),
+            false => fs::write(at(name), "x"),
+        };
+        made.and_then(|()| lchown(at(name), Some(0), Some(0))).unwrap();
+    }
     let deep = (0..60).fold(at("all"), |path, level| path.join(format!("level{level}")));
     fs::create_dir_all(&deep).unwrap();
     fs::write(deep.join("bottom"), "deep").unwrap();
 }
 
 /// Everything about a tree that must stay, by path.
-fn describe(root: &Path) -> BTreeMap<Vec<u8>, String> {
+pub(super) fn describe(root: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut found = BTreeMap::new();
     let mut first_names: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
     walk(root, &mut |node: &Node<'_>| {
@@ -140,11 +151,18 @@ fn describe(root: &Path) -> BTreeMap<Vec<u8>, String> {
     found
 }
 
+/// Changes some of that, and takes some away.
+pub(super) fn damage(root: &Path) {
+    fs::remove_dir_all(root.join("all/sticky")).unwrap();
+    fs::write(root.join("all/plain"), "other").unwrap();
+    fs::remove_file(root.join("all/socket")).unwrap();
+}
+
 async fn described(pool: &Pool, volume: &Volume) -> BTreeMap<Vec<u8>, String> {
     describe(pool.access(volume).await.unwrap().rootfs())
 }
 
-fn assert_same(left: &BTreeMap<Vec<u8>, String>, right: &BTreeMap<Vec<u8>, String>, what: &str) {
+pub(super) fn assert_same(left: &BTreeMap<Vec<u8>, String>, right: &BTreeMap<Vec<u8>, String>, what: &str) {
     for (path, text) in left {
         let other = right.get(path);
         assert_eq!(Some(text), other, "{what}: {}", String::from_utf8_lossy(path));
@@ -176,11 +194,6 @@ pub(super) async fn everything_stays_as_it_is(driver: Arc<dyn Driver>) {
     pool.create_volume(&snapshot, copy, Watch::none()).await.unwrap();
     assert_same(&before, &described(&pool, &snapshot).await, "snapshot");
 
-    let damage = |root: &Path| {
-        fs::remove_dir_all(root.join("all/sticky")).unwrap();
-        fs::write(root.join("all/plain"), "other").unwrap();
-        fs::remove_file(root.join("all/socket")).unwrap();
-    };
     damage(pool.access(&c1).await.unwrap().rootfs());
     pool.replace_volume(&c1, (&pool, &snapshot), "t", Watch::none())
         .await

@@ -17,9 +17,14 @@ use crate::volume::Volume;
 use crate::watch::Watch;
 
 mod content;
+mod custom;
 mod full;
+mod nested;
 
 use content::{everything_stays_as_it_is, many_files_are_copied_and_removed};
+use custom::{
+    archives_and_transfers_hold_all_of_it, blocks_stay_as_they_are, volumes_of_users_stay_as_they_are,
+};
 use full::{sizes_are_limited_where_that_is_possible, without_room_nothing_is_half_done};
 
 const IMAGE: &str = "0123456789abcdef";
@@ -533,7 +538,8 @@ async fn failures_and_crashes_leave_nothing(driver: Arc<dyn Driver>) {
 macro_rules! suite {
     ($module:ident, $driver:expr) => {
         mod $module {
-            suite!(@ $driver => everything_stays_as_it_is, many_files_are_copied_and_removed,
+            suite!(@ $driver => everything_stays_as_it_is, volumes_of_users_stay_as_they_are,
+                archives_and_transfers_hold_all_of_it, blocks_stay_as_they_are, many_files_are_copied_and_removed,
                 without_room_nothing_is_half_done, sizes_are_limited_where_that_is_possible,
                 pools_are_made_and_removed, images_are_unpacked_once, volumes_come_from_images,
                 ids_stay_unshifted_on_disk, copies_are_independent, snapshots_stay_as_they_were,

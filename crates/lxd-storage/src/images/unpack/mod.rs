@@ -208,6 +208,8 @@ struct Unpacking<'a> {
     buffer: Vec<u8>,
     /// The directory that the last member was in, most often that of the next one: its part, its path, and itself.
     near: Option<(usize, PathBuf, Arc<Root>)>,
+    /// Whether what is made there gets the directory's group.
+    gives_group: bool,
 }
 
 impl<'a> Unpacking<'a> {
@@ -241,6 +243,7 @@ impl<'a> Unpacking<'a> {
             packed: 0,
             buffer: vec![0; 256 * 1024],
             near: None,
+            gives_group: false,
         })
     }
 
@@ -305,6 +308,7 @@ impl<'a> Unpacking<'a> {
                 rustix::fs::fchmod(self.root().as_fd(), mode).map_err(failed)?;
                 self.directories
                     .push((self.current, PathBuf::new(), member.mtime));
+                self.near = None;
                 Ok(())
             }
         }
@@ -373,6 +377,7 @@ impl<'a> Unpacking<'a> {
             }
             result => result?,
         };
+        self.gives_group = gives_group(&root)?;
         let root = Arc::new(root);
         self.near = Some((self.current, wanted.to_path_buf(), Arc::clone(&root)));
         Ok(root)
@@ -441,7 +446,7 @@ impl<'a> Unpacking<'a> {
         let attributes = self.extended(member);
         let set = || -> rustix::io::Result<()> {
             // Owner first: changing it clears capabilities and setuid bits.
-            if (uid, gid) != (0, 0) {
+            if (uid, gid) != (0, 0) || self.gives_group {
                 let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
                 rustix::fs::fchown(&file, Some(uid), Some(gid))?;
             }
@@ -477,6 +482,7 @@ impl<'a> Unpacking<'a> {
         };
         let whole = [(0, member.size)];
         let pieces = member.pieces.as_deref().unwrap_or(&whole);
+        let mut has_holes = member.pieces.is_some();
         for &(offset, length) in pieces {
             let mut at = offset;
             let end = offset + length;
@@ -493,6 +499,10 @@ impl<'a> Unpacking<'a> {
                     ));
                 }
                 let mut rest = buffer.get(..n).unwrap_or_default();
+                if rest.iter().all(|byte| *byte == 0) {
+                    // Nothing takes no room.
+                    (at, has_holes, rest) = (at + n as u64, true, &[]);
+                }
                 while !rest.is_empty() {
                     let written =
                         rustix::io::retry_on_intr(|| rustix::io::pwrite(file, rest, at)).map_err(failed)?;
@@ -502,7 +512,7 @@ impl<'a> Unpacking<'a> {
                 self.advance(n as u64)?;
             }
         }
-        if member.pieces.is_some() {
+        if has_holes {
             rustix::fs::ftruncate(file, member.size).map_err(failed)?;
         }
         Ok(())
@@ -528,7 +538,7 @@ impl<'a> Unpacking<'a> {
     fn attributes(&self, member: &Member, above: &Root, name: &Path) -> Result<(), PathError> {
         let owners = &self.parts[self.current].2;
         let (uid, gid) = (owners.user(member.uid), owners.group(member.gid));
-        if (uid, gid) != (0, 0) {
+        if (uid, gid) != (0, 0) || self.gives_group {
             above.set_owner(name, uid, gid)?;
         }
         for (attribute, value) in self.extended(member) {
@@ -669,4 +679,13 @@ fn times((seconds, nanoseconds): (i64, i64)) -> Timestamps {
         last_access: time,
         last_modification: time,
     }
+}
+/// Whether a directory has the bit that gives its group to what is made in it.
+fn gives_group(directory: &Root) -> Result<bool, PathError> {
+    let stat = rustix::fs::fstat(directory.as_fd()).map_err(|e| PathError::Call {
+        doing: "examining",
+        path: directory.path().to_path_buf(),
+        source: e.into(),
+    })?;
+    Ok(stat.st_mode & 0o2000 != 0)
 }
