@@ -78,7 +78,9 @@ impl ImageServer {
             },
             Self::Lists(lists) => {
                 let kind = if is_vm { VIRTUAL_MACHINE } else { "container" };
-                let alias = lists.catalogue().await?.alias(kind, word);
+                // Why there is no list is told by who asks for the image.
+                let catalogue = lists.catalogue().await.ok();
+                let alias = catalogue.and_then(|catalogue| catalogue.alias(kind, word));
                 alias.map(|alias| alias.target.clone())
             }
         };

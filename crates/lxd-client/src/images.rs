@@ -104,7 +104,10 @@ impl Client {
             let chunks = futures::TryStreamExt::map_err(field, broken);
             let received = save(chunks, &partial, before, progress).await;
             before += received.as_ref().map_or(0, |received| received.bytes);
-            finish(received.map(drop), &partial, &file)?;
+            if let Err(error) = finish(received.map(drop), &partial, &file) {
+                forget(metadata.as_slice());
+                return Err(error);
+            }
             *saved = Some(file);
         }
         let metadata = metadata.ok_or_else(|| Error::Answer {
@@ -139,7 +142,10 @@ impl SimpleStreams {
         for (listed, part) in std::iter::once((&listed.metadata, first)).chain(root) {
             let file = folder.join(name_of(plain_name(&listed.path), part));
             let partial = folder.join(format!("{fingerprint}.{part:?}{PARTIAL}"));
-            let received = save(self.file(&listed.path).await?.chunks, &partial, before, progress).await;
+            let received = match self.file(&listed.path).await {
+                Ok(there) => save(there.chunks, &partial, before, progress).await,
+                Err(error) => Err(error),
+            };
             let checked = received.and_then(|received| {
                 before += received.bytes;
                 if listed.sha256.is_empty() || received.sha256.eq_ignore_ascii_case(&listed.sha256) {
@@ -150,7 +156,10 @@ impl SimpleStreams {
                 let reason = format!("Hash mismatch for {url}: {got} != {promised}");
                 Err(Error::Cut { url, reason })
             });
-            finish(checked, &partial, &file)?;
+            if let Err(error) = finish(checked, &partial, &file) {
+                forget(&saved);
+                return Err(error);
+            }
             saved.push(file);
         }
         let mut saved = saved.into_iter();
@@ -173,6 +182,14 @@ fn with_secret(parts: &[&str], secret: &str) -> String {
     match secret {
         "" => path(parts),
         secret => format!("{}?secret={}", path(parts), escape(secret)),
+    }
+}
+
+/// Removes what is of no use without the rest.
+fn forget(files: &[PathBuf]) {
+    for file in files {
+        // What matters is why the rest did not come.
+        let _ = std::fs::remove_file(file);
     }
 }
 

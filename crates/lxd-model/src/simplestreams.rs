@@ -1,6 +1,6 @@
 //! Simplestreams: lists of images on plain web servers, and which of their files make which image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use lxd_api::Time;
@@ -130,7 +130,7 @@ struct Item {
 /// # Errors
 /// It is no index.
 pub fn parse_index(text: &[u8]) -> Result<Vec<String>, Invalid> {
-    let index: Index = serde_json::from_slice(text).map_err(|error| broken(&error))?;
+    let index: Index = serde_json::from_slice(text).map_err(|error| broken(text, &error))?;
     let lists = index.index.into_values();
     let lists = lists.filter(|entry| {
         entry.datatype == IMAGES && entry.products.as_ref().is_some_and(|all| !all.is_empty())
@@ -143,7 +143,7 @@ pub fn parse_index(text: &[u8]) -> Result<Vec<String>, Invalid> {
 /// # Errors
 /// It is no list.
 pub fn parse_products(text: &[u8]) -> Result<Vec<Listed>, Invalid> {
-    let products: Products = serde_json::from_slice(text).map_err(|error| broken(&error))?;
+    let products: Products = serde_json::from_slice(text).map_err(|error| broken(text, &error))?;
     let mut images = Vec::new();
     for product in products.products.values() {
         let Ok(id) = architecture::id(&product.arch) else {
@@ -160,39 +160,41 @@ pub fn parse_products(text: &[u8]) -> Result<Vec<Listed>, Invalid> {
 }
 
 impl Catalogue {
-    /// The images of all lists of a server. An alias means the newest image for this host's architecture, with the name
-    /// of an architecture behind it the newest for that.
+    /// The images of all lists of a server. An alias means the newest image for this host's architecture, or else for any;
+    /// with the name of an architecture behind it the newest for that.
     pub fn new(mut images: Vec<Listed>, architecture: &str) -> Self {
         images.sort_by_key(|listed| std::cmp::Reverse(listed.image.created_at.timestamp()));
         let mut aliases: Vec<ImageAliasesEntry> = Vec::new();
+        let mut taken: BTreeSet<(String, String)> = BTreeSet::new();
+        // What another machine's image is called where none of this host's is called so.
+        let mut others: Vec<ImageAliasesEntry> = Vec::new();
         for listed in &mut images {
             let image = &mut listed.image;
             let given = std::mem::take(&mut image.aliases);
             let suffix = image.properties.get("architecture").cloned().unwrap_or_default();
             for alias in given {
-                let mut names = vec![format!("{}/{suffix}", alias.name)];
+                let entry = |name| ImageAliasesEntry {
+                    name,
+                    target: image.fingerprint.clone(),
+                    r#type: image.r#type.clone(),
+                    ..ImageAliasesEntry::default()
+                };
+                let mut entries = vec![entry(format!("{}/{suffix}", alias.name))];
                 if image.architecture == architecture {
-                    names.insert(0, alias.name);
+                    entries.insert(0, entry(alias.name));
+                } else {
+                    others.push(entry(alias.name));
                 }
-                for name in names {
-                    let is_taken =
-                        |entry: &ImageAliasesEntry| entry.name == name && entry.r#type == image.r#type;
-                    if aliases.iter().any(is_taken) {
-                        continue;
-                    }
-                    image.aliases.push(ImageAlias {
-                        name: name.clone(),
-                        ..ImageAlias::default()
-                    });
-                    aliases.push(ImageAliasesEntry {
-                        name,
-                        target: image.fingerprint.clone(),
-                        r#type: image.r#type.clone(),
-                        ..ImageAliasesEntry::default()
-                    });
-                }
+                entries.retain(|entry| taken.insert((entry.name.clone(), entry.r#type.clone())));
+                image.aliases.extend(entries.iter().map(|entry| ImageAlias {
+                    name: entry.name.clone(),
+                    ..ImageAlias::default()
+                }));
+                aliases.extend(entries);
             }
         }
+        others.retain(|entry| taken.insert((entry.name.clone(), entry.r#type.clone())));
+        aliases.extend(others);
         Self { images, aliases }
     }
 
@@ -399,11 +401,16 @@ fn day(text: &str) -> Option<Time> {
     date.in_tz("UTC").ok().map(|at| at.timestamp().into())
 }
 
-fn broken(error: &serde_json::Error) -> Invalid {
-    let text = if error.is_eof() {
-        "unexpected end of JSON input".to_owned()
-    } else {
-        error.to_string()
+fn broken(text: &[u8], error: &serde_json::Error) -> Invalid {
+    let first = String::from_utf8_lossy(text.get(..64).unwrap_or(text));
+    let first = first.trim_start().chars().next();
+    let text = match first {
+        _ if error.is_eof() => "unexpected end of JSON input".to_owned(),
+        // A page for people, as a rule.
+        Some(first) if !"{[\"-0123456789tfn".contains(first) => {
+            format!("invalid character {first:?} looking for beginning of value")
+        }
+        _ => error.to_string(),
     };
     Invalid::of_kind(ErrorKind::Internal, text)
 }
@@ -427,7 +434,7 @@ mod tests {
                     "m": {"ftype": "lxd.tar.xz", "path": "2/lxd.tar.xz", "combined_squashfs_sha256": "21"},
                     "s": {"ftype": "squashfs", "path": "2/s"},
                     "v": {"ftype": "squashfs.vcdiff", "path": "2/v", "delta_base": "20230101_07:42"}}}}},
-        "b": {"aliases": "busybox", "arch": "arm64",
+        "b": {"aliases": "busybox,other", "arch": "arm64",
               "versions": {"20230301": {"items": {"c": {"ftype": "lxd_combined.tar.gz", "path": "3/c", "sha256": "31"}}}}},
         "c": {"aliases": "vax", "arch": "vax", "versions": {"20230301": {"items": {}}}},
         "d": {"aliases": "undated", "arch": "amd64", "versions": {"foo": {"items": {}}}}}}"#;
@@ -444,6 +451,7 @@ mod tests {
         assert_eq!(means("container", "bb/amd64"), Some("21"));
         assert_eq!(means("virtual-machine", "bb"), Some("13"));
         assert_eq!(means("", "busybox/arm64"), Some("31"));
+        assert_eq!(means("", "other"), Some("31"));
         assert_eq!(means("", "vax"), None);
         assert_eq!(means("", "undated"), None);
     }
@@ -494,6 +502,10 @@ mod tests {
         assert_eq!(
             parse_index(b"{").unwrap_err().to_string(),
             "unexpected end of JSON input"
+        );
+        assert_eq!(
+            parse_products(b"\n<html>").unwrap_err().to_string(),
+            "invalid character '<' looking for beginning of value"
         );
     }
 

@@ -24,7 +24,8 @@ type Column = (char, &'static str, fn(&Image) -> String);
 const COLUMNS: &[Column] = &[
     ('l', "ALIAS", shortest_alias),
     ('L', "ALIASES", |image| {
-        let names: Vec<&str> = image.aliases.iter().map(|alias| alias.name.as_str()).collect();
+        let mut names: Vec<&str> = image.aliases.iter().map(|alias| alias.name.as_str()).collect();
+        names.sort_unstable();
         names.join("\n")
     }),
     ('f', "FINGERPRINT", |image| {

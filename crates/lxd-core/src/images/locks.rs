@@ -14,9 +14,22 @@ pub struct Locks(Mutex<HashMap<String, Weak<RwLock<()>>>>);
 pub type Reading = OwnedRwLockReadGuard<()>;
 
 /// Nobody else sees the files while this lives.
-pub(super) type Writing = OwnedRwLockWriteGuard<()>;
+pub(crate) type Writing = OwnedRwLockWriteGuard<()>;
+
+/// What the lock on the folder of all files is called; no fingerprint is so.
+const FOLDER: &str = "";
 
 impl Locks {
+    /// The folder of all files stays where it is while the result lives: for who brings files into it or removes some.
+    pub(crate) async fn still(&self) -> Reading {
+        self.read(FOLDER).await
+    }
+
+    /// Nobody brings files into the folder or removes some while the result lives: for who moves it elsewhere.
+    pub(crate) async fn alone(&self) -> Writing {
+        self.write(FOLDER).await
+    }
+
     /// Waits until nobody brings or removes the files.
     pub async fn read(&self, fingerprint: &str) -> Reading {
         self.lock(fingerprint).read_owned().await

@@ -39,6 +39,7 @@ use crate::operations::{self, Kind, Operation, Options};
 pub use export::{Export, Exported, export};
 pub(crate) use fetch::{Fetch, follows, run as bring};
 pub use import::{holder, import, import_from};
+pub(crate) use locks::Writing;
 pub use locks::{Locks, Reading};
 pub use receive::{FirstPart, Upload, invalid_form};
 pub(crate) use receive::{clean, room};

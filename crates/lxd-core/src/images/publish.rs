@@ -82,6 +82,7 @@ async fn pack(
     published: &source::Published,
     (post, compressor): (&ImagesPost, Compressor),
 ) -> Result<Upload> {
+    let still = app.images.still().await;
     let (directory, view) = (app.paths.images(), Arc::clone(&published.view));
     let (architecture, ids) = (published.architecture.clone(), published.ids.clone());
     let (properties, expires_at) = (post.properties.clone(), post.expires_at);
@@ -113,6 +114,7 @@ async fn pack(
         is_disk: false,
         fingerprint: fingerprint.hex(),
         filename: String::new(),
+        still,
     })
 }
 

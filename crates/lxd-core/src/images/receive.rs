@@ -8,6 +8,7 @@ use futures::Stream;
 use lxd_storage::Watch;
 use lxd_storage::images::{Fingerprint, ImageFiles, Received, clean_uploads, receive};
 
+use super::Reading;
 use crate::app::{App, blocking};
 use crate::error::{Context as _, Error, Result};
 
@@ -28,6 +29,8 @@ pub struct Upload {
     pub(super) fingerprint: String,
     /// The name that the client's form gave to the last of them.
     pub(super) filename: String,
+    /// The folder that they are in stays where it is.
+    pub(super) still: Reading,
 }
 
 /// The first file of a split image that has arrived.
@@ -35,6 +38,7 @@ pub struct Upload {
 pub struct FirstPart {
     metadata: Received,
     fingerprint: Fingerprint,
+    still: Reading,
 }
 
 impl Upload {
@@ -47,6 +51,7 @@ impl Upload {
         S: Stream<Item = Result<Bytes, E>>,
         E: Display,
     {
+        let still = app.images.still().await;
         let (metadata, fingerprint) = one(app, Fingerprint::new(), u64::MAX, stream).await?;
         Ok(Self {
             metadata,
@@ -54,6 +59,7 @@ impl Upload {
             is_disk: false,
             fingerprint: fingerprint.hex(),
             filename: String::new(),
+            still,
         })
     }
 
@@ -66,10 +72,12 @@ impl Upload {
         S: Stream<Item = Result<Bytes, E>>,
         E: Display,
     {
+        let still = app.images.still().await;
         let (metadata, fingerprint) = one(app, Fingerprint::new(), METADATA_LIMIT, stream).await?;
         Ok(FirstPart {
             metadata,
             fingerprint,
+            still,
         })
     }
 
@@ -110,6 +118,7 @@ impl FirstPart {
             is_disk: false,
             fingerprint: fingerprint.hex(),
             filename: String::new(),
+            still: self.still,
         }
     }
 
@@ -134,6 +143,7 @@ impl FirstPart {
             is_disk,
             fingerprint: fingerprint.hex(),
             filename: filename.to_owned(),
+            still: self.still,
         })
     }
 }

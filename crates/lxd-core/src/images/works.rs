@@ -12,7 +12,7 @@ use lxd_model::instances::architecture;
 use lxd_storage::images::{Contents, ImageFiles, read_contents};
 use serde::{Deserialize, Serialize};
 
-use super::locks::Writing;
+use super::locks::{Reading, Writing};
 use super::receive::Upload;
 use super::refresh::Replace;
 use super::remote::Wish;
@@ -108,6 +108,9 @@ pub(super) struct Import {
     facts: Option<Facts>,
     #[serde(skip)]
     upload: Option<Upload>,
+    /// The folder of the files stays where it is. This comes before `alone` everywhere, so that nobody waits in a circle.
+    #[serde(skip)]
+    still: Option<Reading>,
     #[serde(skip)]
     alone: Option<Writing>,
     /// Why the image has got none of its aliases.
@@ -152,6 +155,7 @@ impl Import {
             size: upload.size(),
             facts: None,
             upload: Some(upload),
+            still: None,
             alone: None,
             refused: None,
         }
@@ -243,6 +247,7 @@ fn facts(contents: Contents, request: &ImportRequest) -> Result<Facts> {
 /// Gives the files their names. If another project has the image, these are the same bytes.
 async fn place(work: &mut Import, task: &Task) -> Result<()> {
     let upload = work.upload.take().ok_or_else(lost)?;
+    work.still = Some(upload.still);
     let paths = task.app.paths.clone();
     let fingerprint = work.fingerprint.clone();
     blocking(move || {
@@ -258,6 +263,9 @@ async fn place(work: &mut Import, task: &Task) -> Result<()> {
 async fn remove_placed(work: &mut Import, task: &Task) -> Result<()> {
     if work.facts.is_none() {
         return Ok(());
+    }
+    if work.still.is_none() {
+        work.still = Some(task.app.images.still().await);
     }
     remove_unused_files(&task.app, &work.fingerprint, None).await
 }
@@ -312,6 +320,8 @@ pub(super) struct Delete {
     project: String,
     fingerprint: String,
     #[serde(skip)]
+    still: Option<Reading>,
+    #[serde(skip)]
     alone: Option<Writing>,
 }
 
@@ -320,6 +330,7 @@ impl Delete {
         Self {
             project,
             fingerprint,
+            still: None,
             alone: None,
         }
     }
@@ -377,6 +388,7 @@ impl Delete {
     /// Waits until nobody uses the files; at the first step, and at the first after a crash.
     async fn isolate(&mut self, app: &App) {
         if self.alone.is_none() {
+            self.still = Some(app.images.still().await);
             self.alone = Some(app.images.write(&self.fingerprint).await);
         }
     }

@@ -18,6 +18,7 @@ use super::home::Home;
 use crate::app::{App, blocking};
 use crate::ctx::{Ctx, DEFAULT_PROJECT};
 use crate::error::{Context as _, Error, Result};
+use crate::images::Writing;
 use crate::operations::{self, OnCrash, Step, Task, Work};
 use crate::server::{ConfigChange, ConfigHook};
 use crate::steps;
@@ -25,8 +26,11 @@ use crate::steps;
 /// The keys, and the folders beneath LXD_DIR that they are for.
 const KEYS: [(&str, &str); 2] = [
     ("storage.backups_volume", "backups"),
-    ("storage.images_volume", "images"),
+    ("storage.images_volume", IMAGES),
 ];
+
+/// The folder of image files.
+const IMAGES: &str = "images";
 
 /// Follows the keys from now on.
 pub(crate) fn follow(app: &Arc<App>) {
@@ -131,6 +135,9 @@ pub(super) struct Move {
     is_needed: bool,
     /// From here on there is no way back.
     is_settled: bool,
+    /// Nobody brings files into the folder meanwhile, where it is that of the images.
+    #[serde(skip)]
+    alone: Option<Arc<Writing>>,
 }
 
 impl Work for Move {
@@ -157,6 +164,14 @@ impl Move {
             to,
             is_needed: false,
             is_settled: false,
+            alone: None,
+        }
+    }
+
+    /// Waits until nobody brings images; at the first step, and at the first after a crash.
+    async fn isolate(&mut self, app: &App) {
+        if self.alone.is_none() && self.folder == IMAGES {
+            self.alone = Some(Arc::new(app.images.alone().await));
         }
     }
 
@@ -184,11 +199,13 @@ impl Move {
     }
 
     async fn look(&mut self, task: &Task) -> Result<()> {
+        self.isolate(&task.app).await;
         self.is_needed = !self.is_there(&task.app)?;
         Ok(())
     }
 
     async fn copy(&mut self, task: &Task) -> Result<()> {
+        self.isolate(&task.app).await;
         let (from, beside) = (self.link(&task.app), self.beside(&task.app));
         if !self.is_needed || self.is_there(&task.app)? {
             return Ok(());
@@ -238,6 +255,7 @@ impl Move {
     }
 
     async fn exchange(&mut self, task: &Task) -> Result<()> {
+        self.isolate(&task.app).await;
         if !self.is_needed || self.is_there(&task.app)? {
             return Ok(());
         }
@@ -283,6 +301,7 @@ impl Move {
     }
 
     async fn settle(&mut self, task: &Task) -> Result<()> {
+        self.isolate(&task.app).await;
         self.is_settled = true;
         if !self.is_needed {
             return Ok(());
@@ -395,6 +414,24 @@ mod tests {
         assert!(!images.is_symlink());
         assert_eq!(files(&images), ["abc"]);
         assert_eq!(files(&volume(&app, "v2")), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn images_on_their_way_are_waited_for() {
+        let app = start().await;
+        let on_its_way = app.images.still().await;
+        let moving = set(&app, "p1/v1");
+        let mut moving = std::pin::pin!(moving);
+        let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut moving).await;
+        assert!(early.is_err(), "the folder was moved under an upload");
+        assert!(!app.paths.images().is_symlink());
+        std::fs::write(app.paths.images().join("late"), "image").unwrap();
+        drop(on_its_way);
+        moving.await.unwrap();
+        let mut moved = files(&volume(&app, "v1"));
+        moved.sort();
+        assert_eq!(moved, ["abc", "late"]);
+        drop(app.images.still().await);
     }
 
     #[tokio::test]
