@@ -72,7 +72,7 @@ limits.hugepages.2MB=4MiB limits.disk.priority=10";
         ("cpu.max", "20000 100000"),
         ("cpuset.cpus", "0"),
         ("hugetlb.2MB.max", "4194304"),
-        ("io.weight", "default 200"),
+        ("io.weight", "default 1000"),
     ];
     expect("a change", &second);
     for key in [

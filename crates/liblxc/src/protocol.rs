@@ -1,7 +1,7 @@
 //! What the daemon and the helper binary say to each other, as plain values and bytes.
 //!
-//! * `lxd-helper start NAME LXCPATH CONFIG` prints a [`Started`] line on its standard output, or explains on its
-//!   standard error and ends with 1.
+//! * `lxd-helper start NAME LXCPATH CONFIG` prints a [`Started`] line on its standard output, or nothing if the container
+//!   has ended again by then, or explains on its standard error and ends with 1.
 //! * `lxd-helper exec` and `lxd-helper console` have a connected stream socket as standard input: the daemon
 //!   sends one frame (with file descriptors), the helper answers with frames of [`Reply`].
 //! * `lxd-helper proxy LOG` has such a socket too; it answers and then serves one proxy device, see [`crate::proxy`].

@@ -8,9 +8,9 @@ use crate::wire::wire;
 wire! {
     /// A cluster.
     pub struct Cluster {
+        server_name: String,
         enabled: bool,
         member_config: Vec<ClusterMemberConfigKey>,
-        server_name: String,
     }
 }
 
@@ -75,11 +75,11 @@ wire! {
 wire! {
     /// A cluster member config key.
     pub struct ClusterMemberConfigKey {
-        description: String,
         entity: String,
-        key: String,
         name: String,
+        key: String,
         value: String,
+        description: String,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod activation;
 pub mod app;
 pub mod certificates;
 pub mod clock;
+pub mod cluster;
 pub mod ctx;
 pub mod error;
 pub mod etag;

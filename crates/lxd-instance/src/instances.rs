@@ -25,7 +25,7 @@ use crate::exec::{Exec, ExecRequest, Prepared};
 use crate::files::{Place, Server, Servers, Sftp};
 use crate::hooks::Hooks;
 use crate::instance::{Instance, InstanceType, Key};
-use crate::lifecycle::{self, Phase, Refusal, Request};
+use crate::lifecycle::{self, Phase, Refusal, Request, Stop};
 use crate::limits::{self, Machine, Processors};
 use crate::lxd_helper::Helper;
 use crate::owner::{Message, Owner, Reply, View, tear_down};
@@ -34,6 +34,9 @@ use crate::state::State;
 
 /// Requests to one instance that may wait; more of them wait at the door.
 const QUEUE: usize = 32;
+
+/// Longer than an instance takes to be put away.
+const PUT_AWAY: Duration = Duration::from_secs(10);
 
 /// Where things are on this server.
 #[derive(Debug, Clone)]
@@ -66,33 +69,6 @@ pub struct Started {
     pub pid: i32,
     /// `volatile.*` keys to be stored.
     pub volatile: Vec<(String, String)>,
-}
-
-/// How to stop an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stop {
-    /// Kill it instead of asking its init.
-    pub force: bool,
-    /// How long to wait for its init; for ever if none.
-    pub timeout: Option<Duration>,
-}
-
-impl Stop {
-    /// Kills.
-    pub fn kill() -> Self {
-        Self {
-            force: true,
-            timeout: None,
-        }
-    }
-
-    /// Asks, and waits.
-    pub fn ask(timeout: Option<Duration>) -> Self {
-        Self {
-            force: false,
-            timeout,
-        }
-    }
 }
 
 /// All running instances. Cheap to clone.
@@ -373,8 +349,13 @@ impl Instances {
             match guest {
                 Some(guest) if started.is_ok() => {
                     let _ = events.send(Event::Started(key));
-                    tokio::spawn(owner.run(guest));
+                    let is_over = guest.has_ended();
+                    let life = tokio::spawn(owner.run(guest));
                     ports.balance();
+                    if is_over {
+                        // Its init had nothing to do. Who looks next sees it put away.
+                        let _ = life.await;
+                    }
                 }
                 _ => ports.forget(&key, &owner.view),
             }
@@ -383,6 +364,22 @@ impl Instances {
         match task.await {
             Ok(started) => started,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Waits for the end of an instance whose init has ended already, while what a run leaves is put away.
+    pub async fn outlast(&self, key: &Key) {
+        let has_ended = |slot: &&Slot| {
+            let guest = slot.view.read().guest.clone();
+            guest.is_some_and(|guest| guest.has_ended())
+        };
+        let queue = {
+            let slots = self.ports.slots.lock();
+            slots.get(key).filter(has_ended).map(|slot| slot.queue.clone())
+        };
+        if let Some(queue) = queue {
+            // A container that reboots by itself has another init soon.
+            let _ = tokio::time::timeout(PUT_AWAY, queue.closed()).await;
         }
     }
 

@@ -28,5 +28,6 @@ pub use changes::Change;
 pub use error::{Error, TearDown};
 pub use events::{Cause, Event};
 pub use instance::{Instance, InstancePaths, InstanceType, Key};
-pub use instances::{Features, Instances, Settings, Started, Stop};
+pub use instances::{Features, Instances, Settings, Started};
+pub use lifecycle::Stop;
 pub use state::State;

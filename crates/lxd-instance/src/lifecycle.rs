@@ -1,6 +1,7 @@
 //! What may be done in which phase of an instance's life: one pure function.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Where an instance is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +59,33 @@ pub enum Request {
     Exec,
 }
 
+/// How to stop an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// Kill it instead of asking its init.
+    pub force: bool,
+    /// How long to wait for its init; for ever if none.
+    pub timeout: Option<Duration>,
+}
+
+impl Stop {
+    /// Kills.
+    pub fn kill() -> Self {
+        Self {
+            force: true,
+            timeout: None,
+        }
+    }
+
+    /// Asks, and waits.
+    pub fn ask(timeout: Option<Duration>) -> Self {
+        Self {
+            force: false,
+            timeout,
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -110,7 +138,7 @@ impl fmt::Display for Refusal {
             Self::NotFrozen => "The container is already running",
             Self::AlreadyFrozen => "The container is already frozen",
             Self::Frozen => "Instance is frozen",
-            Self::Busy(action) => return write!(f, "Instance is busy running a {action} operation"),
+            Self::Busy(action) => return write!(f, "Instance is busy running a {action:?} operation"),
         })
     }
 }
@@ -290,7 +318,7 @@ mod tests {
         assert_eq!(text(Phase::Stopped, Request::Exec), "Instance is not running");
         assert_eq!(
             text(Phase::Stopping, Request::Start),
-            "Instance is busy running a stop operation"
+            "Instance is busy running a \"stop\" operation"
         );
     }
 }

@@ -38,8 +38,13 @@ impl Helper {
         &self.path
     }
 
-    /// Starts a container; returns once it is RUNNING.
-    pub(crate) async fn start(&self, name: &str, lxcpath: &Path, config: &Path) -> Result<Started, Error> {
+    /// Starts a container; returns once it is RUNNING, or with nothing when it has ended again by then.
+    pub(crate) async fn start(
+        &self,
+        name: &str,
+        lxcpath: &Path,
+        config: &Path,
+    ) -> Result<Option<Started>, Error> {
         let command = self
             .command("start")
             .arg(name)
@@ -58,7 +63,12 @@ impl Helper {
             .await
             .map_err(Error::Helper)?;
         if output.code == 0 {
-            return Started::parse(&output.text()).map_err(|e| Error::Protocol(e.to_string()));
+            let text = output.text();
+            if text.is_empty() {
+                return Ok(None);
+            }
+            let started = Started::parse(&text).map_err(|e| Error::Protocol(e.to_string()))?;
+            return Ok(Some(started));
         }
         // liblxc repeats its errors on standard error; the log's lines, which the helper prints last, are enough.
         let stderr = String::from_utf8_lossy(&output.stderr);

@@ -41,6 +41,13 @@ async fn make(cx: &Context, is_move: bool) -> Result<()> {
     }
     let mut post = described(cx, &source, is_move && source.remote != target.remote).await?;
     overrides(cx, settings, &mut post)?;
+    if is_move && source.remote == target.remote && root_of(&post.devices).is_none() {
+        // What its profiles give it here they may not give it there.
+        let (instance, _) = source.client.instance(&source.name).await?;
+        let root = root_of(&instance.expanded_devices);
+        post.devices
+            .extend(root.map(|(name, root)| (name.clone(), root.clone())));
+    }
     let own_name = source.name.split('/').next().unwrap_or_default();
     post.name = if target.name.is_empty() {
         own_name.to_string()
@@ -127,10 +134,6 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
         &target.name
     };
     let stays = places.iter().all(|flag| cx.text(flag).is_empty());
-    let same = stays
-        && !["config", "device", "profile", "no-profiles", "instance-only"]
-            .iter()
-            .any(|flag| cx.given(flag));
     if source.remote != target.remote {
         make(cx, true).await?;
         let deleted = source.client.delete_instance(&source.name).await;
@@ -140,6 +143,13 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
             ))
         })?;
         return cx.wait(&deleted, "").await.map(drop);
+    }
+    let changes = ["config", "device", "profile", "no-profiles"];
+    let is_changed = changes.iter().any(|flag| cx.given(flag));
+    if stays && is_changed {
+        return Err(Error::message(
+            "Can't override configuration or profiles in local rename",
+        ));
     }
     if let Some((instance, snapshot)) = source.name.split_once('/') {
         let new = new.split_once('/').filter(|(parent, _)| *parent == instance);
@@ -152,19 +162,13 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
             .await?;
         return cx.wait(&background, "").await.map(drop);
     }
-    let changes = ["config", "device", "profile", "no-profiles"];
-    if changes.iter().any(|flag| cx.given(flag)) {
-        if stays {
-            return Err(Error::message(
-                "Can't override configuration or profiles in local rename",
-            ));
-        }
-        copy(cx).await?;
+    if is_changed {
+        make(cx, true).await?;
         let deleted = source.client.delete_instance(&source.name).await?;
         return cx.wait(&deleted, "").await.map(drop);
     }
     let mut body = json!({ "name": new });
-    if !same {
+    if !stays {
         body["migration"] = Value::Bool(true);
         body["live"] = Value::Bool(!cx.switch("stateless"));
         body["instance_only"] = Value::Bool(cx.switch("instance-only"));
@@ -177,13 +181,13 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
     }
     let client = source.client.on_target(cx.text("target"));
     let background = client.start(&path(&["instances", &source.name]), &body).await;
-    let background = background.map_err(|error| match same {
+    let background = background.map_err(|error| match stays {
         true => error.into(),
         false => Error::message(format!("Migration API failure: {error}")),
     })?;
     let moved = cx.wait(&background, TRANSFERRING).await;
     match moved {
-        Err(error) if !same => Err(Error::message(format!("Migration operation failure: {error}"))),
+        Err(error) if !stays => Err(Error::message(format!("Migration operation failure: {error}"))),
         moved => moved.map(drop),
     }
 }

@@ -52,6 +52,7 @@ const SETTLED: &[&str] = &[
     "The instance is already running",
     "The instance is already stopped",
     "The container isn't running",
+    "Unable to perform container live migration. CRIU isn't installed",
 ];
 
 /// Changes the state of the named instances, side by side, or of all at once.
@@ -101,11 +102,16 @@ fn prefixed(name: &str, error: &str) -> String {
 /// Adds to an error where to find out more, as in the log of an instance that does not start.
 pub(crate) fn with_hint(error: Error, name: &str) -> Error {
     match error {
-        Error::Server(lxd_client::Error::Failed { text, .. }) if !SETTLED.contains(&text.as_str()) => {
+        Error::Server(lxd_client::Error::Failed { text, .. }) if !is_settled(&text) => {
             Error::message(format!("{text}\nTry `lxc info --show-log {name}` for more info"))
         }
         other => other,
     }
+}
+
+/// Whether the log has nothing to tell about a failure.
+fn is_settled(text: &str) -> bool {
+    SETTLED.contains(&text) || text.ends_with(" operation") && text.contains("Instance is busy running a ")
 }
 
 fn check_flags(cx: &Context, action: Action) -> Result<()> {

@@ -39,6 +39,7 @@ pub async fn delete(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Operation> 
     rows::id(&mut tx, &ctx.project, name).await?;
     drop(tx);
     let key = Key::new(&ctx.project, name);
+    app.instances.registry.outlast(&key).await;
     if app.instances.registry.phase(&key).is_running() {
         return Err(Error::bad_request("Instance is running"));
     }

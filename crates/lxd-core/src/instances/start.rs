@@ -32,6 +32,7 @@ pub(super) fn works(works: &mut Works) {
 /// It runs already; what kept it from running, after everything was undone.
 pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<&Operation>) -> Result<()> {
     let _guard = app.instances.lock(key).await;
+    app.instances.registry.outlast(key).await;
     run_locked(app, ctx, key, operation).await?;
     tell(app, ctx, key, Action::InstanceStarted);
     Ok(())
@@ -62,10 +63,20 @@ pub(super) fn tell(app: &App, ctx: &Ctx, key: &Key, action: Action) {
     app.events.lifecycle(&key.project, &event);
 }
 
+/// A refusal as clients see it: what could not begin is named where somebody else is at work.
+pub(super) fn refused(refusal: Refusal, doing: &str) -> Error {
+    let error = Error::from(lxd_instance::Error::from(refusal));
+    match refusal {
+        Refusal::Busy(_) => Error::new(error.kind(), doing).because(error),
+        _ => error,
+    }
+}
+
 /// Looks at everything that could keep an instance from starting, before anything is done.
 async fn prepare(app: &App, key: &Key) -> Result<Start> {
     // An undo kills what runs: so this must be known before the first step.
-    decide(app.instances.registry.phase(key), Request::Start).map_err(lxd_instance::Error::from)?;
+    decide(app.instances.registry.phase(key), Request::Start)
+        .map_err(|refusal| refused(refusal, "Failed to create instance start operation"))?;
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &key.project, &key.name).await?;
     images::requirements(&record.config, app.facts.only_cgroup_v2)?;

@@ -183,7 +183,8 @@ pub(super) async fn restart(
     operation: Option<&Operation>,
 ) -> Result<()> {
     let wanted = Request::Restart { force: how.force };
-    decide(app.instances.registry.phase(key), wanted).map_err(InstanceError::from)?;
+    decide(app.instances.registry.phase(key), wanted)
+        .map_err(|refusal| start::refused(refusal, "Create restart operation"))?;
     let _guard = app.instances.lock(key).await;
     let work = Restart {
         project: key.project.clone(),

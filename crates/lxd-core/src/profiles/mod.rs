@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::projects::restrictions::{self, Subject, Whose};
 use futures::future::BoxFuture;
 use lxd_api::profiles::{Profile, ProfilePut, ProfilesPost};
 use lxd_db::Noun;
@@ -24,6 +23,8 @@ use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::etag::{self, Tagged};
 use crate::events::{Action, Lifecycle};
+use crate::projects::members_with;
+use crate::projects::restrictions::{self, Subject, Whose};
 
 /// The profile that every project with profiles has.
 pub const DEFAULT_PROFILE: &str = "default";
@@ -189,14 +190,8 @@ async fn change(
     let old = writable(&found);
     etag::check(if_match, &old)?;
     let new = new(&old)?;
-    let subject = Subject {
-        whose: Whose::Profile,
-        name,
-        config: &new.config,
-        devices: &new.devices,
-    };
-    let restricting = projects::get(&mut tx, &project).await?;
-    restrictions::check(&project, &restricting.config, subject)
+    check_restrictions(&mut tx, &project, (name, &new))
+        .await
         .context("Failed checking if profile update allowed")?;
     // The reference answers a change that breaks a rule with its status for internal errors.
     validate(&mut tx, &new)
@@ -235,6 +230,30 @@ async fn change(
         Some(users) => report(users.follow(ctx, &change).await?),
         None => Ok(()),
     }
+}
+
+/// Refuses what the project forbids: to the instances that have the profile, which are named then, and to the profile.
+async fn check_restrictions(tx: &mut Tx, project: &str, (name, new): (&str, &ProfilePut)) -> Result<()> {
+    let rules = projects::get(tx, project).await?.config;
+    if !restrictions::is_restricted(&rules) {
+        return Ok(());
+    }
+    for member in members_with(tx, project, Some((name, new))).await? {
+        let subject = Subject {
+            whose: Whose::Container,
+            name: &member.name,
+            config: &member.config,
+            devices: &member.devices,
+        };
+        restrictions::check(project, &rules, subject)?;
+    }
+    let subject = Subject {
+        whose: Whose::Profile,
+        name,
+        config: &new.config,
+        devices: &new.devices,
+    };
+    restrictions::check(project, &rules, subject)
 }
 
 /// Names the instances that could not follow.

@@ -22,7 +22,7 @@ use lxd_model::projects::{Feature, with_default_features};
 use serde_json::Value;
 
 pub use rename::rename;
-pub use state::{members, state};
+pub use state::{members, members_with, state};
 
 use crate::app::App;
 use crate::ctx::{Ctx, DEFAULT_PROJECT};

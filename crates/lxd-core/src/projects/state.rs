@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use lxd_api::profiles::ProfilePut;
 use lxd_api::projects::{ProjectState, ProjectStateResource};
 use lxd_db::cluster::projects::Feature;
 use lxd_db::cluster::{Tx, instances, networks, profiles, projects};
@@ -105,6 +106,18 @@ pub(super) async fn check_restrictions(tx: &mut Tx, name: &str, old: &Config, ne
 /// # Errors
 /// The database can't be read.
 pub async fn members(tx: &mut Tx, project: &str) -> Result<Vec<Member>> {
+    members_with(tx, project, None).await
+}
+
+/// The same with a profile of the project as it is to become.
+///
+/// # Errors
+/// As [`members`].
+pub async fn members_with(
+    tx: &mut Tx,
+    project: &str,
+    changed: Option<(&str, &ProfilePut)>,
+) -> Result<Vec<Member>> {
     let all = instances::list(
         tx,
         instances::Filter {
@@ -117,11 +130,17 @@ pub async fn members(tx: &mut Tx, project: &str) -> Result<Vec<Member>> {
         return Ok(Vec::new());
     }
     let home = projects::effective(tx, project, Feature::Profiles).await?;
-    let profiles: HashMap<String, profiles::Profile> = profiles::list(tx, Some(&home))
+    let mut profiles: HashMap<String, profiles::Profile> = profiles::list(tx, Some(&home))
         .await?
         .into_iter()
         .map(|profile| (profile.name.clone(), profile))
         .collect();
+    if let Some((name, new)) = changed
+        && let Some(profile) = profiles.get_mut(name)
+    {
+        profile.config.clone_from(&new.config);
+        profile.devices.clone_from(&new.devices);
+    }
     let expanded = all.into_iter().map(|instance| {
         let own: Vec<&profiles::Profile> = instance
             .profiles

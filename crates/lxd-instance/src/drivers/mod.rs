@@ -77,6 +77,9 @@ pub trait Guest: Send + Sync {
     /// Resolves once nothing of it runs any more.
     fn ended(self: Arc<Self>) -> BoxFuture<'static, Target>;
 
+    /// Whether its init has ended, so that [`Guest::ended`] resolves soon.
+    fn has_ended(&self) -> bool;
+
     /// Kills it, frozen or not.
     fn kill(&self) -> Result<(), Error>;
 

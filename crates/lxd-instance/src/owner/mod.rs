@@ -111,7 +111,10 @@ impl Owner {
             processors,
         };
         let guest = self.driver.start(instance, prepared).await?;
-        if let Err(error) = devices::change::started(host, instance, &plans, &guest).await {
+        if let Err(error) = devices::change::started(host, instance, &plans, &guest).await
+            // What has ended meanwhile has run: that it gets nothing more is no failure.
+            && !guest.has_ended()
+        {
             guest.kill()?;
             guest.ended().await;
             return Err(error);

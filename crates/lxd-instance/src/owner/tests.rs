@@ -200,6 +200,30 @@ async fn steps_in_order_and_what_they_change() {
 }
 
 #[tokio::test]
+async fn what_ends_at_once_has_started_and_is_put_away_by_then() {
+    for failing in ["", "started"] {
+        let mut world = World::new();
+        *world.ports.failing.lock() = failing;
+        world.driver.behave(Behaviour {
+            ends_at_once: true,
+            ..Behaviour::default()
+        });
+        world.start().await.unwrap();
+        assert_eq!(world.instances.phase(&world.key()), Phase::Stopped);
+        world.instances.outlast(&world.key()).await;
+        assert_eq!(
+            world.events.recv().await,
+            Some(Event::Stopped(world.key(), Cause::Inside))
+        );
+        assert_eq!(
+            world.calls(),
+            ["mount", "prepare", "started", "stopped", "unmount"]
+        );
+        world.start().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn every_failing_step_of_a_start_is_undone() {
     for failing in ["mount", "prepare", "started", "driver"] {
         let mut world = World::new();

@@ -219,7 +219,7 @@ async fn a_clean_stop_and_one_that_gives_up() {
     soon("it is asked to stop", || instances.phase(&key) == Phase::Stopping).await;
     assert_eq!(
         instances.start(instance.clone()).await.unwrap_err().to_string(),
-        "Instance is busy running a stop operation"
+        "Instance is busy running a \"stop\" operation"
     );
     instances.stop(&key, Stop::kill()).await.unwrap();
     clean.await.unwrap().unwrap();

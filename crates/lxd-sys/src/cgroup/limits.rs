@@ -150,9 +150,9 @@ impl Limits {
                 version,
                 controller,
                 file,
-                // The oldest file's default is 500, that of the others 100.
+                // BFQ's default is 100. So is that of version 2, but there the reference writes the same number, too.
                 value: match file {
-                    "blkio.weight" => weight.to_string(),
+                    "blkio.weight" | "io.weight" => weight.to_string(),
                     _ => (weight / 5).to_string(),
                 },
             });

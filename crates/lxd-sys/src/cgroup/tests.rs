@@ -306,7 +306,7 @@ fn huge_pages_and_disks_are_limited_where_the_kernel_can() {
     std::fs::write(root.path().join("unified/child/io.weight"), "").unwrap();
     assert_eq!(
         shown(&limits.writes(&v2).0),
-        ["hugetlb.2MB.max=4194304", "io.weight=200"]
+        ["hugetlb.2MB.max=4194304", "io.weight=1000"]
     );
     let none = Cgroups::at(BTreeMap::new(), None, BTreeSet::new());
     assert_eq!(limits.writes(&none), (Vec::new(), Vec::new()));

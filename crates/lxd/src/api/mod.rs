@@ -4,6 +4,7 @@
 //! endpoint then no longer answers 501 and leaves `api/not-yet.txt` (`cargo xtask generate`).
 
 mod certificates;
+mod cluster;
 mod events;
 mod image_aliases;
 mod images;
@@ -56,6 +57,22 @@ handlers! {
     CertificatePut => certificates::update,
     CertificatesGet => certificates::list,
     CertificatesPost => certificates::create,
+    ClusterGet => cluster::get,
+    ClusterGroupDelete => cluster::delete_group,
+    ClusterGroupGet => cluster::whole,
+    ClusterGroupPatch => cluster::whole,
+    ClusterGroupPost => cluster::whole,
+    ClusterGroupPut => cluster::whole,
+    ClusterGroupsGet => cluster::whole,
+    ClusterGroupsPost => cluster::whole,
+    ClusterMemberDelete => cluster::members,
+    ClusterMemberGet => cluster::members,
+    ClusterMemberPatch => cluster::members,
+    ClusterMemberPost => cluster::rename_member,
+    ClusterMemberPut => cluster::members,
+    ClusterMemberStatePost => cluster::change_state,
+    ClusterMembersGet => cluster::members,
+    ClusterMembersPost => cluster::whole,
     EventsGet => events::get,
     ImageAliasDelete => image_aliases::delete,
     ImageAliasGet => image_aliases::get,

@@ -145,10 +145,13 @@ async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Lent>, id: u6
     outcome.unwrap_or_else(|_| Err(panicked(row)))
 }
 
-/// Refuses requests about pools that are meant for another member of a cluster, of which a server on its own has but itself.
+/// Refuses requests about the host, pools and networks that are meant for another member of a cluster, of which a server on its own has but itself.
 fn require_member(call: &Call, row: &Row) -> Result<(), Failure> {
     let target = call.query("target").unwrap_or_default();
-    let is_asked = row.path.starts_with("/1.0/storage-pools/")
+    let is_asked = row.path == "/1.0"
+        || row.path == "/1.0/resources"
+        || row.path.starts_with("/1.0/storage-pools/")
+        || row.path.starts_with("/1.0/networks/")
         || (row.path == "/1.0/storage-pools" && row.method == "POST");
     if !is_asked || target.is_empty() || target == "none" {
         return Ok(());

@@ -10,7 +10,7 @@ use liblxc::protocol::{EXTENSIONS, Started};
 /// How much of the log's end is searched for errors, in bytes.
 const LOG_TAIL: u64 = 16 << 10;
 
-/// Starts a container and prints its processes once it is RUNNING.
+/// Starts a container and prints its processes once it is RUNNING; nothing if its init has ended again by then.
 pub(crate) fn start(name: &str, lxcpath: &Path, config: &Path) -> Result<(), String> {
     let container = Container::new(name, lxcpath).map_err(|e| e.to_string())?;
     container.load_config(config).map_err(|e| e.to_string())?;
@@ -24,10 +24,13 @@ pub(crate) fn start(name: &str, lxcpath: &Path, config: &Path) -> Result<(), Str
             lines
         });
     }
-    let init = container
+    let Some((init, monitor)) = container
         .init_pid()
-        .map_err(|_| format!("container {name:?} has stopped again at once"))?;
-    let monitor = parent(init).ok_or_else(|| format!("container {name:?} has stopped again at once"))?;
+        .ok()
+        .and_then(|init| Some((init, parent(init)?)))
+    else {
+        return Ok(());
+    };
     std::io::stdout()
         .write_all(Started { init, monitor }.to_line().as_bytes())
         .map_err(|e| format!("reporting the processes of container {name:?}: {e}"))

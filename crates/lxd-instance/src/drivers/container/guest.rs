@@ -243,6 +243,10 @@ impl Guest for Container {
         Box::pin(async move { self.wait().await })
     }
 
+    fn has_ended(&self) -> bool {
+        self.init().has_ended()
+    }
+
     fn kill(&self) -> Result<(), Error> {
         self.kill_init()
     }

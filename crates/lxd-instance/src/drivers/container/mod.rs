@@ -4,6 +4,7 @@ mod adopt;
 mod apparmor;
 mod config;
 mod devlxd;
+mod ended;
 mod guest;
 mod halt;
 pub(crate) mod intercept;
@@ -22,9 +23,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use liblxc::protocol::Started;
 use lxd_model::Invalid;
 use lxd_sys::cgroup::{Cgroups, Limits, Write};
 use lxd_sys::mount;
+use lxd_sys::process::Process;
 
 use super::{Adopted, Driver, Guest, Prepared};
 use crate::devices::Plan;
@@ -36,6 +39,7 @@ use crate::lxd_helper::Helper;
 use crate::ports::RootVolume;
 pub use apparmor::forget as forget_profile;
 use config::{HOST_MOUNTS, Host, Input};
+use ended::Ended;
 use guest::Container;
 
 /// The hook of the lxcfs package that does nothing but sleep for half a second after each stop, to let older daemons
@@ -141,14 +145,30 @@ impl ContainerDriver {
                 return Err(error);
             }
         };
-        let guest = Arc::new(Container::open(
-            self.shared.clone(),
-            instance.key.clone(),
-            started,
-        )?);
+        let Some(guest) = self.hold(instance, started)? else {
+            adopt::outlast(folder.clone(), name).await?;
+            return Ok(Arc::new(Ended::new(self.shared.clone(), instance.key.clone())));
+        };
         // liblxc sets its groups up before there are cards.
-        guest.prioritise_plans(instance, prepared.devices).await?;
+        let prioritised = guest.prioritise_plans(instance, prepared.devices).await;
+        if !guest.has_ended() {
+            prioritised?;
+        }
         Ok(guest)
+    }
+
+    /// Takes hold of a container that has started. None if it has ended already.
+    fn hold(&self, instance: &Instance, started: Option<Started>) -> Result<Option<Arc<Container>>, Error> {
+        let Some(started) = started else {
+            return Ok(None);
+        };
+        match Container::open(self.shared.clone(), instance.key.clone(), started) {
+            Ok(guest) => Ok(Some(Arc::new(guest))),
+            Err(error) => match Process::adopt(started.init) {
+                Ok(init) if !init.has_ended() => Err(error),
+                _ => Ok(None),
+            },
+        }
     }
 
     async fn check_config(&self, instance: &Instance) -> Result<(), Error> {

@@ -25,6 +25,8 @@ pub struct Behaviour {
     pub fails_to_start: bool,
     /// Init ignores the wish to shut down.
     pub ignores_halt: bool,
+    /// Init has nothing to do.
+    pub ends_at_once: bool,
     /// A device whose name has this many characters can't be plugged in.
     pub fails_to_attach: Option<usize>,
 }
@@ -103,7 +105,7 @@ impl Driver for MockDriver {
                 behaviour,
                 log: self.log.clone(),
                 frozen: Mutex::new(false),
-                ended: watch::Sender::new(None),
+                ended: watch::Sender::new(behaviour.ends_at_once.then_some(Target::Stop)),
             });
             self.guests.lock().insert(instance.key.clone(), guest.clone());
             Ok(guest as Arc<dyn Guest>)
@@ -147,6 +149,10 @@ impl Guest for MockGuest {
                 .and_then(|value| *value);
             target.unwrap_or(Target::Stop)
         })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.borrow().is_some()
     }
 
     fn kill(&self) -> Result<(), Error> {
