@@ -1,13 +1,13 @@
 //! Copying instances of this server, with their snapshots.
 
 use lxd_instance::lifecycle::Phase;
-use lxd_model::devices::{Devices, root_disk};
+use lxd_model::devices::Devices;
 use lxd_storage::Watch;
 use serde::{Deserialize, Serialize};
 
 use super::create::Create;
 use super::shift::ON_DISK;
-use super::snapshots::{Root, Saved};
+use super::snapshots::{Root, Saved, root_at};
 use super::source::Files;
 use super::volatile;
 use crate::app::App;
@@ -89,15 +89,10 @@ impl Copy {
             Files::Instance { root, snapshot: None } => Frozen::for_copy(app, root),
             _ => Frozen::none(),
         };
-        let place = root_disk(given)
-            .ok()
-            .map(|(name, root)| (name.to_owned(), root.clone()));
         let mut snapshots = snapshots;
         for snapshot in &mut snapshots {
             as_copied(snapshot);
-            if let Some((name, root)) = &place {
-                snapshot.devices.insert(name.clone(), root.clone());
-            }
+            root_at(&mut snapshot.devices, given, &create.pool);
         }
         Self {
             create,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lxd_api::instances::{InstancePost, InstanceSource, InstancesPost};
+use lxd_api::instances::{InstancePost, InstancePut, InstanceSource, InstancesPost};
 use lxd_api::storage_pools::StoragePoolsPost;
 use lxd_instance::lifecycle::Phase;
 
@@ -228,6 +228,32 @@ fn to(project: &str, name: &str, pool: &str) -> InstancePost {
         migration: true,
         ..InstancePost::default()
     }
+}
+
+#[tokio::test]
+async fn snapshots_of_a_copy_in_another_pool_restore_there() {
+    let app = source().await;
+    second_pool(&app).await;
+    create(&app, copy_of("c1", "c2")).await.unwrap();
+    let now = record(&app, "c2").await.unwrap();
+    let work = Move::of(&app, &now, to("default", "c2", "p2")).await.unwrap();
+    operations::run(&app, &root(), work).await.unwrap();
+    take(&app, "c1", "s2").await;
+    write(&app, "c1", "late");
+    let mut post = copy_of("c1", "c2");
+    post.source.refresh = true;
+    create(&app, post).await.unwrap();
+    for snapshot in saved(&app, "default", "c2").await {
+        assert_eq!(snapshot.devices["root"]["pool"], "p2", "{}", snapshot.name);
+    }
+    let put = InstancePut {
+        restore: "s2".into(),
+        ..InstancePut::default()
+    };
+    let restored = super::update(&app, &root(), "c2", put, None).await.unwrap();
+    restored.outcome().await.unwrap();
+    assert_eq!(read(&app, "c2"), "now");
+    assert_eq!(record(&app, "c2").await.unwrap().pool(), "p2");
 }
 
 /// Where the files of an instance and of its first snapshot are.

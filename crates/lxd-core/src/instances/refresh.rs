@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::copy::{Frozen, as_copied, copy_snapshots};
 use super::record::Record;
 use super::shift::ON_DISK;
-use super::snapshots::{Root, Saved};
+use super::snapshots::{Root, Saved, root_at};
 use super::source::From;
 use super::start::tell;
 use super::{backup_file, volatile};
@@ -125,7 +125,10 @@ impl Refresh {
                 .cloned()
                 .collect();
             extra = present.into_iter().filter(|one| lacks(&wanted, one)).collect();
-            added.iter_mut().for_each(as_copied);
+            for snapshot in &mut added {
+                as_copied(snapshot);
+                root_at(&mut snapshot.devices, &record.row.devices, record.pool());
+            }
         }
         Self {
             source: match &source.snapshot {

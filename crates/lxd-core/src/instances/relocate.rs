@@ -18,7 +18,7 @@ use super::checks::{self, Candidate};
 use super::copy::copy_snapshots;
 use super::record::{Record, profiles_of};
 use super::rename::move_folder;
-use super::snapshots::{Root, Saved};
+use super::snapshots::{Root, Saved, root_at};
 use super::{backup_file, cards, update, volatile};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
@@ -154,9 +154,6 @@ async fn plan(
         true => std::mem::take(&mut snapshots),
         false => Vec::new(),
     };
-    let root = root_disk(&new.devices)
-        .ok()
-        .map(|(name, disk)| (name.to_owned(), disk.clone()));
     Ok(Move {
         id: record.row.id,
         is_new_pool: to.pool != from.pool,
@@ -164,9 +161,6 @@ async fn plan(
         to,
         old: record.writable(),
         new,
-        root: root
-            .map(|(name, disk)| Devices::from([(name, disk)]))
-            .unwrap_or_default(),
         snapshots,
         dropped,
         is_settled: false,
@@ -192,8 +186,6 @@ pub(super) struct Move {
     is_new_pool: bool,
     old: InstancePut,
     new: InstancePut,
-    /// The root disk that snapshots get, too, if the instance gets one.
-    root: Devices,
     snapshots: Vec<Saved>,
     /// Snapshots that don't come along.
     dropped: Vec<Saved>,
@@ -275,16 +267,14 @@ impl Move {
     }
 
     async fn store(&mut self, task: &Task) -> Result<()> {
-        let devices = self.root.clone();
-        self.write(task, (&self.from, &self.to), &self.new, Some(&devices))
-            .await
+        self.write(task, (&self.from, &self.to), &self.new, true).await
     }
 
     async fn store_old(&mut self, task: &Task) -> Result<()> {
         if self.is_settled {
             return Ok(());
         }
-        self.write(task, (&self.to, &self.from), &self.old, None).await
+        self.write(task, (&self.to, &self.from), &self.old, false).await
     }
 
     async fn write(
@@ -292,7 +282,7 @@ impl Move {
         task: &Task,
         (from, to): (&Root, &Root),
         put: &InstancePut,
-        root: Option<&Devices>,
+        is_moved: bool,
     ) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
         let Some(volume) = from.volume_id(&mut tx).await else {
@@ -317,13 +307,15 @@ impl Move {
         for snapshot in &self.snapshots {
             let row = snapshot_rows::get(&mut tx, self.id, &snapshot.name).await?;
             let mut devices = snapshot.devices.clone();
-            devices.extend(root.cloned().unwrap_or_default());
+            if is_moved {
+                root_at(&mut devices, &put.devices, &to.pool);
+            }
             snapshot_rows::set_devices(&mut tx, row.id, &devices).await?;
         }
         for snapshot in &self.dropped {
-            match root {
-                Some(_) => drop(snapshot.remove(&mut tx, self.id, Some(volume)).await?),
-                None => snapshot.insert(&mut tx, self.id, Some(volume)).await?,
+            match is_moved {
+                true => drop(snapshot.remove(&mut tx, self.id, Some(volume)).await?),
+                false => snapshot.insert(&mut tx, self.id, Some(volume)).await?,
             }
         }
         Ok(tx.commit().await?)

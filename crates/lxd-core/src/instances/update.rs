@@ -64,7 +64,8 @@ pub async fn update(
     let (app, owned) = (Arc::clone(app), ctx.clone());
     let operations = Arc::clone(&app.operations);
     operations.spawn(ctx, options, move |operation| async move {
-        run(&app, &owned, &key, put, Some(&operation)).await
+        let _guard = app.instances.lock(&key).await;
+        change(&app, &owned, &key, put, Some(&operation)).await
     })
 }
 
@@ -81,6 +82,8 @@ pub async fn patch(
 ) -> Result<()> {
     ctx.require_project()?;
     let key = Key::new(&ctx.project, name);
+    // Whoever changes the instance meanwhile, as a start does, must not find its changes undone by ours.
+    let _guard = app.instances.lock(&key).await;
     let mut tx = app.cluster.read().await?;
     let (record, known) = Record::load_known(&mut tx, &key.project, &key.name).await?;
     let old = record.writable();
@@ -88,7 +91,7 @@ pub async fn patch(
     let put = crate::patch::merge(&old, patch)?;
     require_profiles(&known, &put)?;
     drop(tx);
-    run(app, ctx, &key, put, None).await.map_err(checks::refused)
+    change(app, ctx, &key, put, None).await.map_err(checks::refused)
 }
 
 fn require_profiles(known: &HashMap<String, Profile>, put: &InstancePut) -> Result<()> {
@@ -98,14 +101,14 @@ fn require_profiles(known: &HashMap<String, Profile>, put: &InstancePut) -> Resu
     }
 }
 
-async fn run(
+/// Changes an instance, whose lock the caller holds.
+async fn change(
     app: &Arc<App>,
     ctx: &Ctx,
     key: &Key,
     put: InstancePut,
     operation: Option<&Operation>,
 ) -> Result<()> {
-    let _guard = app.instances.lock(key).await;
     let mut tx = app.cluster.read().await?;
     let (record, known) = Record::load_known(&mut tx, &key.project, &key.name).await?;
     let new = plan(app, &mut tx, &record, (put, &known)).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, OsStr, OsString};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -146,8 +147,11 @@ impl Copy<'_> {
                 path: place.source.to_path_buf(),
             });
         }
-        let found =
-            entries(from, &mut self.listing).map_err(|e| PathError::call("listing", place.source, e))?;
+        let found = match entries(from, &mut self.listing) {
+            // It was removed while it was open.
+            Err(Errno::NOENT) => Vec::new(),
+            found => found.map_err(|e| PathError::call("listing", place.source, e))?,
+        };
         for entry in found {
             let source = entry.path_in(place.source);
             let relative = entry.path_in(place.relative);
@@ -157,7 +161,13 @@ impl Copy<'_> {
                 depth: place.depth + 1,
                 base: place.base,
             };
-            self.entry(from, to, &entry, &below)?;
+            match self.entry(from, to, &entry, &below) {
+                // Whoever uses the source may remove files meanwhile: the copy is one without them.
+                Err(error) if error.io_kind() == Some(ErrorKind::NotFound) && is_gone(from, &entry) => {
+                    self.links.retain(|_, first| *first != relative);
+                }
+                result => result?,
+            }
         }
         Ok(())
     }
@@ -368,6 +378,11 @@ impl Copy<'_> {
             Err(Errno::CANCELED)
         }
     }
+}
+
+fn is_gone(directory: BorrowedFd<'_>, entry: &Entry) -> bool {
+    let found = rustix::fs::statat(directory, entry.name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW);
+    matches!(found, Err(Errno::NOENT))
 }
 
 /// Owner, attributes, mode, times: in this order, since a change of owner clears capabilities and setuid bits, and all change the times.

@@ -170,6 +170,45 @@ fn a_copy_can_be_cancelled() {
 }
 
 #[test]
+fn what_is_removed_during_a_copy_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(at(&dir, "from/d/e")).unwrap();
+    for name in ["a", "b", "c", "d/f"] {
+        fs::write(at(&dir, &format!("from/{name}")), "x").unwrap();
+    }
+    let from = at(&dir, "from");
+    // The first file that is copied takes all others along.
+    let mut left = None;
+    let options = CopyOptions {
+        progress: &mut |_| {
+            if left.is_none() {
+                let copied = files(&at(&dir, "to"));
+                left = copied.first().cloned();
+                for name in ["a", "b", "c", "d/f"] {
+                    if Some(name) != left.as_deref() {
+                        fs::remove_file(from.join(name)).unwrap();
+                    }
+                }
+                let _ = fs::remove_dir(from.join("d/e"));
+            }
+            true
+        },
+        reflink: false,
+    };
+    copy_tree(&from, &at(&dir, "to"), options).unwrap();
+    assert_eq!(files(&at(&dir, "to")), [left.unwrap()]);
+}
+
+/// The files of a copy of the above.
+fn files(tree: &Path) -> Vec<String> {
+    let names = ["a", "b", "c", "d/f"].map(str::to_owned);
+    names
+        .into_iter()
+        .filter(|name| tree.join(name).exists())
+        .collect()
+}
+
+#[test]
 fn trees_deeper_than_any_path_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(at(&dir, "t")).unwrap();

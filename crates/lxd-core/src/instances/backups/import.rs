@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::super::checks::{self, Candidate};
 use super::super::record::{Record, kernel_map, profiles_of};
 use super::super::shift::ON_DISK;
+use super::super::snapshots::root_at;
 use super::super::{backup_file, create, sizes, volatile};
 use super::header::check_form;
 use super::index::{INSTANCE, Index, SNAPSHOTS, STREAMS};
@@ -191,6 +192,9 @@ pub(super) async fn plan(
     };
     let snapshot_ids = snapshots.iter().map(of_snapshot).collect::<Result<_>>()?;
     let mut snapshots = snapshots;
+    for snapshot in &mut snapshots {
+        root_at(&mut snapshot.devices, &wire.devices, &pool);
+    }
     if index.optimized {
         // The driver's own form has the ids as they are on disk.
         wire.config.insert(ON_DISK.into(), ids.to_json());

@@ -22,7 +22,7 @@ use crate::instances::copy::as_copied;
 use crate::instances::create::Create;
 use crate::instances::record::Record;
 use crate::instances::shift::ON_DISK;
-use crate::instances::snapshots::{Root, Saved, tell};
+use crate::instances::snapshots::{Root, Saved, root_at, tell};
 use crate::instances::start::tell as tell_of;
 use crate::migration::{
     Answer, Data, Ends, Form, Header, Held, Info, NO_MEMORY, Offer, cancelled_by, unless_told, with_secrets,
@@ -115,8 +115,8 @@ pub(super) struct Incoming {
     /// Where it goes, while it comes at least.
     to: Root,
     instance_only: bool,
-    /// The root disk that snapshots get.
-    place: Option<(String, Device)>,
+    /// The devices of the instance that comes, with the root disk that its snapshots get.
+    devices: Devices,
     /// All snapshots that the other side has, oldest first.
     pub(super) snapshots: Vec<Saved>,
     /// Those that come.
@@ -136,9 +136,7 @@ impl Incoming {
         Self {
             to,
             instance_only,
-            place: root_disk(devices)
-                .ok()
-                .map(|(name, root)| (name.to_owned(), root.clone())),
+            devices: devices.clone(),
             snapshots: Vec::new(),
             missing: Vec::new(),
             ids: "[]".into(),
@@ -221,13 +219,7 @@ impl Incoming {
                 checks::own(&snapshot.config, &snapshot.devices, InstanceType::Container)
                     .map_err(|invalid| invalid.within(&format!("Snapshot {:?}: ", snapshot.name)))?;
                 self.missing.push(snapshot.name.clone());
-                if let Some((name, root)) = &self.place {
-                    snapshot.devices.insert(name.clone(), root.clone());
-                } else if let Ok((name, _)) = root_disk(&snapshot.devices) {
-                    let (name, pool) = (name.to_owned(), self.to.pool.clone());
-                    let root = snapshot.devices.entry(name).or_default();
-                    root.insert("pool".into(), pool);
-                }
+                root_at(&mut snapshot.devices, &self.devices, &self.to.pool);
             }
         }
         self.snapshots.push(snapshot);

@@ -26,7 +26,7 @@ pub(super) use delete::run as remove;
 pub use rename::rename;
 pub use restore::Wish;
 pub(super) use restore::restore;
-pub(super) use rows::{Root, Saved};
+pub(super) use rows::{Root, Saved, root_at};
 pub(super) use schedule::{at_startup, spawn};
 
 use super::list::wire_snapshot as wire;

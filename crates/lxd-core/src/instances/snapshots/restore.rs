@@ -11,7 +11,7 @@ use lxd_model::config::Config;
 use lxd_storage::Watch;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Root, Saved};
+use super::rows::{Root, Saved, root_at};
 use crate::app::App;
 use crate::ctx::{Caller, Ctx};
 use crate::error::{Context as _, Error, Result};
@@ -168,9 +168,12 @@ impl Restore {
     async fn store(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
         let row = rows::get_by_id(&mut tx, self.id).await?;
+        let mut devices = self.snapshot.devices.clone();
+        // The files stay in the pool that they are in.
+        root_at(&mut devices, &self.old.devices, &self.root.pool);
         let put = InstancePut {
             config: restored(&self.snapshot.config, &row.config),
-            devices: self.snapshot.devices.clone(),
+            devices,
             description: self.snapshot.description.clone(),
             ..self.old.clone()
         };

@@ -6,7 +6,7 @@ use lxd_db::cluster::storage_volumes::{self, Key as VolumeKey, snapshots as volu
 use lxd_db::cluster::{Tx, VolumeType};
 use lxd_instance::Key;
 use lxd_model::config::Config;
-use lxd_model::devices::Devices;
+use lxd_model::devices::{Devices, root_disk};
 use lxd_storage::Volume;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,20 @@ impl Root {
     pub(in crate::instances) async fn volume_id(&self, tx: &mut Tx) -> Option<i64> {
         let found = storage_volumes::get(tx, self.volume_key()).await;
         found.ok().map(|volume| volume.id)
+    }
+}
+
+/// Lets what is restored from a snapshot have its root disk where the files are: a root disk of the snapshot's own gets the
+/// pool, otherwise the snapshot gets the one that the instance has of its own.
+pub(in crate::instances) fn root_at(devices: &mut Devices, instance: &Devices, pool: &str) {
+    let own = root_disk(devices).ok().map(|(name, _)| name.to_owned());
+    if let Some(name) = own {
+        let root = devices.entry(name).or_default();
+        root.insert("pool".into(), pool.to_owned());
+    } else if let Ok((name, root)) = root_disk(instance) {
+        let mut root = root.clone();
+        root.insert("pool".into(), pool.to_owned());
+        devices.insert(name.to_owned(), root);
     }
 }
 

@@ -54,12 +54,15 @@ fn network(
     instance: &Instance,
     pid: i32,
 ) -> Result<BTreeMap<String, InstanceStateNetwork>, Error> {
-    let namespace = process::namespace(pid, "net");
-    let namespace = namespace.map_err(|source| Error::Process {
-        action: "enter the network namespace of",
-        key: container.key.clone(),
-        source,
-    })?;
+    let namespace = match process::namespace(pid, "net") {
+        // It has just ended, and its cards with it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        found => found.map_err(|source| Error::Process {
+            action: "enter the network namespace of",
+            key: container.key.clone(),
+            source,
+        })?,
+    };
     // A container that is still being made, and was taken over, has the host's.
     if is_own(&namespace) {
         return Ok(BTreeMap::new());
