@@ -68,11 +68,7 @@ async fn run(
         true => None,
         false => Some(app.instances.lock(&goal).await),
     };
-    if app.instances.registry.phase(key).is_running() {
-        return Err(Error::bad_request(
-            "Unable to perform container live migration. CRIU isn't installed",
-        ));
-    }
+    refuse_running(app, key, post)?;
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &key.project, &key.name).await?;
     let work = plan(app, &mut tx, &record, (&goal, post)).await;
@@ -94,6 +90,21 @@ async fn run(
     Ok(())
 }
 
+/// What runs would have to move with its state.
+fn refuse_running(app: &App, key: &Key, post: &InstancePost) -> Result<()> {
+    if !app.instances.registry.phase(key).is_running() {
+        return Ok(());
+    }
+    let places = match post.project.is_empty() || post.project == key.project {
+        true => "pools",
+        false => "projects",
+    };
+    Err(Error::bad_request(match post.live {
+        Some(false) => format!("Instance must be stopped to move between {places} statelessly"),
+        _ => "Unable to perform container live migration. CRIU isn't installed".to_owned(),
+    }))
+}
+
 /// The instance as it will be, after checking that it may be so.
 async fn plan(
     app: &Arc<App>,
@@ -110,13 +121,13 @@ async fn plan(
     } else {
         &post.pool
     };
-    if *pool != from.pool {
-        set_pool(&mut new.devices, &record.devices, pool);
-    }
+    set_pool(&mut new.devices, &record.devices, pool);
     volatile::new_cloud_init_id(&mut new.config);
     let known = profiles_of(tx, &goal.project).await?;
     if let Some(missing) = new.profiles.iter().find(|name| !known.contains_key(*name)) {
-        return Err(Error::not_found(format!("Profile not found: {missing}")));
+        return Err(Error::bad_request(format!(
+            "Requested profile {missing:?} doesn't exist"
+        )));
     }
     let mut row = record.row.clone();
     row.devices.clone_from(&new.devices);
@@ -167,7 +178,7 @@ async fn plan(
     })
 }
 
-/// Gives an instance a root disk of its own in another pool.
+/// Gives an instance a root disk of its own in the pool: at its new place profiles may give it none.
 fn set_pool(own: &mut Devices, expanded: &Devices, pool: &str) {
     let Ok((name, root)) = root_disk(expanded) else {
         return;
