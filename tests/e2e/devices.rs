@@ -83,6 +83,8 @@ const QUESTIONS: &[&str] = &[
     "config device add c1 h1 unix-hotplug vendorid=ffff productid=fffe required=true",
     "config device add c1 h1 unix-hotplug vendorid=ffff productid=fffe",
     "config device add c1 i1 infiniband nictype=physical parent=nosuch",
+    "config device add c1 i1 infiniband nictype=physical parent=lo",
+    "config device add c1 i1 infiniband nictype=sriov parent=lo",
     "config device add c1 n1 none",
     "config device add c1 p1 pci address=00:02.0",
     "restart -f c1",

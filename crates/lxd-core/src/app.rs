@@ -73,6 +73,8 @@ pub struct App {
     pub downloads: Locks,
     /// The drivers of managed networks.
     pub networks: Networks,
+    /// What cards get from networks that are presets.
+    pub presets: crate::networks::Presets,
     /// The instances that run.
     pub instances: instances::Runtime,
     /// Who must follow when a profile changes.
@@ -139,6 +141,7 @@ impl App {
             images: Locks::default(),
             downloads: Locks::default(),
             networks,
+            presets: crate::networks::Presets::default(),
             instances,
             profile_users: RwLock::default(),
             shutdown: CancellationToken::new(),
@@ -149,8 +152,10 @@ impl App {
         blocking(move || make_directories(&made)).await?;
         crate::storage_volumes::daemon::follow(&app);
         crate::images::clean(&app).await?;
+        crate::networks::reload_presets(&app).await?;
         instances::boot::adopt(&app).await?;
         operations::recover(&app).await?;
+        crate::networks::reload_presets(&app).await?;
         startup::start_networks(&app).await?;
         instances::boot::resume(&app).await?;
         crate::images::spawn(&app);

@@ -103,6 +103,15 @@ pub fn network(name: &str) -> Result<(), Invalid> {
     interface(name)
 }
 
+/// The name of a network that is no interface of the host: a part of a URL.
+pub fn preset(name: &str) -> Result<(), Invalid> {
+    required(name)?;
+    match name.chars().find(|letter| "/?&+".contains(*letter)) {
+        Some(bad) => Err(Invalid::new(format!("Cannot contain \"{bad}\""))),
+        None => Ok(()),
+    }
+}
+
 /// A network interface's name.
 pub fn interface(name: &str) -> Result<(), Invalid> {
     let problem = if name.len() < 2 {

@@ -66,14 +66,14 @@ impl NetworkType {
         known.ok_or_else(|| Invalid::new("Unknown driver"))
     }
 
-    /// The kind of network card that instances get on such a network.
+    /// The kind of network card that instances get on such a network; empty where they can't be on it.
     pub fn nictype(self) -> &'static str {
         match self {
             Self::Bridge => "bridged",
             Self::Macvlan => "macvlan",
             Self::Sriov => "sriov",
             Self::Ovn => "ovn",
-            Self::Physical => "physical",
+            Self::Physical => "",
         }
     }
 }

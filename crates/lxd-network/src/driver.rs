@@ -1,5 +1,7 @@
 //! What every network driver can do.
 
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
 use lxd_api::networks::NetworkLease;
 
@@ -19,6 +21,8 @@ pub struct Capabilities {
     pub interface: bool,
     /// Whether networks can be renamed.
     pub rename: bool,
+    /// Whether the interface that is its parent can serve no other network.
+    pub owns_parent: bool,
 }
 
 /// Why a configuration is being filled in.
@@ -41,6 +45,11 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// The first broken rule, in the order of the keys.
     fn validate(&self, network: &Network) -> Result<()>;
+
+    /// What a card on the network is configured with besides its own keys; nothing where the card is a port of it.
+    fn card(&self, _network: &Network) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// The network with empty values removed and values left to us filled in.
     fn fill(&self, network: Network, why: Fill) -> BoxFuture<'_, Result<Network>>;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::drivers::uplink;
 use crate::subnet::Range;
 use crate::{Driver, Error, Host, Result, Settings, drivers};
 
@@ -89,8 +90,12 @@ impl Networks {
     pub fn driver(&self, kind: &str) -> Result<Arc<dyn Driver>> {
         match kind {
             "" | drivers::bridge::TYPE => Ok(Arc::clone(&self.bridge) as Arc<dyn Driver>),
-            "macvlan" | "sriov" | "ovn" | "physical" => Err(Error::TypeNotImplemented(kind.to_owned())),
-            _ => Err(Error::UnknownType),
+            "ovn" => Err(Error::TypeNotImplemented(kind.to_owned())),
+            _ => {
+                let uplinks = [uplink::MACVLAN, uplink::SRIOV, uplink::PHYSICAL];
+                let found = uplinks.into_iter().find(|driver| driver.is(kind));
+                Ok(Arc::new(found.ok_or(Error::UnknownType)?))
+            }
         }
     }
 }

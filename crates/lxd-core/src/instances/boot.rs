@@ -61,7 +61,7 @@ pub(crate) async fn adopt(app: &Arc<App>) -> Result<()> {
     *app.profile_users.write() = Some(Arc::new(Followers(Arc::downgrade(app))));
     let mut instances = Vec::new();
     for record in all(app).await? {
-        match record.instance(&app.paths) {
+        match record.instance(app) {
             Ok(instance) => instances.push(instance),
             Err(error) => {
                 tracing::error!(instance = %record.key(), err = error.text(), "Found an instance that can't be run")
@@ -133,10 +133,7 @@ pub(crate) async fn resume(app: &Arc<App>) -> Result<()> {
 async fn put_away(app: &Arc<App>, record: &Record) {
     let key = record.key();
     let cleaned = async {
-        app.instances
-            .registry
-            .clean_up(&record.instance(&app.paths)?)
-            .await?;
+        app.instances.registry.clean_up(&record.instance(app)?).await?;
         follow::gone(app, &Ctx::daemon(&key.project), &key).await
     };
     if let Err(error) = cleaned.await {

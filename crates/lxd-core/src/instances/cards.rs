@@ -72,7 +72,9 @@ pub(super) fn plain(nic: NicDevice<'_>) -> Card {
         other => other,
     };
     let nictype = nictype.to_owned();
-    if let Some(network) = config.get("network").cloned() {
+    if nictype == "bridged"
+        && let Some(network) = config.get("network").cloned()
+    {
         config.insert("parent".into(), network);
     }
     Card {
@@ -101,8 +103,8 @@ async fn whole(app: &App, nic: NicDevice<'_>) -> Result<Card> {
 fn bridge_of(device: &Device) -> Option<&str> {
     match (property(device, "network"), property(device, "nictype")) {
         ("", "bridged") => Some(property(device, "parent")).filter(|parent| !parent.is_empty()),
-        ("", _) => None,
-        (network, _) => Some(network),
+        (network, "" | "bridged") if !network.is_empty() => Some(network),
+        _ => None,
     }
 }
 

@@ -219,7 +219,7 @@ fn network_of<'d>(device: &'d devices::Device, managed: &ManagedNetworks) -> Opt
         "" if by_bridge => property(device, "parent"),
         network => network,
     };
-    Some(network).filter(|network| managed.contains(network))
+    Some(network).filter(|network| managed.has_ports(network))
 }
 
 /// Checks the devices of a new instance against what is there: sources of disks, names and addresses on networks.

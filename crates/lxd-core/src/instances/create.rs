@@ -242,7 +242,7 @@ async fn plan(
     if let Err(error) = judge(app, tx, &post, &names, (candidate, &source)).await {
         return Ok(Err(error));
     }
-    volatile::of_new(&mut post.config, &devices, template);
+    volatile::of_new(&mut post.config, &app.presets.applied(&devices), template);
     let create = assemble(ctx, post, (kind, names), (devices, source));
     Ok(create)
 }

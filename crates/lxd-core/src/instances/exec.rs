@@ -58,7 +58,7 @@ pub async fn exec(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceExecPost)
             let mut tx = app.cluster.read().await?;
             let record = Record::load(&mut tx, &key.project, &key.name).await?;
             decide(app.instances.registry.phase(&key), Request::Exec).map_err(InstanceError::from)?;
-            Arc::new(record.instance(&app.paths)?)
+            Arc::new(record.instance(app)?)
         }
     };
     let options = options(&post, &instance).resource("instances", name);

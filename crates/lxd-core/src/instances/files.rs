@@ -168,7 +168,7 @@ async fn stopped(app: &Arc<App>, key: &Key) -> Result<Place> {
         let mut tx = app.cluster.read().await?;
         Record::load(&mut tx, &key.project, &key.name)
             .await?
-            .instance(&app.paths)?
+            .instance(app)?
     };
     let (pool, volume) = root_volume(app, &instance)?;
     let access = pool.access(&volume).await?;

@@ -17,6 +17,7 @@ use lxd_model::profiles::{expand_config, expand_devices};
 use lxd_model::projects::instance_path;
 use lxd_sys::userns;
 
+use crate::app::App;
 use crate::error::Result;
 use crate::paths::Paths;
 
@@ -156,7 +157,7 @@ impl Record {
     ///
     /// # Errors
     /// Its id map can't be read.
-    pub(super) fn instance(&self, paths: &Paths) -> Result<Instance> {
+    pub(super) fn instance(&self, app: &App) -> Result<Instance> {
         let row = &self.row;
         let map = self.config.get("volatile.idmap.next").map_or("", String::as_str);
         let map = IdMap::from_json(map)?;
@@ -170,8 +171,8 @@ impl Record {
             architecture: row.architecture.clone(),
             ephemeral: row.ephemeral,
             config: self.config.clone(),
-            devices: self.devices.clone(),
-            paths: instance_paths(paths, &row.project, &row.name),
+            devices: app.presets.applied(&self.devices),
+            paths: instance_paths(&app.paths, &row.project, &row.name),
             idmap: kernel_map(&map),
         })
     }

@@ -79,7 +79,7 @@ async fn run(
     }
     operations::run_in(app, ctx, operation, work).await?;
     if goal != *key {
-        let old = record.instance(&app.paths)?;
+        let old = record.instance(app)?;
         if let Err(error) = cards::forget(app, &old, &old.devices).await {
             tracing::warn!(instance = %key, err = error.text(), "A network remembers an instance's old name");
         }

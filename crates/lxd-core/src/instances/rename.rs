@@ -93,7 +93,7 @@ async fn run(
         new: new_name,
     };
     let done = operations::run_in(app, ctx, operation, work).await?;
-    let instance = record.instance(&app.paths)?;
+    let instance = record.instance(app)?;
     if let Err(error) = cards::forget(app, &instance, &instance.devices).await {
         tracing::warn!(instance = %key, err = error.text(), "A network remembers an instance's old name");
     }

@@ -189,7 +189,7 @@ impl Start {
 
     async fn start(&mut self, task: &Task) -> Result<()> {
         let record = self.record(task).await?;
-        let instance = record.instance(&task.app.paths)?;
+        let instance = record.instance(&task.app)?;
         // Rendered again if the start fails: what they become is the same.
         templates::apply(&task.app, record).await?;
         sizes::of_starting(&task.app, record).await?;
@@ -199,7 +199,7 @@ impl Start {
     }
 
     async fn kill(&mut self, task: &Task) -> Result<()> {
-        let instance = self.record(task).await?.instance(&task.app.paths)?;
+        let instance = self.record(task).await?.instance(&task.app)?;
         put_away(&task.app, &instance).await
     }
 

@@ -137,7 +137,7 @@ impl Stop {
         let mut tx = app.cluster.read().await?;
         let record = Record::load(&mut tx, &key.project, &key.name).await?;
         drop(tx);
-        put_away(app, &record.instance(&app.paths)?).await
+        put_away(app, &record.instance(app)?).await
     }
 
     /// Nothing brings an instance back that has stopped: at least the row says so.

@@ -124,7 +124,7 @@ async fn change(
         .filter(|(name, device)| !stays(name, device))
         .map(|(name, device)| (name.clone(), device.clone()))
         .collect();
-    let before = record.instance(&app.paths)?;
+    let before = record.instance(app)?;
     let work = Update {
         project: key.project.clone(),
         name: key.name.clone(),
@@ -172,8 +172,12 @@ async fn plan(
     row.profiles = put.profiles;
     row.description = put.description;
     let mut new = Record::new(row, known);
-    volatile::forget_devices(&mut new.row.config, &old.devices, &new.devices);
-    volatile::hardware_addresses(&mut new.row.config, &new.devices);
+    let (before, after) = (
+        app.presets.applied(&old.devices),
+        app.presets.applied(&new.devices),
+    );
+    volatile::forget_devices(&mut new.row.config, &before, &after);
+    volatile::hardware_addresses(&mut new.row.config, &after);
     if volatile::changes_cloud_init(&old.config, &new.config) {
         volatile::new_cloud_init_id(&mut new.row.config);
     }
@@ -230,7 +234,7 @@ async fn judge(app: &Arc<App>, tx: &mut Tx, old: &Record, new: &Record) -> Resul
 
 /// Refuses what the driver can't run. It may run programs to find out, so no transaction waits for it.
 async fn judge_by_driver(app: &App, old: &Record, new: &Record) -> Result<()> {
-    let instance = new.instance(&app.paths)?;
+    let instance = new.instance(app)?;
     let differs = |key: &str| old.config.get(key) != new.config.get(key);
     let is_checked = differs("raw.lxc") || differs("raw.apparmor");
     if is_checked {
@@ -358,7 +362,7 @@ impl Update {
 
 /// Tells what runs of an instance what it is now, and stores what that changes.
 async fn apply(app: &App, record: &Record) -> Result<()> {
-    let instance = record.instance(&app.paths)?;
+    let instance = record.instance(app)?;
     let volatile = app.instances.registry.update(instance).await?;
     if volatile.is_empty() {
         return Ok(());
@@ -474,7 +478,7 @@ async fn follow(app: &Arc<App>, record: &Record, change: &ProfileChange) -> Resu
         with_profile(record, change),
     );
     let mut own = record.row.config.clone();
-    volatile::hardware_addresses(&mut own, &after.devices);
+    volatile::hardware_addresses(&mut own, &app.presets.applied(&after.devices));
     let mut tx = app.cluster.begin().await?;
     if volatile::changes_map(&before.config, &after.config) {
         let host = app.instances.host_ids;

@@ -2,6 +2,7 @@
 
 mod access;
 mod leases;
+mod presets;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use lxd_db::cluster::{State, Tx, used_by};
 use lxd_model::config::Config;
 use lxd_model::networks::NetworkType;
 use lxd_model::{ErrorKind, names};
-use lxd_network::{Fill, interfaces};
+use lxd_network::{Driver, Fill, interfaces};
 use serde_json::Value;
 
 use crate::app::App;
@@ -25,9 +26,11 @@ use crate::ctx::{Ctx, DEFAULT_PROJECT};
 use crate::error::{Context as _, Error, Result};
 use crate::etag::{self, Tagged};
 use crate::events::{Action, Lifecycle};
-use crate::operations;
+use crate::operations::{self, Work};
 
 pub use leases::leases;
+pub use presets::Presets;
+pub(crate) use presets::reload as reload_presets;
 pub use shown::Shown;
 use works::Stored;
 pub(crate) use works::works;
@@ -147,12 +150,12 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: NetworksPost) -> Result<Str
     let mut tx = app.cluster.read().await?;
     let holder = writable_holder(&mut tx, ctx).await?;
     let kind = kind_of(&post.r#type, &holder)?;
-    names::network(&post.name)?;
+    let driver = app.networks.driver(kind.as_str())?;
+    check_name(driver.as_ref(), &post.name)?;
     if rows::id(&mut tx, &holder, &post.name).await.is_ok() {
         return Err(Error::bad_request("The network already exists"));
     }
     drop(tx);
-    let driver = app.networks.driver(kind.as_str())?;
     // From here on the reference answers with its status for internal errors.
     let refused = |error: lxd_network::Error| match error.kind() {
         ErrorKind::BadRequest => Error::from(error).with_kind(ErrorKind::Internal),
@@ -166,6 +169,7 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: NetworksPost) -> Result<Str
     };
     let network = driver.fill(wanted, Fill::Create).await.map_err(refused)?;
     driver.validate(&network).map_err(refused)?;
+    check_parent(app, driver.as_ref(), &network).await?;
     let (made, name) = (url(&holder, &network.name), network.name.clone());
     let stored = Stored {
         id: 0,
@@ -175,7 +179,7 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: NetworksPost) -> Result<Str
         description: network.description,
         config: network.config,
     };
-    operations::run(app, ctx, works::Create::new(stored)).await?;
+    run(app, ctx, works::Create::new(stored)).await?;
     tell(
         app,
         ctx,
@@ -183,6 +187,36 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, post: NetworksPost) -> Result<Str
         Lifecycle::new(Action::NetworkCreated, made.clone()),
     );
     Ok(made)
+}
+
+fn check_name(driver: &dyn Driver, name: &str) -> Result<()> {
+    match driver.capabilities().interface {
+        true => names::network(name)?,
+        false => names::preset(name)?,
+    }
+    Ok(())
+}
+
+/// Refuses a parent that serves another network, where the driver needs it alone.
+async fn check_parent(app: &App, driver: &dyn Driver, network: &lxd_network::Network) -> Result<()> {
+    if !driver.capabilities().owns_parent {
+        return Ok(());
+    }
+    let parent = network.get("parent");
+    let is_taken = |row: &Row| row.id != network.id && row.config.get("parent").is_some_and(|p| p == parent);
+    match stored(app).await?.iter().any(is_taken) {
+        true => Err(Error::refused(format!(
+            "Parent interface {parent:?} in use by another network"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Runs a work that changes networks, after which cards may get something else from them.
+async fn run<W: Work>(app: &Arc<App>, ctx: &Ctx, work: W) -> Result<()> {
+    let done = operations::run(app, ctx, work).await;
+    presets::reload(app).await?;
+    done.map(drop)
 }
 
 /// The type of a new network. Only those that need no interface of the host can be in other projects.
@@ -248,13 +282,14 @@ async fn change(
     wanted.description = put.description;
     let wanted = driver.fill(wanted, Fill::Update).await?;
     driver.validate(&wanted)?;
+    check_parent(app, driver.as_ref(), &wanted).await?;
     let holder = old.project.clone();
     let new = Stored {
         description: wanted.description,
         config: wanted.config,
         ..old.clone()
     };
-    operations::run(app, ctx, works::Update { old, new }).await?;
+    run(app, ctx, works::Update { old, new }).await?;
     let event = Lifecycle::new(Action::NetworkUpdated, url(&holder, name));
     tell(app, ctx, &holder, event);
     Ok(())
@@ -269,7 +304,7 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, new_name: &str) -> Re
     if new_name.is_empty() {
         return Err(Error::bad_request("New network name not provided"));
     }
-    names::network(new_name)?;
+    check_name(app.networks.driver(&network.kind)?.as_ref(), new_name)?;
     let holder = network.project.clone();
     let mut tx = app.cluster.read().await?;
     if rows::id(&mut tx, &holder, new_name).await.is_ok() {
@@ -284,7 +319,7 @@ pub async fn rename(app: &Arc<App>, ctx: &Ctx, name: &str, new_name: &str) -> Re
         name: new_name.to_owned(),
         is_free: interfaces::get(new_name).await.is_err(),
     };
-    operations::run(app, ctx, work).await?;
+    run(app, ctx, work).await?;
     let event = Lifecycle::new(Action::NetworkRenamed, url(&holder, new_name));
     tell(app, ctx, &holder, event.with("old_name", name));
     Ok(url(&holder, new_name))
@@ -302,7 +337,7 @@ pub async fn delete(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<()> {
         return Err(Error::bad_request("The network is currently in use"));
     }
     drop(tx);
-    operations::run(app, ctx, works::Delete { network }).await?;
+    run(app, ctx, works::Delete { network }).await?;
     let event = Lifecycle::new(Action::NetworkDeleted, url(&holder, name));
     tell(app, ctx, &holder, event);
     Ok(())

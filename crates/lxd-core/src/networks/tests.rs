@@ -223,8 +223,13 @@ async fn what_is_refused_leaves_nothing() {
         ),
         (
             typed("macvlan"),
+            ErrorKind::Internal,
+            format!("Invalid value for network {name:?} option \"parent\": Required value"),
+        ),
+        (
+            typed("ovn"),
             ErrorKind::NotImplemented,
-            "Network type \"macvlan\" is not implemented on this server".into(),
+            "Network type \"ovn\" is not implemented on this server".into(),
         ),
     ] {
         let error = create(app, &ctx, post).await.unwrap_err();

@@ -94,7 +94,8 @@ impl Work for Create {
 async fn insert(work: &mut Create, task: &Task) -> Result<()> {
     let cluster = &task.app.cluster;
     let network = &work.network;
-    let is_free = interfaces::get(&network.name).await.is_err();
+    let is_interface = network.driver(&task.app)?.capabilities().interface;
+    let is_free = !is_interface || interfaces::get(&network.name).await.is_err();
     let new = NewNetwork {
         project: network.project.clone(),
         name: network.name.clone(),

@@ -360,15 +360,21 @@ impl ManagedNetworks {
         Ok(Self(all.map(entry).collect()))
     }
 
-    /// Whether there is a network of this name.
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+    /// Whether there is a network of this name that cards are ports of.
+    pub(crate) fn has_ports(&self, name: &str) -> bool {
+        self.0
+            .get(name)
+            .is_some_and(|(kind, _)| kind == NetworkType::Bridge.nictype())
     }
 }
 
 impl devices::Surroundings for ManagedNetworks {
     fn nictype(&self, network: &str) -> Result<String, lxd_model::Invalid> {
         let found = self.0.get(network).map(|(kind, _)| kind.clone());
+        if found.as_ref().is_some_and(String::is_empty) {
+            let text = format!("Unrecognised NIC network type for network {network:?}");
+            return Err(lxd_model::Invalid::new(text));
+        }
         found.ok_or_else(|| {
             let text = format!(
                 "Failed to load network {network:?} for project \"default\": {} not found",

@@ -55,6 +55,7 @@ pub(super) fn validate(name: &str, device: &Device, devices: &Devices, variant: 
             "parent",
             "mtu",
             "vlan",
+            "gvrp",
             "maas.subnet.ipv4",
             "maas.subnet.ipv6",
         ];

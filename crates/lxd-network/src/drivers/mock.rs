@@ -84,6 +84,7 @@ impl Driver for Mock {
             leases: true,
             interface: true,
             rename: true,
+            owns_parent: false,
         }
     }
 

@@ -4,3 +4,4 @@ pub mod bridge;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod mock;
+pub mod uplink;

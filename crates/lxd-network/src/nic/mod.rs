@@ -5,7 +5,7 @@ mod card;
 mod filter;
 mod host_end;
 mod ipvlan;
-mod parent;
+pub(crate) mod parent;
 mod routed;
 mod settings;
 mod shaping;

@@ -9,7 +9,7 @@ use super::card::{Card, HostSide};
 use crate::{Error, Result};
 
 /// The link that a card with `parent` and perhaps `vlan` is made on.
-pub(super) fn name(card: &Card) -> String {
+pub(crate) fn name(card: &Card) -> String {
     match card.get("vlan") {
         "" => card.parent().to_owned(),
         vlan => format!("{}.{vlan}", card.parent()),
@@ -20,7 +20,7 @@ pub(super) fn name(card: &Card) -> String {
 ///
 /// # Errors
 /// There is no parent; the kernel can't make the VLAN.
-pub(super) async fn find(card: &Card) -> Result<HostSide> {
+pub(crate) async fn find(card: &Card) -> Result<HostSide> {
     let (parent, wanted) = (card.parent().to_owned(), name(card));
     let quoted = match card.nictype.as_str() {
         "macvlan" | "physical" => format!("'{parent}'"),
@@ -57,8 +57,10 @@ async fn make_vlan(card: &Card, parent: &str, name: &str) -> Result<Link> {
         .parse()
         .map_err(|_| failed("no VLAN id".into()))?;
     let (below, wanted) = (parent.to_owned(), name.to_owned());
+    let gvrp = card.is_on("gvrp");
     let made = netlink::run(move |socket| {
-        let kind = Kind::Vlan { parent: &below, id };
+        let parent = below.as_str();
+        let kind = Kind::Vlan { parent, id, gvrp };
         let up = true;
         socket.add_link(&NewLink {
             up,
@@ -71,7 +73,7 @@ async fn make_vlan(card: &Card, parent: &str, name: &str) -> Result<Link> {
 }
 
 /// Removes a VLAN that was made for a card, unless somebody else uses it.
-pub(super) async fn remove_vlan(card: &Card) -> Result<()> {
+pub(crate) async fn remove_vlan(card: &Card) -> Result<()> {
     let name = name(card);
     let removed = netlink::run(move |socket| {
         let Some(link) = socket.link(&name)? else {

@@ -8,7 +8,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     BridgeStpState, InfoBridge, InfoData, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage, MacVlanMode, State,
+    LinkFlags, LinkInfo, LinkMessage, MacVlanMode, State, VlanFlags,
 };
 
 use super::{Error, Socket};
@@ -99,6 +99,8 @@ pub enum Kind<'a> {
         parent: &'a str,
         /// The VLAN.
         id: u16,
+        /// Whether switches are told of it (GVRP).
+        gvrp: bool,
     },
 }
 
@@ -405,8 +407,9 @@ fn info(kind: &Kind<'_>) -> Vec<LinkInfo> {
             let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]);
             vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]
         }
-        Kind::Vlan { id, .. } => {
-            let data = InfoData::Vlan(vec![InfoVlan::Id(*id)]);
+        Kind::Vlan { id, gvrp, .. } => {
+            let flags = gvrp.then_some(InfoVlan::Flags((VlanFlags::Gvrp, VlanFlags::Gvrp)));
+            let data = InfoData::Vlan([InfoVlan::Id(*id)].into_iter().chain(flags).collect());
             vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]
         }
     }

@@ -178,6 +178,7 @@ impl Driver for Bridge {
             leases: true,
             interface: true,
             rename: true,
+            owns_parent: false,
         }
     }
 
