@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, OsStr, OsString};
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -161,13 +160,7 @@ impl Copy<'_> {
                 depth: place.depth + 1,
                 base: place.base,
             };
-            match self.entry(from, to, &entry, &below) {
-                // Whoever uses the source may remove files meanwhile: the copy is one without them.
-                Err(error) if error.io_kind() == Some(ErrorKind::NotFound) && is_gone(from, &entry) => {
-                    self.links.retain(|_, first| *first != relative);
-                }
-                result => result?,
-            }
+            self.entry(from, to, &entry, &below)?;
         }
         Ok(())
     }
@@ -184,7 +177,11 @@ impl Copy<'_> {
             e => PathError::call("copying", place.source, e),
         };
         let name = entry.name.as_c_str();
-        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        // Whoever uses the source may remove things meanwhile: the copy is one without them.
+        let stat = match rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()),
+            found => found.map_err(failed)?,
+        };
         if stat.st_dev != self.device && is_mount_point(from, name) {
             // A mount point is copied as the empty directory that it covers.
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
@@ -194,7 +191,10 @@ impl Copy<'_> {
         }
         self.done.entries += 1;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let source = open_nofollow(from, name, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
+            let source = match open_nofollow(from, name, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Err(Errno::NOENT) => return Ok(()),
+                found => found.map_err(failed)?,
+            };
             rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
             let target = open_nofollow(to, name, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
             let base = place
@@ -207,9 +207,33 @@ impl Copy<'_> {
             self.directory(source.as_fd(), target.as_fd(), &below)?;
             return finish(source.as_fd(), target.as_fd(), &stat).map_err(failed);
         }
+        match self.leaf(from, to, (entry, &stat), place) {
+            Err(Errno::NOENT) if is_gone(from, entry) => {
+                self.links.retain(|_, first| first != place.relative)
+            }
+            result => result.map_err(failed)?,
+        }
+        // An empty step lets the callback end a copy of many small files.
+        if self.done.entries.is_multiple_of(256) && !(self.progress)(0) {
+            return Err(PathError::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// What is no directory.
+    // Never inlined into the recursion, whose frames would carry its variables.
+    #[inline(never)]
+    fn leaf(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        (entry, stat): (&Entry, &Stat),
+        place: &Place<'_>,
+    ) -> rustix::io::Result<()> {
+        let name = entry.name.as_c_str();
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-                return rustix::fs::linkat(self.top, first, to, name, AtFlags::empty()).map_err(failed);
+                return rustix::fs::linkat(self.top, first, to, name, AtFlags::empty());
             }
             self.links
                 .insert((stat.st_dev, stat.st_ino), place.relative.to_path_buf());
@@ -217,16 +241,12 @@ impl Copy<'_> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let base = place.base;
-                let is_there = base.is_some_and(|base| self.reuse((base, from, to), name, &stat));
+                let is_there = base.is_some_and(|base| self.reuse((base, from, to), name, stat));
                 if !is_there {
-                    self.file(from, to, name, &stat).map_err(failed)?;
+                    self.file(from, to, name, stat)?;
                 }
             }
-            other => copy_node(from, to, name, (&stat, other)).map_err(failed)?,
-        }
-        // An empty step lets the callback end a copy of many small files.
-        if self.done.entries.is_multiple_of(256) && !(self.progress)(0) {
-            return Err(PathError::Cancelled);
+            other => copy_node(from, to, name, (stat, other))?,
         }
         Ok(())
     }
