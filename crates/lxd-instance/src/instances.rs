@@ -353,8 +353,8 @@ impl Instances {
                     let life = tokio::spawn(owner.run(guest));
                     ports.balance();
                     if is_over {
-                        // Its init had nothing to do. Who looks next sees it put away.
-                        let _ = life.await;
+                        // Its init had nothing to do. Who looks next sees it put away, or rebooted.
+                        let _ = tokio::time::timeout(PUT_AWAY, life).await;
                     }
                 }
                 _ => ports.forget(&key, &owner.view),

@@ -49,28 +49,29 @@ pub(super) const UPLINK: &[Key] = &[
 /// Whether a network of a type may be configured like this. Empty values count as not set.
 ///
 /// # Errors
-/// The first broken rule, in the order of the keys.
+/// The first broken rule, in the order of the keys; then the first key that is none.
 pub(super) fn validate(kind: &Type, network: &Network) -> Result<()> {
     let refused = |key: &str, reason: String| Error::Value {
         network: network.name.clone(),
         key: key.to_owned(),
         reason,
     };
-    for (key, value) in &network.config {
-        if key.starts_with("user.") {
-            continue;
-        }
-        let known = COMMON.iter().chain(kind.keys).find(|(name, _)| name == key);
-        let (_, check) = known.ok_or_else(|| Error::UnknownKey {
-            network: network.name.clone(),
-            key: key.clone(),
-        })?;
+    let rules = || COMMON.iter().chain(kind.keys);
+    for (key, check) in rules() {
+        let value = network.get(key);
         if !value.is_empty() {
             check.run(value).map_err(|reason| refused(key, reason))?;
         }
     }
-    match network.get(PARENT) {
-        "" => Err(refused(PARENT, "Required value".into())),
-        _ => Ok(()),
+    if network.get(PARENT).is_empty() {
+        return Err(refused(PARENT, "Required value".into()));
+    }
+    let is_known = |key: &str| key.starts_with("user.") || rules().any(|(name, _)| *name == key);
+    match network.config.keys().find(|key| !is_known(key)) {
+        Some(key) => Err(Error::UnknownKey {
+            network: network.name.clone(),
+            key: key.clone(),
+        }),
+        None => Ok(()),
     }
 }
