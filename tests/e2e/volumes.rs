@@ -68,7 +68,6 @@ const STEPS: &[&str] = &[
     "init i1 --empty",
     "storage volume attach default v1/nosuch i1 /snap",
     "storage volume attach default v1/sy i1 snap /snap",
-    "start i1",
     "config device get i1 snap source",
     "storage volume show default v1",
     "config device remove i1 snap",

@@ -32,7 +32,7 @@ async fn make(cx: &Context, is_move: bool) -> Result<()> {
         .in_project(target_project(cx, &source))
         .on_target(cx.text("target"));
     if !cx.text("target").is_empty() {
-        let server: Server = client.get(&path(&[])).await?;
+        let server: Server = target.client.get(&path(&[])).await?;
         if !server.environment.server_clustered {
             return Err(Error::message(
                 "To use --target, the destination remote must be a cluster",
