@@ -291,6 +291,28 @@ async fn an_update_is_whole_or_undone() {
     testing::check_with(&app, &root(), || Update::of(&old, new.clone()), remove, is_clean).await;
 }
 
+#[tokio::test]
+async fn an_update_that_was_never_undone_spares_another_instance_of_its_name() {
+    let app = daemon().await;
+    make(&app, "c1").await;
+    let old = record(&app, "c1").await.unwrap();
+    let mut new = old.writable();
+    new.config.insert("user.note".into(), "mine".into());
+    app.faults.set(|_, name, when| match (name, when) {
+        ("processes", When::Before) => Verdict::Crash,
+        _ => Verdict::Go,
+    });
+    let crashed = operations::run(&app, &root(), Update::of(&old, new)).await;
+    assert!(crashed.is_err());
+    app.faults.clear();
+    delete::run(&app, &root(), &key("c1"), None).await.unwrap();
+    make(&app, "c1").await;
+    let other = record(&app, "c1").await.unwrap();
+    operations::recover(&app).await.unwrap();
+    assert_eq!(record(&app, "c1").await.unwrap().row, other.row);
+    assert_eq!(app.journal.unfinished().await.unwrap().len(), 0);
+}
+
 type Change = fn(&mut InstancesPost);
 
 fn post(name: &str) -> InstancesPost {

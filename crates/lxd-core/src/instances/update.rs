@@ -126,6 +126,7 @@ async fn change(
         .collect();
     let before = record.instance(app)?;
     let work = Update {
+        id: record.row.id,
         project: key.project.clone(),
         name: key.name.clone(),
         changes_map: volatile::changes_map(&record.config, &new.config),
@@ -135,7 +136,7 @@ async fn change(
     };
     match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
-        None => operations::run(app, ctx, work).await?,
+        None => operations::run_on(app, ctx, ("instances", &key.name), work).await?,
     };
     if let Err(error) = cards::forget(app, &before, &gone).await {
         tracing::warn!(instance = %key, %error, "A network could not forget a card");
@@ -250,6 +251,9 @@ async fn judge_by_driver(app: &App, old: &Record, new: &Record) -> Result<()> {
 /// A change: of what runs, of the row, of the file in the volume.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Update {
+    /// Whose they are; another instance may have the name later.
+    #[serde(default)]
+    id: i64,
     project: String,
     name: String,
     old: InstancePut,
@@ -281,6 +285,7 @@ impl Update {
     #[cfg(test)]
     pub(super) fn of(record: &Record, new: InstancePut) -> Self {
         Self {
+            id: record.row.id,
             project: record.row.project.clone(),
             name: record.row.name.clone(),
             old: record.writable(),
@@ -313,9 +318,20 @@ impl Update {
         Ok(())
     }
 
+    /// The instance's row, if the name is still this instance's.
+    async fn present(&self, tx: &mut Tx) -> Result<Option<rows::Instance>> {
+        match rows::get(tx, &self.project, &self.name).await {
+            Ok(row) => Ok(Some(row).filter(|row| self.id == 0 || row.id == self.id)),
+            Err(lxd_db::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn restore(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
-        let row = rows::get(&mut tx, &self.project, &self.name).await?;
+        let Some(row) = self.present(&mut tx).await? else {
+            return Ok(());
+        };
         rows::change(&mut tx, &row, &content(self.old.clone(), row.expires_at)).await?;
         Ok(tx.commit().await?)
     }
@@ -327,6 +343,11 @@ impl Update {
     }
 
     async fn apply_old(&mut self, task: &Task) -> Result<()> {
+        let mut tx = task.app.cluster.read().await?;
+        if self.present(&mut tx).await?.is_none() {
+            return Ok(());
+        }
+        drop(tx);
         let (old, new) = self.both(task).await?;
         sizes::follow(&task.app, &new, &old).await?;
         apply(&task.app, &old).await

@@ -50,7 +50,7 @@ pub use recover::{Works, recover};
 pub(crate) use sockets::fill_random;
 pub use sockets::{Message, Socket, Sockets, Ticket, secret};
 pub use status::{Class, Status};
-pub use steps::{OnCrash, Run, Step, Task, Work, run, run_in, start};
+pub use steps::{OnCrash, Run, Step, Task, Work, run, run_in, run_on, start};
 
 use self::stuck::Stuck;
 use crate::ctx::Ctx;

@@ -154,13 +154,8 @@ impl Operation {
     }
 
     /// An operation that nobody sees, for work inside a request.
-    pub(super) fn hidden(project: &str) -> Self {
-        let mut operation = Self::new(
-            new_id(),
-            Options::default().project(project),
-            None,
-            Arc::new(Hub::default()),
-        );
+    pub(super) fn hidden(options: Options) -> Self {
+        let mut operation = Self::new(new_id(), options, None, Arc::new(Hub::default()));
         if let Some(inner) = Arc::get_mut(&mut operation.0) {
             inner.about.shown = false;
         }

@@ -173,7 +173,20 @@ pub async fn run_in<W: Work>(app: &Arc<App>, ctx: &Ctx, operation: &Operation, w
 /// # Errors
 /// What a step failed with; everything has been undone then.
 pub async fn run<W: Work>(app: &Arc<App>, ctx: &Ctx, work: W) -> Result<W> {
-    let task = Task::new(app, ctx, &Operation::hidden(&ctx.project));
+    run_hidden(app, ctx, Options::default(), work).await
+}
+
+/// The same for a work on a thing that others work on, too, such as `("instances", "c1")`: what could not be undone of it is
+/// given up when a later one succeeds.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on<W: Work>(app: &Arc<App>, ctx: &Ctx, (noun, name): (&str, &str), work: W) -> Result<W> {
+    run_hidden(app, ctx, Options::default().resource(noun, name), work).await
+}
+
+async fn run_hidden<W: Work>(app: &Arc<App>, ctx: &Ctx, options: Options, work: W) -> Result<W> {
+    let task = Task::new(app, ctx, &Operation::hidden(options.project(&ctx.project)));
     let running = tokio::spawn(async move { run_recorded(&task, work).await });
     running
         .await

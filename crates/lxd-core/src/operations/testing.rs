@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::faults::{Verdict, When};
 use super::steps::{OnCrash, Task, Work, run};
-use super::{Operation, recover};
+use super::{Operation, Options, recover};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -80,7 +80,7 @@ pub async fn every_undo_repeats<W: Work>(
     let task = Task {
         app: Arc::clone(app),
         ctx: ctx.clone(),
-        operation: Operation::hidden(&ctx.project),
+        operation: Operation::hidden(Options::default().project(&ctx.project)),
     };
     let mut work = make();
     for _ in 0..2 {
