@@ -70,7 +70,7 @@ pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<
     let work = Delete::new(&record, snapshots);
     let done = match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
-        None => operations::run(app, ctx, work).await?,
+        None => operations::run_on(app, ctx, ("instances", &key.name), work).await?,
     };
     for snapshot in done.row.snapshots.iter().rev() {
         let instance = (key.project.as_str(), key.name.as_str());

@@ -51,7 +51,7 @@ pub(super) async fn run_locked(
     }
     match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
-        None => operations::run(app, ctx, work).await?,
+        None => operations::run_on(app, ctx, ("instances", &key.name), work).await?,
     };
     Ok(())
 }

@@ -51,7 +51,7 @@ pub(super) async fn run(
     let work = Stop::new(key, how);
     let done = match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
-        None => operations::run(app, ctx, work).await?,
+        None => operations::run_on(app, ctx, ("instances", &key.name), work).await?,
     };
     let action = if how.force {
         Action::InstanceStopped
@@ -194,7 +194,7 @@ pub(super) async fn restart(
     };
     match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
-        None => operations::run(app, ctx, work).await?,
+        None => operations::run_on(app, ctx, ("instances", &key.name), work).await?,
     };
     tell(app, ctx, key, Action::InstanceRestarted);
     Ok(())

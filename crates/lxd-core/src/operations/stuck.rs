@@ -32,6 +32,27 @@ impl Stuck {
 }
 
 fn shares_a_resource(one: &About, other: &About) -> bool {
+    // Another project may have a thing of the same name.
     let mut urls = one.resources.values().flatten();
-    urls.any(|url| other.resources.values().flatten().any(|known| known == url))
+    one.project == other.project
+        && urls.any(|url| other.resources.values().flatten().any(|known| known == url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_thing_of_the_same_project_counts() {
+        let about = |project: &str, url: &str| About {
+            project: project.into(),
+            resources: [("instances".to_owned(), vec![url.to_owned()])].into(),
+            ..About::default()
+        };
+        let stuck = about("default", "/1.0/instances/c1");
+        assert!(shares_a_resource(&stuck, &stuck.clone()));
+        assert!(!shares_a_resource(&stuck, &about("default", "/1.0/instances/c2")));
+        assert!(!shares_a_resource(&stuck, &about("other", "/1.0/instances/c1")));
+        assert!(!shares_a_resource(&About::default(), &About::default()));
+    }
 }

@@ -26,11 +26,18 @@ impl Header {
         yaml::to_string(self).map_err(|error| Error::internal("Failed writing the header").because(error))
     }
 
-    /// Reads the header of an archive.
+    /// What an archive has: its header says it, if it has one.
     ///
     /// # Errors
-    /// There is none, it makes no sense, or it has no stream.
-    pub(crate) fn read(archive: &Path) -> Result<Self> {
+    /// The header is missing, makes no sense, or has no stream.
+    pub(crate) fn of(archive: &Path, is_there: bool, snapshots: &[String]) -> Result<Self> {
+        match is_there {
+            true => Self::read(archive),
+            false => Ok(Self::of_whole(snapshots)),
+        }
+    }
+
+    fn read(archive: &Path) -> Result<Self> {
         let text = read_member(archive, HEADER)?;
         let text = text.ok_or_else(|| Error::bad_request("Backup is missing optimized_header.yaml"))?;
         let header: Self = parse(&text)?;
@@ -43,7 +50,7 @@ impl Header {
     }
 
     /// What older archives mean that have no header: whole volumes only.
-    pub(crate) fn of_whole(snapshots: &[String]) -> Self {
+    fn of_whole(snapshots: &[String]) -> Self {
         let names = snapshots.iter().map(String::as_str);
         Self {
             subvolumes: names.chain([""]).map(StreamHeader::whole).collect(),

@@ -77,10 +77,7 @@ impl Index {
                 index.config = Some(parse(&text)?);
             }
             if index.optimized {
-                let header = match index.optimized_header {
-                    true => Header::read(&archive)?,
-                    false => Header::of_whole(&index.snapshots),
-                };
+                let header = Header::of(&archive, index.optimized_header, &index.snapshots)?;
                 index.streams = header.subvolumes;
             }
             Ok(index)

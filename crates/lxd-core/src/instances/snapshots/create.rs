@@ -158,7 +158,7 @@ pub(in crate::instances) async fn run_locked(
     let work = Create::new(app, &record, new);
     let done = match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
-        None => operations::run(app, ctx, work).await?,
+        None => operations::run_on(app, ctx, ("instances", &key.name), work).await?,
     };
     tell(
         app,

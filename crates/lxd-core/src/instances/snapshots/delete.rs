@@ -52,7 +52,7 @@ pub(in crate::instances) async fn run(
     let work = Delete::new(&record, row.into());
     match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
-        None => operations::run(app, ctx, work).await?,
+        None => operations::run_on(app, ctx, ("instances", &key.name), work).await?,
     };
     tell(
         app,

@@ -81,10 +81,7 @@ impl Index {
             let text = text.ok_or_else(|| Error::bad_request("Backup is missing index.yaml"))?;
             let mut index = Self::parse(&text)?;
             if index.optimized {
-                let header = match index.optimized_header {
-                    true => Header::read(&archive)?,
-                    false => Header::of_whole(&index.snapshots),
-                };
+                let header = Header::of(&archive, index.optimized_header, &index.snapshots)?;
                 index.streams = header.subvolumes;
             }
             Ok(index)
