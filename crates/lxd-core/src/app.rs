@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lxd_db::cluster::{Cluster, Options as ClusterOptions};
 use lxd_db::node::Node;
 use lxd_network::Networks;
@@ -25,7 +26,7 @@ use crate::paths::Paths;
 use crate::profiles::ProfileUsers;
 use crate::server::ServerConfig;
 use crate::server::facts::Facts;
-use crate::startup;
+use crate::{startup, warnings};
 
 /// What the daemon is started with.
 pub struct StartOptions {
@@ -103,6 +104,7 @@ impl App {
     /// # Errors
     /// What could not be started.
     pub async fn start(options: StartOptions) -> Result<Arc<Self>> {
+        let started = Timestamp::now();
         let paths = Paths::new(options.dir);
         let made = paths.clone();
         blocking(move || make_directories(&made)).await?;
@@ -146,6 +148,7 @@ impl App {
             profile_users: RwLock::default(),
             shutdown: CancellationToken::new(),
         });
+        warnings::look(&app).await?;
         startup::open_pools(&app).await?;
         // Folders of the daemon's may be links into pools.
         let made = app.paths.clone();
@@ -158,6 +161,8 @@ impl App {
         crate::networks::reload_presets(&app).await?;
         startup::start_networks(&app).await?;
         instances::boot::resume(&app).await?;
+        warnings::settle(&app, started).await?;
+        warnings::spawn(&app);
         crate::images::spawn(&app);
         Ok(app)
     }

@@ -30,6 +30,8 @@ fixed! {
     custom_backups = "backups/custom";
     /// Decompressed and other rebuildable files.
     cache = "cache";
+    /// The named sizes of clouds, which the reference fetches.
+    instance_types = "cache/instance_types.yaml";
     /// One link into its pool per container.
     containers = "containers";
     /// One link into its pool per virtual machine.

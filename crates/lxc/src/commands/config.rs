@@ -129,13 +129,13 @@ async fn unset(cx: &Context) -> Result<()> {
     .await
 }
 
-/// What `config set` is about: no instance where the first word is a setting, or the only two are key and value.
+/// What `config set` is about: no instance where the first word is a setting, or the only two are key and value. A place
+/// alone is one that nothing changes of.
 fn subject(cx: &Context) -> Result<Subject<'_>> {
     let words = cx.arguments();
     let server = match words {
         [first, ..] if first.contains('=') => true,
-        [_] => true,
-        [_, second] => !second.contains('=') && !words[0].ends_with(':'),
+        [_, second] => !second.contains('='),
         _ => false,
     };
     if server {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lxd_api::instance_state::InstanceStatePut;
-use lxd_api::instances::{InstanceSource, InstancesPost};
+use lxd_api::instances::{InstancePut, InstanceSource, InstancesPost};
 use lxd_api::networks::Network;
 use lxd_api::profiles::Profile;
 use lxd_api::storage_pools::StoragePool;
@@ -122,17 +122,21 @@ fn what_and_where(cx: &Context) -> Result<(Option<String>, Resource)> {
     Ok((Some(first.to_string()), cx.resource(second)?))
 }
 
-/// What is piped into standard input is the instance's configuration as YAML.
+/// What is piped into standard input is an instance as YAML, of which configuration and devices are taken.
 fn piped_configuration() -> Result<InstancesPost> {
     if stdin_is_terminal() {
         return Ok(InstancesPost::default());
     }
     let text = read_stdin()?;
     if text.trim().is_empty() {
-        Ok(InstancesPost::default())
-    } else {
-        Ok(yaml::from_str(&text)?)
+        return Ok(InstancesPost::default());
     }
+    let piped: InstancePut = yaml::from_str(&text)?;
+    Ok(InstancesPost {
+        config: piped.config,
+        devices: piped.devices,
+        ..InstancesPost::default()
+    })
 }
 
 fn apply_flags(cx: &Context, post: &mut InstancesPost) -> Result<()> {

@@ -10,7 +10,7 @@ use lxd_db::cluster::{ContentType, InstanceType as RowType, Tx, VolumeType, imag
 use lxd_instance::Key;
 use lxd_model::config::Config;
 use lxd_model::devices::{Devices, property, root_disk};
-use lxd_model::instances::{InstanceType, architecture, naming, size};
+use lxd_model::instances::{InstanceType, architecture, naming};
 use lxd_model::names;
 use lxd_model::profiles::{expand_config, expand_devices, validate_list};
 use lxd_storage::{Pool, Volume, VolumeSource, Watch};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::backup_file;
 use super::checks::{self, Candidate};
 use super::copy::Copy;
+use super::instance_types;
 use super::migrate;
 use super::record::{Record, profiles_of};
 use super::refresh;
@@ -51,7 +52,7 @@ pub async fn create(app: &Arc<App>, ctx: &Ctx, mut post: InstancesPost) -> Resul
     ctx.require_project()?;
     let kind = InstanceType::parse(&post.r#type)?;
     if !post.instance_type.is_empty() {
-        for (key, value) in size::limits(&post.instance_type)? {
+        for (key, value) in instance_types::limits(app, &post.instance_type).await? {
             post.config.entry(key).or_insert(value);
         }
     }

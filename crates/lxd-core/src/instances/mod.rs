@@ -16,6 +16,7 @@ mod disk_usage;
 mod exec;
 pub mod files;
 mod follow;
+mod instance_types;
 mod list;
 pub mod logs;
 pub mod metadata;

@@ -26,13 +26,19 @@ pub(super) fn works(works: &mut Works) {
     works.add::<Start>();
 }
 
-/// Starts an instance as the whole of an operation, or inside another one (`None`). Lets nobody else change it meanwhile.
+/// Starts an instance as the whole of an operation, or inside another one (`None`). Lets nobody else change it meanwhile. Who
+/// asks while somebody else starts it gets what they get.
 ///
 /// # Errors
 /// It runs already; what kept it from running, after everything was undone.
 pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<&Operation>) -> Result<()> {
+    let registry = &app.instances.registry;
+    let was_running = registry.phase(key).is_running();
     let _guard = app.instances.lock(key).await;
-    app.instances.registry.outlast(key).await;
+    registry.outlast(key).await;
+    if !was_running && registry.phase(key).is_running() {
+        return Ok(());
+    }
     run_locked(app, ctx, key, operation).await?;
     tell(app, ctx, key, Action::InstanceStarted);
     Ok(())

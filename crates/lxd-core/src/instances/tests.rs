@@ -347,7 +347,8 @@ async fn the_life_of_an_instance() {
     );
     assert_eq!(shown.value.config["volatile.apply_template"], "create");
 
-    change(&app, "c1", "start").await.unwrap();
+    let (one, other) = tokio::join!(change(&app, "c1", "start"), change(&app, "c1", "start"));
+    one.and(other).unwrap();
     let error = change(&app, "c1", "start").await.unwrap_err();
     assert_eq!(error.text(), "The instance is already running");
     let error = super::delete(&app, &root(), "c1").await.map(drop).unwrap_err();

@@ -56,13 +56,14 @@ pub(super) async fn get(app: &Arc<App>, project: &str) -> Result<ServerEnvironme
     })
 }
 
-/// What runs instances, which the first caller finds out.
+/// What runs instances, which the first caller finds out. Whoever can't answer is not asked again: that takes a process.
 async fn instance_driver(app: &App) -> InstanceDriver {
-    let known = app.facts.instance_driver.read().clone();
-    if !known.names.is_empty() {
-        return known;
-    }
-    let found = match app.instances.registry.features().await {
+    let asked = app.facts.instance_driver.get_or_init(|| ask(app));
+    asked.await.clone()
+}
+
+async fn ask(app: &App) -> InstanceDriver {
+    match app.instances.registry.features().await {
         Ok(features) => InstanceDriver {
             names: "lxc".into(),
             versions: features.version,
@@ -74,11 +75,9 @@ async fn instance_driver(app: &App) -> InstanceDriver {
         },
         Err(error) => {
             tracing::warn!(%error, "The container library could not be asked what it can do");
-            return known;
+            InstanceDriver::default()
         }
-    };
-    app.facts.instance_driver.write().clone_from(&found);
-    found
+    }
 }
 
 async fn drivers(tx: &mut Tx, node_id: i64) -> Result<Vec<String>> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use lxd_api::server::ServerStorageDriverInfo;
 use lxd_sys::cgroup::{Cgroups, Layout};
 use lxd_sys::{nft, system};
-use parking_lot::RwLock;
+use tokio::sync::OnceCell;
 
 /// Facts that `GET /1.0` shows. Gathered once, at the start.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Facts {
     /// Whether control groups are of version 2 alone.
     pub only_cgroup_v2: bool,
     /// What runs instances: empty until it has been asked, which takes a process.
-    pub instance_driver: RwLock<InstanceDriver>,
+    pub instance_driver: OnceCell<InstanceDriver>,
 }
 
 /// What runs instances.
@@ -78,7 +78,7 @@ impl Facts {
             .into(),
             storage_drivers: drivers.collect(),
             only_cgroup_v2: Cgroups::detect().is_ok_and(|groups| groups.layout() == Layout::Unified),
-            instance_driver: RwLock::default(),
+            instance_driver: OnceCell::new(),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Warnings: what is wrong with this server, remembered until somebody or something resolves it.
 
 mod entity;
+mod host;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use lxd_api::Time;
 use lxd_api::warnings::{Warning, WarningPut};
 use lxd_db::cluster::warnings as rows;
@@ -14,12 +17,16 @@ use lxd_model::warnings::{Status, WarningType};
 use serde_json::Value;
 
 use entity::Entities;
+pub(crate) use host::look;
 
 use crate::app::App;
 use crate::ctx::{Ctx, DEFAULT_PROJECT};
 use crate::error::{Error, Result};
 use crate::etag::{self, Tagged};
 use crate::events::{Action, Lifecycle};
+use crate::timers;
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// The URL of a warning.
 pub fn url(uuid: &str) -> String {
@@ -118,22 +125,22 @@ pub async fn delete(app: &Arc<App>, ctx: &Ctx, uuid: &str) -> Result<()> {
     Ok(())
 }
 
-/// Warns about this server, or counts a warning that is there already.
+/// Warns about this server, or counts warnings that are there already.
 ///
 /// # Errors
 /// The database can't be written.
-pub async fn warn(app: &App, kind: WarningType, message: &str) -> Result<()> {
-    add(
-        app,
-        Key {
+async fn warn(app: &App, all: &[(WarningType, String)]) -> Result<()> {
+    let mut tx = app.cluster.begin().await?;
+    for (kind, message) in all {
+        let key = Key {
             node_id: Some(app.cluster.node_id()),
             project: None,
             entity: None,
             type_code: kind.id(),
-        },
-        message,
-    )
-    .await
+        };
+        rows::upsert(&mut tx, key, &uuid::Uuid::new_v4().to_string(), message).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Warns about anything: see [`Key`].
@@ -146,14 +153,24 @@ pub async fn add(app: &App, key: Key<'_>, message: &str) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Resolves what was warned of this server.
+/// Resolves what was warned of this server before it started, and did not come again since.
 ///
 /// # Errors
 /// The database can't be written.
-pub async fn resolve(app: &App, kind: WarningType) -> Result<()> {
+pub(crate) async fn settle(app: &App, started: Timestamp) -> Result<()> {
     let mut tx = app.cluster.begin().await?;
-    rows::resolve(&mut tx, app.cluster.node_id(), kind.id()).await?;
+    rows::resolve_older(&mut tx, app.cluster.node_id(), started).await?;
     Ok(tx.commit().await?)
+}
+
+/// Forgets, each day, what has been resolved for one.
+pub(crate) fn spawn(app: &Arc<App>) {
+    timers::every(app, DAY, "Failed pruning resolved warnings", async |app| {
+        let before = Timestamp::now() - DAY;
+        let mut tx = app.cluster.begin().await?;
+        rows::delete_resolved(&mut tx, before).await?;
+        Ok(tx.commit().await?)
+    });
 }
 
 /// What `POST /internal/testing/warnings` adds.

@@ -9,12 +9,15 @@ use crate::testing::{TestApp, restricted, root};
 #[tokio::test]
 async fn a_warning_lives() {
     let app = TestApp::start().await;
-    warn(&app, WarningType::AppArmorNotAvailable, "one")
-        .await
-        .unwrap();
-    warn(&app, WarningType::AppArmorNotAvailable, "two")
-        .await
-        .unwrap();
+    let mut tx = app.cluster.begin().await.unwrap();
+    for host in rows::list(&mut tx, None).await.unwrap() {
+        rows::delete(&mut tx, &host.uuid).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    for message in ["one", "two"] {
+        let told = [(WarningType::AppArmorNotAvailable, message.to_owned())];
+        warn(&app, &told).await.unwrap();
+    }
     let all = list(&app, &root(), None).await.unwrap();
     assert_eq!(all.len(), 1);
     let warning = &all[0];
@@ -69,7 +72,7 @@ async fn a_warning_lives() {
         (ErrorKind::BadRequest, "Invalid warning type \"foo\"".into())
     );
     set("new").await.unwrap();
-    resolve(&app, WarningType::AppArmorNotAvailable).await.unwrap();
+    settle(&app, Timestamp::now() + DAY).await.unwrap();
     assert_eq!(get(&app, &root(), uuid).await.unwrap().value.status, "resolved");
     delete(&app, &root(), uuid).await.unwrap();
     let gone = get(&app, &root(), uuid)

@@ -172,13 +172,18 @@ pub async fn set_status(tx: &mut Tx, uuid: &str, status: Status) -> Result<()> {
     }
 }
 
-/// Resolves what a member said of one type, as when its cause was not seen at this start.
+/// Resolves what was last said of a member before a time: its causes were not seen again since.
 ///
 /// # Errors
 /// [`Error::Cluster`] when writing fails.
-pub async fn resolve(tx: &mut Tx, node_id: i64, type_code: i64) -> Result<()> {
-    let sql = "UPDATE warnings SET status = 3, updated_date = ? WHERE node_id = ? AND type_code = ? AND status != 3";
-    let values = [time::value(Timestamp::now()), node_id.into(), type_code.into()];
+pub async fn resolve_older(tx: &mut Tx, node_id: i64, before: Timestamp) -> Result<()> {
+    let sql = "UPDATE warnings SET status = 3, updated_date = ?
+         WHERE node_id = ? AND status != 3 AND julianday(last_seen_date) < julianday(?)";
+    let values = [
+        time::value(Timestamp::now()),
+        node_id.into(),
+        time::value(before),
+    ];
     tx.execute(sql, &values).await.map(|_| ())
 }
 

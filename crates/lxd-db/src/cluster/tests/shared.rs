@@ -518,11 +518,13 @@ async fn operations_and_warnings_come_and_go() {
         (warnings::Status::New, "still none")
     );
     assert_eq!((found[0].node.as_str(), found[0].project.as_str()), ("none", ""));
-    warnings::resolve(&mut tx, 1, 14).await.unwrap();
-    assert_eq!(
-        warnings::get(&mut tx, "w1").await.unwrap().status,
-        warnings::Status::Resolved
-    );
+    let later = Timestamp::from_second(Timestamp::now().as_second() + 60).unwrap();
+    let earlier = Timestamp::from_second(Timestamp::now().as_second() - 60).unwrap();
+    for (node, before, is_resolved) in [(1, earlier, false), (2, later, false), (1, later, true)] {
+        warnings::resolve_older(&mut tx, node, before).await.unwrap();
+        let status = warnings::get(&mut tx, "w1").await.unwrap().status;
+        assert_eq!(status == warnings::Status::Resolved, is_resolved);
+    }
     let about = warnings::Key {
         project: Some("default"),
         entity: Some((0, 7)),
@@ -535,7 +537,6 @@ async fn operations_and_warnings_come_and_go() {
         warnings::list(&mut tx, Some("default")).await.unwrap()[0].entity,
         Some((0, 7))
     );
-    let later = Timestamp::from_second(Timestamp::now().as_second() + 60).unwrap();
     warnings::delete_resolved(&mut tx, later).await.unwrap();
     warnings::delete(&mut tx, "w3").await.unwrap();
     assert!(warnings::list(&mut tx, None).await.unwrap().is_empty());

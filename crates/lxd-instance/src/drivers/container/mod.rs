@@ -38,6 +38,7 @@ use crate::limits::{self, Machine};
 use crate::lxd_helper::Helper;
 use crate::ports::RootVolume;
 pub use apparmor::forget as forget_profile;
+pub use apparmor::lack as apparmor_lack;
 use config::{HOST_MOUNTS, Host, Input};
 use ended::Ended;
 use guest::Container;

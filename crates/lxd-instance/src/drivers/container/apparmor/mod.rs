@@ -5,6 +5,7 @@ mod profile;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use lxd_model::Invalid;
@@ -23,15 +24,32 @@ const LIMIT: Duration = Duration::from_secs(120);
 const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
 const KERNEL: &str = "/sys/kernel/security/apparmor";
 
-/// Whether the kernel has AppArmor.
+/// Why containers have no profiles here, in the reference's words. Neither kernel nor tools change while the daemon runs.
+pub fn lack() -> Option<&'static str> {
+    static LACK: LazyLock<Option<&str>> = LazyLock::new(|| {
+        if !std::fs::read_to_string(ENABLED).is_ok_and(|text| text.trim() == "Y") {
+            return Some("Disabled because of lack of kernel support");
+        }
+        match Command::new(PARSER).resolve() {
+            Ok(_) => None,
+            Err(_) => Some("Disabled because 'apparmor_parser' couldn't be found"),
+        }
+    });
+    *LACK
+}
+
+/// Whether containers have profiles.
 pub(super) fn is_on() -> bool {
-    std::fs::read_to_string(ENABLED).is_ok_and(|text| text.trim() == "Y")
+    lack().is_none()
 }
 
 /// Whether profiles can lie on top of each other, so that a container may have some of its own.
 pub(super) fn has_stacking() -> bool {
-    let file = Path::new(KERNEL).join("features/domain/stack");
-    std::fs::read_to_string(file).is_ok_and(|text| text.trim() == "yes")
+    static STACKS: LazyLock<bool> = LazyLock::new(|| {
+        let file = Path::new(KERNEL).join("features/domain/stack");
+        std::fs::read_to_string(file).is_ok_and(|text| text.trim() == "yes")
+    });
+    *STACKS
 }
 
 /// What liblxc is told to start a container's init with.
