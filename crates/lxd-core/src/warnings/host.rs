@@ -132,7 +132,9 @@ mod tests {
             let mounts = names.iter().map(|name| ((*name).to_owned(), "/none".into()));
             Cgroups::at(mounts.collect(), None, [].into())
         };
-        let all = ["cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "net_prio", "pids"];
+        let all = [
+            "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "net_prio", "pids",
+        ];
         assert_eq!(
             told(&v1(&all)),
             [

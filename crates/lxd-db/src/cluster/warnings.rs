@@ -179,11 +179,7 @@ pub async fn set_status(tx: &mut Tx, uuid: &str, status: Status) -> Result<()> {
 pub async fn resolve_older(tx: &mut Tx, node_id: i64, before: Timestamp) -> Result<()> {
     let sql = "UPDATE warnings SET status = 3, updated_date = ?
          WHERE node_id = ? AND status != 3 AND julianday(last_seen_date) < julianday(?)";
-    let values = [
-        time::value(Timestamp::now()),
-        node_id.into(),
-        time::value(before),
-    ];
+    let values = [time::value(Timestamp::now()), node_id.into(), time::value(before)];
     tx.execute(sql, &values).await.map(|_| ())
 }
 

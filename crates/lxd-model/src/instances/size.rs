@@ -43,9 +43,7 @@ impl NamedSizes {
         }
         let mut found = self.0.values().filter_map(|sizes| of(sizes, word));
         match (found.next(), found.next()) {
-            (Some(_), Some(_)) => Err(Invalid::new(format!(
-                "Ambiguous instance type provided: {word}"
-            ))),
+            (Some(_), Some(_)) => Err(Invalid::new(format!("Ambiguous instance type provided: {word}"))),
             (found, _) => Ok(found),
         }
     }
