@@ -1,7 +1,7 @@
 //! One container as liblxc sees it. Calls may fork: use this in a small process only, never in the daemon.
 #![allow(unsafe_code, reason = "calls through the table of function pointers in ffi")]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
@@ -26,6 +26,10 @@ pub enum Error {
     NotRunning(String),
     /// No process could be started inside.
     Attach(String),
+    /// What runs could not be saved.
+    Dump(String),
+    /// What was saved does not run again.
+    Restore(String),
     /// The installed library lacks this call.
     Missing(&'static str),
 }
@@ -40,6 +44,8 @@ impl fmt::Display for Error {
             Self::Start(name) => write!(f, "starting container {name:?} failed"),
             Self::NotRunning(name) => write!(f, "container {name:?} is not running"),
             Self::Attach(name) => write!(f, "attaching to container {name:?} failed"),
+            Self::Dump(name) => write!(f, "saving the processes of container {name:?} failed"),
+            Self::Restore(name) => write!(f, "restoring the processes of container {name:?} failed"),
             Self::Missing(call) => write!(f, "the installed liblxc has no {call}"),
         }
     }
@@ -65,6 +71,9 @@ pub struct Attach<'a> {
     /// Make the program the leader of a session whose terminal is its standard input.
     pub controlling_terminal: bool,
 }
+
+/// The largest file without a name that is saved with what has it open, in bytes: 256 MiB.
+const GHOST_LIMIT: u64 = 256 << 20;
 
 /// A handle on one container.
 pub struct Container {
@@ -141,6 +150,41 @@ impl Container {
         check(call!(self.want_daemonize(true)), failed)?;
         check(call!(self.want_close_all_fds(true)), failed)?;
         check(call!(self.start(0, null())), failed)
+    }
+
+    /// Has CRIU save the processes into a folder without images; ends them then if `stops`.
+    pub fn dump(&self, folder: &Path, stops: bool) -> Result<(), Error> {
+        match self.migrate(ffi::MIGRATE_DUMP, folder, stops)? {
+            0 => Ok(()),
+            _ => Err(Error::Dump(self.name.clone())),
+        }
+    }
+
+    /// Has CRIU bring back what a folder holds. Forks a monitor that stays, with the file descriptors of this process.
+    pub fn restore(&self, folder: &Path) -> Result<(), Error> {
+        match self.migrate(ffi::MIGRATE_RESTORE, folder, false)? {
+            0 => Ok(()),
+            _ => Err(Error::Restore(self.name.clone())),
+        }
+    }
+
+    fn migrate(&self, command: c_uint, folder: &Path, stop: bool) -> Result<c_int, Error> {
+        let directory = c_path(folder)?;
+        let mut options = ffi::migrate_opts {
+            directory: directory.as_ptr().cast_mut(),
+            verbose: true,
+            stop,
+            predump_dir: null_mut(),
+            pageserver_address: null_mut(),
+            pageserver_port: null_mut(),
+            preserves_inodes: false,
+            action_script: null_mut(),
+            disable_skip_in_flight: false,
+            ghost_limit: GHOST_LIMIT,
+            features_to_check: 0,
+        };
+        let size = c_uint::try_from(size_of::<ffi::migrate_opts>()).unwrap_or(0);
+        Ok(call!(self.migrate(command, &raw mut options, size)))
     }
 
     /// The state's name: `STOPPED`, `STARTING`, `RUNNING`, `STOPPING`, `ABORTING`, `FREEZING`, `FROZEN`, `THAWED`.

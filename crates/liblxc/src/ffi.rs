@@ -8,7 +8,7 @@
 #![allow(non_camel_case_types, reason = "the names are those of the C headers")]
 #![allow(missing_docs, reason = "the C headers document these")]
 
-use std::ffi::{c_char, c_int, c_long, c_void};
+use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
 use libc::{gid_t, pid_t, uid_t};
 
@@ -91,7 +91,7 @@ pub struct lxc_container {
     pub restore: Unused,
     pub destroy_with_snapshots: Unused,
     pub snapshot_destroy_all: Unused,
-    pub migrate: Unused,
+    pub migrate: Option<unsafe extern "C" fn(*mut lxc_container, c_uint, *mut migrate_opts, c_uint) -> c_int>,
     pub console_log: Option<unsafe extern "C" fn(*mut lxc_container, *mut lxc_console_log) -> c_int>,
     pub reboot2: Unused,
     pub mount: Unused,
@@ -147,6 +147,24 @@ pub struct lxc_console_log {
     pub data: *mut c_char,
 }
 
+pub const MIGRATE_DUMP: c_uint = 1;
+pub const MIGRATE_RESTORE: c_uint = 2;
+
+#[repr(C)]
+pub struct migrate_opts {
+    pub directory: *mut c_char,
+    pub verbose: bool,
+    pub stop: bool,
+    pub predump_dir: *mut c_char,
+    pub pageserver_address: *mut c_char,
+    pub pageserver_port: *mut c_char,
+    pub preserves_inodes: bool,
+    pub action_script: *mut c_char,
+    pub disable_skip_in_flight: bool,
+    pub ghost_limit: u64,
+    pub features_to_check: u64,
+}
+
 #[repr(C)]
 pub struct lxc_log {
     pub name: *const c_char,
@@ -189,7 +207,12 @@ mod tests {
         assert_eq!(offset_of!(lxc_container, set_config_item), 192);
         assert_eq!(offset_of!(lxc_container, console_getfd), 352);
         assert_eq!(offset_of!(lxc_container, attach), 368);
+        assert_eq!(offset_of!(lxc_container, migrate), 496);
         assert_eq!(offset_of!(lxc_container, console_log), 504);
+        assert_eq!(offset_of!(migrate_opts, stop), 9);
+        assert_eq!(offset_of!(migrate_opts, preserves_inodes), 40);
+        assert_eq!(offset_of!(migrate_opts, ghost_limit), 64);
+        assert_eq!(size_of::<migrate_opts>(), 80);
         assert_eq!(offset_of!(lxc_container, init_pidfd), 552);
         assert_eq!(offset_of!(lxc_container, devpts_fd), 560);
         assert_eq!(size_of::<lxc_container>(), 568);

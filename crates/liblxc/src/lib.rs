@@ -8,3 +8,4 @@ pub mod intercepted;
 pub mod nic;
 pub mod protocol;
 pub mod proxy;
+pub mod saved;

@@ -2,6 +2,10 @@
 //!
 //! * `lxd-helper start NAME LXCPATH CONFIG` prints a [`Started`] line on its standard output, or nothing if the container
 //!   has ended again by then, or explains on its standard error and ends with 1.
+//! * `lxd-helper dump NAME LXCPATH CONFIG FOLDER keep|stop LOG` saves what runs, and gives the folder its name only when all is in
+//!   it; meanwhile [`crate::saved::unfinished`] is there, locked. CRIU's log is copied to LOG.
+//! * `lxd-helper restore NAME LXCPATH CONFIG FOLDER UID GID plain|mapped LOG NIC...` is `start` with what was saved; UID and
+//!   GID are those of its root. `mapped`: its files are seen through the map of the user namespace that is descriptor 3.
 //! * `lxd-helper exec` and `lxd-helper console` have a connected stream socket as standard input: the daemon
 //!   sends one frame (with file descriptors), the helper answers with frames of [`Reply`].
 //! * `lxd-helper proxy LOG` has such a socket too; it answers and then serves one proxy device, see [`crate::proxy`].

@@ -35,6 +35,17 @@ pub enum Error {
         /// What liblxc wrote into its log.
         reason: String,
     },
+    /// CRIU did not save what runs.
+    #[error("snapshot dump failed{}", after_line(.0))]
+    Dump(String),
+    /// CRIU did not bring back what was saved.
+    #[error("Migrate: Failed to run: {command}: exit status 1{}", after_line(.reason))]
+    Restore {
+        /// The helper's command line.
+        command: String,
+        /// What CRIU wrote into its log.
+        reason: String,
+    },
     /// A control group controller that a key needs is not there.
     #[error("Cannot apply limits: the {controller} cgroup controller is missing")]
     MissingController {
@@ -58,6 +69,9 @@ pub enum Error {
     /// Storage or network refused, for their own reason.
     #[error(transparent)]
     Port(PortError),
+    /// A tree of files.
+    #[error(transparent)]
+    Path(lxd_sys::path::PathError),
     /// A mount.
     #[error(transparent)]
     Mount(lxd_sys::mount::MountError),
@@ -220,6 +234,14 @@ fn after_colon(text: &str) -> String {
         String::new()
     } else {
         format!(": {text}")
+    }
+}
+
+fn after_line(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("\n{text}")
     }
 }
 

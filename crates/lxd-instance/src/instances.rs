@@ -18,7 +18,7 @@ use crate::devices::Host;
 use crate::devices::change::Volatile;
 use crate::drivers::container::intercept::{self, Interceptor};
 use crate::drivers::container::{ContainerDriver, Shared, blocking};
-use crate::drivers::{Driver, Guest};
+use crate::drivers::{Driver, Guest, Saved, Saving};
 use crate::error::{Error, TearDown};
 use crate::events::{Cause, Event};
 use crate::exec::{Exec, ExecRequest, Prepared};
@@ -338,13 +338,34 @@ impl Instances {
     /// # Errors
     /// [`Error::Refused`] when it runs already; else what failed, after everything was undone.
     pub async fn start(&self, instance: Instance) -> Result<Started, Error> {
+        self.start_from(instance, None).await
+    }
+
+    /// Starts an instance from what was saved.
+    ///
+    /// # Errors
+    /// As [`Instances::start`]; [`Error::Restore`], which leaves what was saved.
+    pub async fn restore(&self, instance: Instance, saved: Saved) -> Result<Started, Error> {
+        self.start_from(instance, Some(saved)).await
+    }
+
+    /// Saves what runs of an instance. One that is to stop then is put away when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::Dump`], after which it goes on; [`Error::TearDown`] when it has stopped, but left something.
+    pub async fn dump(&self, key: &Key, saving: Saving) -> Result<(), Error> {
+        let message = |reply| Message::Dump { saving, reply };
+        self.ask(key, Request::Dump, message).await
+    }
+
+    async fn start_from(&self, instance: Instance, saved: Option<Saved>) -> Result<Started, Error> {
         let key = instance.key.clone();
         let owner = self.register(instance, Phase::Starting, None)?;
         // The start goes on when whoever asked for it goes away: half a start helps nobody.
         let (ports, events) = (self.ports.clone(), self.events.clone());
         let processors = self.give_processors(&owner)?;
         let task = tokio::spawn(async move {
-            let started = owner.start(processors.as_deref()).await;
+            let started = owner.start(processors.as_deref(), saved.as_ref()).await;
             let guest = owner.view.read().guest.clone();
             match guest {
                 Some(guest) if started.is_ok() => {

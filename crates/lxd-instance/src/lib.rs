@@ -22,6 +22,7 @@ pub mod limits;
 mod lxd_helper;
 mod owner;
 pub mod ports;
+pub mod saved;
 mod state;
 
 pub use changes::Change;

@@ -57,6 +57,8 @@ pub enum Request {
     Thaw,
     /// Run a program in it.
     Exec,
+    /// Save what runs.
+    Dump,
 }
 
 /// How to stop an instance.
@@ -105,6 +107,8 @@ pub enum Action {
     Thaw,
     /// Run the program.
     Exec,
+    /// Save what runs.
+    Dump,
 }
 
 /// Why nothing is done. The texts are those that scripts know.
@@ -151,13 +155,13 @@ impl std::error::Error for Refusal {}
 /// The reason why nothing is done.
 pub fn decide(phase: Phase, request: Request) -> Result<Action, Refusal> {
     use Phase::{Frozen, Running, Starting, Stopped, Stopping};
-    use Request::{Exec, Freeze, Restart, Start, Stop, Thaw};
+    use Request::{Dump, Exec, Freeze, Restart, Start, Stop, Thaw};
     match (phase, request) {
         (Stopped, Start) => Ok(Action::Start),
         (Running | Frozen, Start) => Err(Refusal::AlreadyRunning),
         (Stopped, Stop { .. } | Restart { .. }) => Err(Refusal::AlreadyStopped),
         (Stopped, Freeze | Thaw) => Err(Refusal::ContainerNotRunning),
-        (Stopped | Starting, Exec) => Err(Refusal::NotRunning),
+        (Stopped, Dump) | (Stopped | Starting, Exec) => Err(Refusal::NotRunning),
         (Starting, _) => Err(Refusal::Busy("start")),
         // A kill never waits for anything.
         (Running | Frozen | Stopping, Stop { force: true } | Restart { force: true }) => Ok(Action::Kill),
@@ -166,7 +170,8 @@ pub fn decide(phase: Phase, request: Request) -> Result<Action, Refusal> {
         (Frozen, Restart { force: false }) => Err(Refusal::NotRunning),
         (Stopping, Stop { force: false }) => Ok(Action::Join),
         (Stopping, Exec) => Ok(Action::Exec),
-        (Stopping, Start | Restart { force: false } | Freeze | Thaw) => Err(Refusal::Busy("stop")),
+        (Running | Frozen, Dump) => Ok(Action::Dump),
+        (Stopping, Start | Restart { force: false } | Freeze | Thaw | Dump) => Err(Refusal::Busy("stop")),
         (Running, Freeze) => Ok(Action::Freeze),
         (Running, Thaw) => Err(Refusal::NotFrozen),
         (Frozen, Thaw) => Ok(Action::Thaw),
@@ -182,7 +187,8 @@ pub fn after(phase: Phase, action: Action) -> Phase {
         Action::Start | Action::Thaw => Phase::Running,
         Action::Kill | Action::Halt | Action::ThawAndHalt | Action::Join => Phase::Stopping,
         Action::Freeze => Phase::Frozen,
-        Action::Exec => phase,
+        // Whether it goes on afterwards is another question.
+        Action::Exec | Action::Dump => phase,
     }
 }
 
@@ -199,7 +205,7 @@ mod tests {
         Phase::Frozen,
         Phase::Stopping,
     ];
-    const REQUESTS: [Request; 8] = [
+    const REQUESTS: [Request; 9] = [
         Request::Start,
         Request::Stop { force: true },
         Request::Stop { force: false },
@@ -208,6 +214,7 @@ mod tests {
         Request::Freeze,
         Request::Thaw,
         Request::Exec,
+        Request::Dump,
     ];
 
     /// What can happen to an instance: somebody asks, or its last process ends.
@@ -255,6 +262,7 @@ mod tests {
                                 // The driver thaws what it kills.
                                 frozen = false;
                             }
+                            Action::Dump => prop_assert!(processes),
                             Action::Halt | Action::Join | Action::Exec => prop_assert!(processes && !frozen),
                             Action::ThawAndHalt | Action::Thaw => {
                                 prop_assert!(processes && frozen);

@@ -15,12 +15,37 @@ use rustix::net::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
+use crate::drivers::Saving;
 use crate::error::Error;
 use crate::instances::Features;
 
 /// Longer than any start: hooks of `raw.lxc` may take their time.
 const START_LIMIT: Duration = Duration::from_secs(300);
 const CHECK_LIMIT: Duration = Duration::from_secs(20);
+/// Longer than it takes to write down the memory of all processes.
+const SAVE_LIMIT: Duration = Duration::from_secs(3600);
+
+/// A container as liblxc knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) lxcpath: &'a Path,
+    pub(crate) config: &'a Path,
+}
+
+/// What is to be around the processes that are brought back.
+#[derive(Debug)]
+pub(crate) struct Restored<'a> {
+    /// The ids of the container's root on the host.
+    pub(crate) uid: u32,
+    /// See `uid`.
+    pub(crate) gid: u32,
+    /// Whose map the files of its root are seen through.
+    pub(crate) userns: Option<OwnedFd>,
+    /// Where CRIU's log goes, too.
+    pub(crate) log: &'a Path,
+    pub(crate) cards: Vec<&'a Nic>,
+}
 
 /// The helper program.
 #[derive(Debug, Clone)]
@@ -45,30 +70,17 @@ impl Helper {
         lxcpath: &Path,
         config: &Path,
     ) -> Result<Option<Started>, Error> {
-        let command = self
-            .command("start")
-            .arg(name)
-            .arg(lxcpath)
-            .arg(config)
-            .accept(&[1]);
+        let command = self.command("start").arg(name).arg(lxcpath).arg(config);
         let shown = format!(
             "{} start {name} {} {}",
             self.path.display(),
             lxcpath.display(),
             config.display()
         );
-        let output = command
-            .timeout(START_LIMIT)
-            .output()
-            .await
-            .map_err(Error::Helper)?;
+        let output = command.accept(&[1]).timeout(START_LIMIT).output().await;
+        let output = output.map_err(Error::Helper)?;
         if output.code == 0 {
-            let text = output.text();
-            if text.is_empty() {
-                return Ok(None);
-            }
-            let started = Started::parse(&text).map_err(|e| Error::Protocol(e.to_string()))?;
-            return Ok(Some(started));
+            return started(&output.text());
         }
         // liblxc repeats its errors on standard error; the log's lines, which the helper prints last, are enough.
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -79,6 +91,53 @@ impl Helper {
         Err(Error::Start {
             command: shown,
             reason: lines.join("; "),
+        })
+    }
+
+    /// Has what runs in a container saved.
+    pub(crate) async fn dump(&self, container: Named<'_>, saving: &Saving) -> Result<(), Error> {
+        let end = if saving.stops { "stop" } else { "keep" };
+        let command = self.command_with_programs("dump", container);
+        let command = command.arg(&saving.folder).arg(end).arg(&saving.log);
+        let output = command.accept(&[1]).timeout(SAVE_LIMIT).output().await;
+        let output = output.map_err(Error::Helper)?;
+        match output.code {
+            0 => Ok(()),
+            _ => Err(Error::Dump(reason(&output.stderr))),
+        }
+    }
+
+    /// Lets what was saved go on; returns as [`Self::start`] does.
+    pub(crate) async fn restore(
+        &self,
+        container: Named<'_>,
+        saved: &Path,
+        root: Restored<'_>,
+    ) -> Result<Option<Started>, Error> {
+        let mapped = if root.userns.is_some() { "mapped" } else { "plain" };
+        let mut command = self
+            .command_with_programs("restore", container)
+            .env("CRIU_CONFIG_FILE", saved.join(liblxc::saved::OPTIONS))
+            .arg(saved)
+            .args([root.uid.to_string(), root.gid.to_string(), mapped.to_owned()])
+            .arg(root.log)
+            .args(root.cards.iter().map(|card| card.to_argument()));
+        if let Some(userns) = root.userns {
+            command = command.fd(userns, 3);
+        }
+        let output = command.accept(&[1]).timeout(SAVE_LIMIT).output().await;
+        let output = output.map_err(Error::Helper)?;
+        if output.code == 0 {
+            return started(&output.text());
+        }
+        let (name, lxcpath, config) = (container.name, container.lxcpath.display(), container.config.display());
+        Err(Error::Restore {
+            command: format!(
+                "{} restore {name} {lxcpath} {config} {}",
+                self.path.display(),
+                saved.display()
+            ),
+            reason: reason(&output.stderr),
         })
     }
 
@@ -159,11 +218,38 @@ impl Helper {
         Connection::open(Command::new(&self.path).env_clear().args(words))
     }
 
+    /// With the daemon's `PATH`, for CRIU and what it runs itself.
+    fn command_with_programs(&self, name: &str, container: Named<'_>) -> Command {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let command = self.command(name).env("PATH", path);
+        command.arg(container.name).arg(container.lxcpath).arg(container.config)
+    }
+
     /// Without a `PATH`: where liblxc finds `newuidmap`, it runs it to write id maps, and then insists that `/etc/subuid` allows
     /// them to root. Where it does not, it writes them itself, which also saves four processes a start.
     fn command(&self, name: &str) -> Command {
         Command::new(&self.path).arg(name).env_clear()
     }
+}
+
+fn started(text: &str) -> Result<Option<Started>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let started = Started::parse(text).map_err(|e| Error::Protocol(e.to_string()))?;
+    Ok(Some(started))
+}
+
+/// What the helper said at its end, without what liblxc said before.
+fn reason(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines = text.lines().filter(|line| !is_of_liblxc(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// `lxc NAME: ../src/lxc/criu.c: do_dump: 1245 text`.
+fn is_of_liblxc(line: &str) -> bool {
+    line.contains("/lxc/") && line.contains(".c: ")
 }
 
 /// A running helper. It goes on when this is dropped, because what it runs goes on.

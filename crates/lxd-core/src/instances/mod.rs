@@ -29,6 +29,7 @@ mod refresh;
 mod relocate;
 mod rename;
 mod runtime;
+mod saving;
 mod shift;
 #[cfg(test)]
 mod shift_tests;
@@ -72,6 +73,7 @@ pub(crate) fn works(works: &mut Works) {
     refresh::works(works);
     relocate::works(works);
     rename::works(works);
+    saving::works(works);
     snapshots::works(works);
     start::works(works);
     stop::works(works);

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::checks::{self, Candidate};
 use super::record::Record;
 use super::shift::{self, Shift};
-use super::{sizes, snapshots, templates, volatile};
+use super::snapshots::Root;
+use super::{saving, sizes, snapshots, templates, volatile};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -44,6 +45,43 @@ pub(super) async fn run(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<
     Ok(())
 }
 
+/// The same from what ran in the instance when it was stopped.
+///
+/// # Errors
+/// As [`run`]; nothing was saved. What was saved is still there then.
+pub(super) async fn resume(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    key: &Key,
+    operation: Option<&Operation>,
+) -> Result<()> {
+    let _guard = app.instances.lock(key).await;
+    app.instances.registry.outlast(key).await;
+    decide(app.instances.registry.phase(key), Request::Start)
+        .map_err(|refusal| refused(refusal, "Failed to create instance start operation"))?;
+    let mut tx = app.cluster.read().await?;
+    if !rows::get(&mut tx, &key.project, &key.name).await?.stateful {
+        return Err(Error::bad_request("Container has no existing state to restore"));
+    }
+    drop(tx);
+    resume_locked(app, ctx, key, operation).await?;
+    tell(app, ctx, key, Action::InstanceStarted);
+    Ok(())
+}
+
+/// The same for who has the right to change the instance already, and without telling anybody.
+pub(super) async fn resume_locked(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    key: &Key,
+    operation: Option<&Operation>,
+) -> Result<()> {
+    saving::require_criu("Failed to restore container state. CRIU isn't installed")?;
+    let mut work = prepare(app, key).await?;
+    work.resumes = true;
+    begin(app, ctx, (key, work), operation).await
+}
+
 /// The same for who has the right to change the instance already, and without telling anybody.
 pub(super) async fn run_locked(
     app: &Arc<App>,
@@ -52,13 +90,29 @@ pub(super) async fn run_locked(
     operation: Option<&Operation>,
 ) -> Result<()> {
     let work = prepare(app, key).await?;
+    begin(app, ctx, (key, work), operation).await
+}
+
+async fn begin(
+    app: &Arc<App>,
+    ctx: &Ctx,
+    (key, work): (&Key, Start),
+    operation: Option<&Operation>,
+) -> Result<()> {
     if let Some(record) = &work.record {
         snapshots::at_startup(app, record).await?;
     }
+    let root = work.record.as_deref().map(Root::of);
     match operation {
         Some(operation) => operations::run_in(app, ctx, operation, work).await?,
         None => operations::run_on(app, ctx, ("instances", &key.name), work).await?,
     };
+    // It is of no use any more: whoever starts the instance again must not meet it.
+    if let Some(root) = root
+        && let Err(error) = saving::forget(app, &root).await
+    {
+        tracing::warn!(instance = %key, err = error.text(), "Failed to remove what ran before");
+    }
     Ok(())
 }
 
@@ -102,6 +156,8 @@ async fn prepare(app: &App, key: &Key) -> Result<Start> {
         shift: shift::plan(app, &record).await?,
         changes: Config::new(),
         own: record.row.config.clone(),
+        was_stateful: record.row.stateful,
+        resumes: false,
         record: Some(Box::new(record)),
     })
 }
@@ -118,6 +174,12 @@ pub(super) struct Start {
     /// What becomes of the ids in its files before.
     #[serde(default)]
     shift: Option<Shift>,
+    /// Whether what ran in it was saved. That is over with the start.
+    #[serde(default)]
+    was_stateful: bool,
+    /// Whether it goes on from that.
+    #[serde(default)]
+    resumes: bool,
     #[serde(skip)]
     record: Option<Box<Record>>,
 }
@@ -152,7 +214,19 @@ impl Start {
             own,
             changes: Config::new(),
             shift: None,
+            was_stateful: false,
+            resumes: false,
             record: None,
+        }
+    }
+
+    /// The same from what was saved.
+    #[cfg(test)]
+    pub(super) fn resuming(self) -> Self {
+        Self {
+            was_stateful: true,
+            resumes: true,
+            ..self
         }
     }
 
@@ -194,12 +268,26 @@ impl Start {
     }
 
     async fn start(&mut self, task: &Task) -> Result<()> {
+        if self.resumes {
+            return self.resume(task).await;
+        }
         let record = self.record(task).await?;
         let instance = record.instance(&task.app)?;
         // Rendered again if the start fails: what they become is the same.
         templates::apply(&task.app, record).await?;
         sizes::of_starting(&task.app, record).await?;
         let started = task.app.instances.registry.start(instance).await?;
+        self.changes = volatile::of_start(&self.own, started.volatile);
+        Ok(())
+    }
+
+    /// Its files are those that the processes know: nothing is rendered.
+    async fn resume(&mut self, task: &Task) -> Result<()> {
+        let record = self.record(task).await?;
+        let (instance, root) = (record.instance(&task.app)?, Root::of(record));
+        sizes::of_starting(&task.app, record).await?;
+        let saved = saving::existing(&task.app, &root).await?;
+        let started = task.app.instances.registry.restore(instance, saved).await?;
         self.changes = volatile::of_start(&self.own, started.volatile);
         Ok(())
     }
@@ -214,6 +302,9 @@ impl Start {
         let mut tx = task.app.cluster.begin().await?;
         rows::change_config(&mut tx, id, &self.changes).await?;
         rows::set_last_used(&mut tx, id, task.app.clock.now()).await?;
+        if self.was_stateful {
+            rows::set_stateful(&mut tx, id, false).await?;
+        }
         Ok(tx.commit().await?)
     }
 
@@ -222,6 +313,9 @@ impl Start {
         let old = volatile::inverse(&self.own, &self.changes);
         let mut tx = task.app.cluster.begin().await?;
         rows::change_config(&mut tx, id, &old).await?;
+        if self.was_stateful {
+            rows::set_stateful(&mut tx, id, true).await?;
+        }
         Ok(tx.commit().await?)
     }
 }

@@ -9,9 +9,8 @@ use lxd_instance::Key;
 use lxd_instance::lifecycle::Phase;
 
 use super::list::all_keys;
-use super::snapshots::has_criu;
 use super::start::tell;
-use super::{start, stop};
+use super::{saving, start, stop};
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -126,13 +125,12 @@ async fn one(
     (wish, put): (Wish, &InstanceStatePut),
     operation: Option<&Operation>,
 ) -> Result<()> {
-    if put.stateful {
-        refuse_state(app, key, wish).await?;
-    }
     let how = stop::how(put.force, put.timeout);
     let registry = &app.instances.registry;
     match wish {
+        Wish::Start if put.stateful => start::resume(app, ctx, key, operation).await,
         Wish::Start => start::run(app, ctx, key, operation).await,
+        Wish::Stop if put.stateful => saving::stop(app, ctx, key, operation).await,
         Wish::Stop => stop::run(app, ctx, key, how, operation).await,
         Wish::Restart => stop::restart(app, ctx, key, how, operation).await,
         Wish::Freeze => {
@@ -146,27 +144,6 @@ async fn one(
             Ok(())
         }
     }
-}
-
-/// Refuses to save or to bring back what runs; what else an action does, it does with or without that.
-async fn refuse_state(app: &App, key: &Key, wish: Wish) -> Result<()> {
-    let is_running = app.instances.registry.phase(key).is_running();
-    let text = match wish {
-        Wish::Stop if is_running => "Unable to perform container live migration. CRIU isn't installed",
-        Wish::Start if !is_running => {
-            let mut tx = app.cluster.read().await?;
-            if !rows::get(&mut tx, &key.project, &key.name).await?.stateful {
-                return Err(Error::bad_request("Container has no existing state to restore"));
-            }
-            "Failed to restore container state. CRIU isn't installed"
-        }
-        _ => return Ok(()),
-    };
-    if has_criu() {
-        let text = "Saving and restoring what runs is not supported by this server yet";
-        return Err(Error::not_implemented(text));
-    }
-    Err(Error::bad_request(text))
 }
 
 #[cfg(test)]

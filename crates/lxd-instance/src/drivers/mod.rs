@@ -3,6 +3,7 @@
 pub mod container;
 pub mod mock;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -38,6 +39,28 @@ pub struct Prepared<'a> {
     pub devices: &'a [Plan],
     /// The processors that it may use, where they are limited, such as `0,2-3`.
     pub processors: Option<&'a str>,
+    /// Where to go on from, instead of from the beginning.
+    pub saved: Option<&'a Saved>,
+}
+
+/// Where what ran in an instance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Where the log of what becomes of it goes.
+    pub log: PathBuf,
+}
+
+/// Where what runs in an instance is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saving {
+    /// The folder, which does not exist before all is in it.
+    pub folder: PathBuf,
+    /// Where the log goes.
+    pub log: PathBuf,
+    /// Whether it ends then.
+    pub stops: bool,
 }
 
 /// Starts guests of one type of instance.
@@ -123,6 +146,15 @@ pub trait Guest: Send + Sync {
     /// Runs a program in it.
     fn exec<'a>(&'a self, instance: &'a Instance, request: ExecRequest)
     -> BoxFuture<'a, Result<Exec, Error>>;
+
+    /// Saves what runs, and ends it then where that is wanted. After a failure it goes on.
+    fn dump<'a>(
+        &'a self,
+        _instance: &'a Instance,
+        _saving: &'a Saving,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Err(Error::Dump("The driver can't save what runs".into())) })
+    }
 
     /// The way to its files.
     fn files(&self) -> Result<Place, Error>;

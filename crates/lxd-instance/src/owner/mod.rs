@@ -1,8 +1,10 @@
 //! The task that owns one running instance: what is asked of it and what happens to it arrive here, one after another.
 
+mod dump;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use crate::devices;
 use crate::devices::Watches;
 use crate::devices::change::Volatile;
 use crate::drivers::container::blocking;
-use crate::drivers::{Driver, Guest, Prepared, Target};
+use crate::drivers::{Driver, Guest, Prepared, Saved, Saving, Target};
 use crate::error::{Error, TearDown};
 use crate::events::{Cause, Event};
 use crate::instance::Instance;
@@ -35,6 +37,10 @@ pub(crate) enum Message {
     },
     Freeze(Reply),
     Thaw(Reply),
+    Dump {
+        saving: Saving,
+        reply: Reply,
+    },
     Update {
         instance: Box<Instance>,
         processors: Option<String>,
@@ -73,9 +79,13 @@ struct Waiter {
 
 impl Owner {
     /// Starts the instance: each step that was done is undone when a later one fails.
-    pub(crate) async fn start(&self, processors: Option<&str>) -> Result<Started, Error> {
+    pub(crate) async fn start(
+        &self,
+        processors: Option<&str>,
+        saved: Option<&Saved>,
+    ) -> Result<Started, Error> {
         let instance = self.instance();
-        let started = self.start_steps(&instance, processors).await;
+        let started = self.start_steps(&instance, processors, saved).await;
         if let Err(error) = &started {
             tracing::debug!(instance = %instance.key, %error, "Undoing a failed start");
             // What was made ready for devices is known by now.
@@ -90,6 +100,7 @@ impl Owner {
         &self,
         instance: &Arc<Instance>,
         processors: Option<&str>,
+        saved: Option<&Saved>,
     ) -> Result<Started, Error> {
         devices::check(instance)?;
         self.ports.files.end(&instance.key);
@@ -109,6 +120,7 @@ impl Owner {
             root: &root,
             devices: &plans,
             processors,
+            saved,
         };
         let guest = self.driver.start(instance, prepared).await?;
         if let Err(error) = devices::change::started(host, instance, &plans, &guest).await
@@ -138,12 +150,26 @@ impl Owner {
         let mut watch = self.watch();
         // A daemon that has just taken the instance over does not know what happened before.
         let mut look = watch.as_ref().map(|_| Instant::now());
+        let (mut dumping, mut held) = (None, VecDeque::new());
         let target = loop {
             let deadline = waiters.iter().filter_map(|waiter| waiter.deadline).min();
+            let is_busy = dumping.is_some();
             tokio::select! {
                 biased;
                 target = &mut ended => break target,
-                message = self.queue.recv() => match message {
+                done = dump::done(&mut dumping) => match done {
+                    dump::Done::Stops(reply) => {
+                        cause = Cause::Requested;
+                        self.view.write().phase = Phase::Stopping;
+                        waiters.push(Waiter { reply, deadline: None });
+                    }
+                    dump::Done::GoesOn(reply, result) => answer(reply, result),
+                },
+                message = dump::next(&mut self.queue, &mut held, is_busy) => match message {
+                    Some(message) if is_busy && !is_kill(&message) => held.push_back(message),
+                    Some(Message::Dump { saving, reply }) => {
+                        dumping = self.dump(&guest, saving, reply);
+                    }
                     Some(Message::Stop { force, timeout, cause: wanted, reply }) => {
                         match self.stop(guest.as_ref(), force) {
                             Ok(()) => {
@@ -179,10 +205,31 @@ impl Owner {
                 }
             }
         };
+        if let Some(dumping) = dumping {
+            // CRIU ends it before it has ended itself.
+            match dumping.await {
+                dump::Done::Stops(reply) => {
+                    cause = Cause::Requested;
+                    waiters.push(Waiter { reply, deadline: None });
+                }
+                dump::Done::GoesOn(reply, result) => answer(reply, result),
+            }
+        }
         if target == Target::Reboot && cause == Cause::Inside {
             cause = Cause::Reboot;
         }
         self.finish(waiters, cause).await;
+    }
+
+    /// Begins to save what runs.
+    fn dump(&self, guest: &Arc<dyn Guest>, saving: Saving, reply: Reply) -> Option<dump::Dumping> {
+        match lifecycle::decide(self.phase(), Request::Dump) {
+            Ok(_) => Some(dump::begin(guest.clone(), self.instance(), saving, reply)),
+            Err(refusal) => {
+                answer(reply, Err(refusal.into()));
+                None
+            }
+        }
     }
 
     /// A look-out for what the devices of the instance follow; none if they follow nothing.
@@ -246,7 +293,7 @@ impl Owner {
                     tracing::warn!(instance = %instance.key, %error, "Failed to move to other processors");
                 }
             }
-            Message::Stop { reply, .. } => answer(reply, Err(Error::Gone(self.instance().key.clone()))),
+            Message::Stop { reply, .. } | Message::Dump { reply, .. } => answer(reply, Err(Error::Gone(self.instance().key.clone()))),
         }
     }
 
@@ -369,6 +416,10 @@ async fn set_limits(
 ) -> Result<(), Error> {
     let (guest, old, new) = (guest.clone(), old.clone(), new.clone());
     blocking(move || guest.update(&old, &new, processors.as_deref())).await
+}
+
+fn is_kill(message: &Message) -> bool {
+    matches!(message, Message::Stop { force: true, .. })
 }
 
 async fn changed(watch: Option<&Watch>) {

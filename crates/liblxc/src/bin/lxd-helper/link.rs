@@ -27,7 +27,7 @@ const UP: u32 = libc::IFF_UP as u32;
 /// reboots by itself vanish with their old namespace, some 30 ms after its last process.
 const RETRIES: (u32, Duration) = (100, Duration::from_millis(5));
 
-/// Creates the pair and sets the host end up. A host end that is a bridge's port speaks no IPv6 of its own.
+/// Creates the pair and sets the host end up.
 fn create_veth(nic: &Nic, namespace: &File) -> io::Result<()> {
     let netlink = open()?;
     let master = nic.master.as_deref().map(index).transpose()?;
@@ -41,14 +41,34 @@ fn create_veth(nic: &Nic, namespace: &File) -> io::Result<()> {
         std::thread::sleep(RETRIES.1);
     }
     if master.is_some() {
-        let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", nic.host_name);
-        match std::fs::write(&path, "1") {
-            // A kernel without IPv6 has nothing to disable.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => transact(&netlink, &raise(index(&nic.host_name)?))?,
-        }
+        keep_quiet(&nic.host_name)?;
+        transact(&netlink, &raise(index(&nic.host_name)?))?;
     }
     Ok(())
+}
+
+/// Makes the host's end of a card what [`create`] would have made of it: CRIU has made the pair.
+pub(crate) fn settle(nic: &Nic) -> io::Result<()> {
+    let netlink = open()?;
+    let mut message = Message::change(index(&nic.host_name)?, 0);
+    message.sizes(nic);
+    if let Some(master) = &nic.master {
+        message.attribute(libc::IFLA_MASTER, &index(master)?.to_ne_bytes());
+    }
+    transact(&netlink, &message.finish())?;
+    if nic.master.is_some() {
+        keep_quiet(&nic.host_name)?;
+    }
+    transact(&netlink, &raise(index(&nic.host_name)?))
+}
+
+/// A host end that is a bridge's port speaks no IPv6 of its own.
+fn keep_quiet(name: &str) -> io::Result<()> {
+    match std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1") {
+        // A kernel without IPv6 has nothing to disable.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Makes one card in the namespace, or moves one there.

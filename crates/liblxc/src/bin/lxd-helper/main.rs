@@ -10,6 +10,7 @@ mod inside;
 mod intercept;
 mod link;
 mod proxy;
+mod saved;
 mod socket;
 mod start;
 
@@ -18,13 +19,22 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: lxd-helper start NAME LXCPATH CONFIG | exec | console | intercept | proxy LOG | net LOG NIC... | \
 net-back LOG NIC... | hook SOCKET PROJECT NAME KIND | check CONFIG | features | \
 mount NAME TARGET file|dir PROPAGATION SPACES | unmount TARGET remove|keep SPACES | uevent SPACES LINE... | \
-cgroup NAME LXCPATH KEY VALUE";
+cgroup NAME LXCPATH KEY VALUE | dump NAME LXCPATH CONFIG FOLDER keep|stop LOG | restore NAME LXCPATH CONFIG FOLDER UID GID plain|mapped LOG NIC...";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["start", name, lxcpath, config] => start::start(name, lxcpath.as_ref(), config.as_ref()),
+        ["dump", name, lxcpath, config, folder, end, log] => {
+            let named = named(name, lxcpath, config);
+            saved::dump(named, folder.as_ref(), *end == "stop", log.as_ref())
+        }
+        ["restore", name, lxcpath, config, folder, uid, gid, mapped, log, nics @ ..] => {
+            let named = named(name, lxcpath, config);
+            let ids = [*uid, *gid, *mapped];
+            saved::restore(named, folder.as_ref(), ids, log.as_ref(), nics)
+        }
         ["check", config] => start::check(config.as_ref()),
         ["features"] => {
             start::features();
@@ -51,5 +61,13 @@ fn main() -> ExitCode {
             eprintln!("{reason}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn named<'a>(name: &'a str, lxcpath: &'a str, config: &'a str) -> saved::Named<'a> {
+    saved::Named {
+        name,
+        lxcpath: lxcpath.as_ref(),
+        config: config.as_ref(),
     }
 }

@@ -83,7 +83,7 @@ fn message(line: &str) -> Option<&str> {
 }
 
 /// The parent of a process, from the fourth field of its stat file.
-fn parent(pid: i32) -> Option<i32> {
+pub(crate) fn parent(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

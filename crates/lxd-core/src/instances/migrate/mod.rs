@@ -36,8 +36,9 @@ fn refuse_live(is_live: bool, side: &str) -> Result<()> {
     if !is_live {
         return Ok(());
     }
-    if super::snapshots::has_criu() {
-        let text = "Live migration of containers is not supported by this server";
+    if super::saving::has_criu() {
+        let text = "Live migration of containers is not supported by this server: move it stopped, with what runs saved \
+                    (`lxc stop --stateful`), or with `--stateless`";
         return Err(Error::not_implemented(text));
     }
     Err(Error::internal(format!(

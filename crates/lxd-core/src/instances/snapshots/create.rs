@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::events::Action;
-use crate::instances::backup_file;
+use crate::instances::{backup_file, saving};
 use crate::instances::record::Record;
 use crate::instances::start::tell as state_told;
 use crate::operations::{self, Kind, OnCrash, Operation, Step, Task, Work};
@@ -148,9 +148,12 @@ pub(in crate::instances) async fn run_locked(
 ) -> Result<()> {
     let record = format!("Failed creating instance snapshot record {:?}", new.name);
     names::snapshot(&new.name).context(record)?;
-    let phase = app.instances.registry.phase(key);
     if new.stateful {
-        return Err(refuse_state(phase));
+        if !app.instances.registry.phase(key).is_running() {
+            let text = "Unable to create a stateful snapshot. The instance isn't running";
+            return Err(Error::bad_request(text));
+        }
+        saving::require_criu("Unable to create a stateful snapshot. CRIU isn't installed")?;
     }
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &key.project, &key.name).await?;
@@ -167,18 +170,6 @@ pub(in crate::instances) async fn run_locked(
         Action::InstanceSnapshotCreated,
     );
     Ok(())
-}
-
-/// Why the running state is not saved.
-fn refuse_state(phase: Phase) -> Error {
-    let text = if !phase.is_running() {
-        "Unable to create a stateful snapshot. The instance isn't running"
-    } else if super::has_criu() {
-        return Error::not_implemented("Stateful snapshots are not supported by this server yet");
-    } else {
-        "Unable to create a stateful snapshot. CRIU isn't installed"
-    };
-    Error::bad_request(text)
 }
 
 /// A snapshot in the making: its rows, its files. What runs stands still while it is copied.
@@ -198,8 +189,10 @@ impl Work for Create {
         steps![Self;
             "rows": Self::insert => Self::remove;
             unrecorded "freeze": Self::freeze => Self::thaw;
+            unrecorded "state": Self::dump => Self::forget_state;
             unrecorded "volume": Self::copy => Self::remove_volume;
             unrecorded "thaw": Self::thaw;
+            unrecorded "own state": Self::forget_state;
             unrecorded "backup": Self::write_backup;
         ]
     }
@@ -280,6 +273,22 @@ impl Create {
             state_told(&task.app, &task.ctx, &key, Action::InstanceResumed);
         }
         Ok(())
+    }
+
+    /// Saves what runs where the copy takes it along from.
+    async fn dump(&mut self, task: &Task) -> Result<()> {
+        match self.new.stateful {
+            true => saving::dump(&task.app, &self.root, false).await,
+            false => Ok(()),
+        }
+    }
+
+    /// It is the snapshot's alone.
+    async fn forget_state(&mut self, task: &Task) -> Result<()> {
+        match self.new.stateful {
+            true => saving::forget(&task.app, &self.root).await,
+            false => Ok(()),
+        }
     }
 
     async fn copy(&mut self, task: &Task) -> Result<()> {

@@ -9,7 +9,6 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use lxd_api::Time;
@@ -156,10 +155,4 @@ fn options(kind: Kind, instance: &str) -> Options {
 pub(super) fn tell(app: &App, (project, instance): (&str, &str), name: &str, action: Action) {
     let event = Lifecycle::new(action, url(project, instance, name));
     app.events.lifecycle(project, &event);
-}
-
-/// Whether the program that saves running processes is installed.
-pub(super) fn has_criu() -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths).any(|folder: std::path::PathBuf| Path::new(&folder).join("criu").is_file())
 }

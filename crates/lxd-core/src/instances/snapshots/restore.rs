@@ -18,7 +18,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::events::{Action, Lifecycle};
 use crate::instances::record::Record;
 use crate::instances::start::tell;
-use crate::instances::{backup_file, start, stop, update};
+use crate::instances::{backup_file, saving, start, stop, update};
 use crate::operations::{self, Kind, OnCrash, Operation, Options, Step, Task, Work};
 use crate::steps;
 
@@ -71,12 +71,11 @@ async fn run(
         ));
     }
     if stateful {
-        return Err(Error::not_implemented(
-            "Restoring the running state is not supported by this server yet",
-        ));
+        saving::require_criu("Failed to restore container state. CRIU isn't installed")?;
     }
-    let work = Restore::new(app, &record, snapshot.into());
-    let is_running = work.is_running;
+    let mut work = Restore::new(app, &record, snapshot.into());
+    work.resumes = stateful;
+    let is_running = work.is_running || stateful;
     operations::run_in(app, ctx, operation, work).await?;
     if is_running {
         tell(app, &Ctx::daemon(&key.project), key, Action::InstanceStarted);
@@ -97,6 +96,9 @@ pub(in crate::instances) struct Restore {
     snapshot: Saved,
     old: InstancePut,
     is_running: bool,
+    /// Whether what ran when the snapshot was taken is to go on afterwards.
+    #[serde(default)]
+    resumes: bool,
     /// Under which the old files are kept meanwhile.
     token: String,
     /// Whether these are gone, so that nothing is undone any more.
@@ -114,7 +116,7 @@ impl Work for Restore {
             unrecorded "volume": Self::replace => Self::put_back;
             unrecorded "backup": Self::write_backup => Self::write_backup;
             "settle": Self::settle;
-            "start": Self::start;
+            "start": Self::go_on;
         ]
     }
 }
@@ -127,6 +129,7 @@ impl Restore {
             snapshot,
             old: record.writable(),
             is_running: app.instances.registry.phase(&record.key()).is_running(),
+            resumes: false,
             token: crate::instances::volatile::new_uuid(),
             is_settled: false,
         }
@@ -165,6 +168,20 @@ impl Restore {
         start::run_locked(app, &task.ctx, &key, None).await
     }
 
+    /// With what ran then, or from the beginning.
+    async fn go_on(&mut self, task: &Task) -> Result<()> {
+        let (app, key) = (&task.app, self.root.key());
+        if !self.resumes {
+            saving::forget(app, &self.root).await?;
+            return self.start(task).await;
+        }
+        // A daemon that takes this up has no networks yet. What was saved stays for whoever starts it.
+        if matches!(task.ctx.caller, Caller::Daemon) || app.instances.registry.phase(&key) != Phase::Stopped {
+            return Ok(());
+        }
+        start::resume_locked(app, &task.ctx, &key, None).await
+    }
+
     async fn store(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
         let row = rows::get_by_id(&mut tx, self.id).await?;
@@ -175,6 +192,7 @@ impl Restore {
             config: restored(&self.snapshot.config, &row.config),
             devices,
             description: self.snapshot.description.clone(),
+            stateful: self.resumes,
             ..self.old.clone()
         };
         rows::change(&mut tx, &row, &update::content(put, row.expires_at)).await?;

@@ -15,12 +15,13 @@ use parking_lot::RwLock;
 use super::{Shared, apparmor, blocking, config, halt, state};
 use crate::console::Console;
 use crate::devices::Plan;
-use crate::drivers::{Guest, Target};
+use crate::drivers::{Guest, Saving, Target};
 use crate::error::Error;
 use crate::exec::{self, Exec, ExecRequest, Streams};
 use crate::files::Place;
 use crate::instance::{Instance, Key};
 use crate::limits::{self, Processors};
+use crate::lxd_helper::Named;
 use crate::state::State;
 
 /// How long a monitor may take to put a container away once its init is dead. After that it is either starting the
@@ -311,6 +312,22 @@ impl Guest for Container {
         request: ExecRequest,
     ) -> BoxFuture<'a, Result<Exec, Error>> {
         Box::pin(self.run(instance, request))
+    }
+
+    fn dump<'a>(
+        &'a self,
+        instance: &'a Instance,
+        saving: &'a Saving,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let (config, ..) = config::files(instance);
+            let named = Named {
+                name: &self.key.prefixed(),
+                lxcpath: &instance.paths.containers,
+                config: &config,
+            };
+            self.shared.helper.dump(named, saving).await
+        })
     }
 
     fn files(&self) -> Result<Place, Error> {

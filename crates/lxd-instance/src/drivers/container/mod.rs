@@ -28,14 +28,15 @@ use lxd_model::Invalid;
 use lxd_sys::cgroup::{Cgroups, Limits, Write};
 use lxd_sys::mount;
 use lxd_sys::process::Process;
+use lxd_sys::userns;
 
-use super::{Adopted, Driver, Guest, Prepared};
+use super::{Adopted, Driver, Guest, Prepared, Saved};
 use crate::devices::Plan;
 use crate::error::Error;
 use crate::hooks::Hooks;
 use crate::instance::{Instance, InstancePaths};
 use crate::limits::{self, Machine};
-use crate::lxd_helper::Helper;
+use crate::lxd_helper::{Helper, Named, Restored};
 use crate::ports::RootVolume;
 pub use apparmor::forget as forget_profile;
 pub use apparmor::lack as apparmor_lack;
@@ -138,7 +139,11 @@ impl ContainerDriver {
         }
         let name = instance.key.prefixed();
         let (helper, folder) = (&self.shared.helper, &instance.paths.containers);
-        let started = match helper.start(&name, folder, &config).await {
+        let begun = match prepared.saved {
+            Some(saved) => self.bring_back(instance, &prepared, saved).await,
+            None => helper.start(&name, folder, &config).await,
+        };
+        let started = match begun {
             Ok(started) => started,
             Err(error) => {
                 // What it holds can't be put away before, and the next start would find the container running.
@@ -156,6 +161,31 @@ impl ContainerDriver {
             prioritised?;
         }
         Ok(guest)
+    }
+
+    /// Starts it from what was saved.
+    async fn bring_back(
+        &self,
+        instance: &Instance,
+        prepared: &Prepared<'_>,
+        saved: &Saved,
+    ) -> Result<Option<Started>, Error> {
+        let (config, ..) = config::files(instance);
+        let named = Named {
+            name: &instance.key.prefixed(),
+            lxcpath: &instance.paths.containers,
+            config: &config,
+        };
+        let map = instance.idmap.clone().filter(|_| prepared.root.needs_idmap);
+        let userns = blocking(move || map.as_ref().map(userns::create).transpose().map_err(Error::Userns));
+        let restored = Restored {
+            uid: instance.host_uid(0),
+            gid: instance.host_gid(0),
+            userns: userns.await?,
+            log: &saved.log,
+            cards: prepared.devices.iter().flat_map(|plan| &plan.cards).collect(),
+        };
+        self.shared.helper.restore(named, &saved.folder, restored).await
     }
 
     /// Takes hold of a container that has started. None if it has ended already.

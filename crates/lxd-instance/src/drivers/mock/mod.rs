@@ -8,7 +8,7 @@ use lxd_sys::cgroup::Throttle;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Adopted, Driver, Guest, Prepared, Target};
+use super::{Adopted, Driver, Guest, Prepared, Saving, Target};
 use crate::console::Console;
 use crate::devices::Plan;
 use crate::error::Error;
@@ -25,6 +25,8 @@ pub struct Behaviour {
     pub fails_to_start: bool,
     /// Init ignores the wish to shut down.
     pub ignores_halt: bool,
+    /// What runs can't be saved.
+    pub fails_to_dump: bool,
     /// Init has nothing to do.
     pub ends_at_once: bool,
     /// A device whose name has this many characters can't be plugged in.
@@ -88,8 +90,9 @@ impl Driver for MockDriver {
         prepared: Prepared<'a>,
     ) -> BoxFuture<'a, Result<Arc<dyn Guest>, Error>> {
         Box::pin(async move {
+            let verb = prepared.saved.map_or("start", |_| "restore");
             self.note(format!(
-                "start {} on {}",
+                "{verb} {} on {}",
                 instance.key,
                 prepared.root.rootfs.display()
             ));
@@ -226,6 +229,25 @@ impl Guest for MockGuest {
     ) -> BoxFuture<'a, Result<Exec, Error>> {
         self.note(&format!("exec {}", request.command.join(" ")));
         Box::pin(async { Err(Error::Exec("mock instances run no programs".into())) })
+    }
+
+    fn dump<'a>(
+        &'a self,
+        _instance: &'a Instance,
+        saving: &'a Saving,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        self.note(if saving.stops { "dump and end" } else { "dump" });
+        Box::pin(async move {
+            if self.behaviour.fails_to_dump {
+                return Err(Error::Dump("told to fail".into()));
+            }
+            let made = std::fs::create_dir(&saving.folder);
+            made.map_err(Error::file("create", &saving.folder))?;
+            if saving.stops {
+                self.end(Target::Stop);
+            }
+            Ok(())
+        })
     }
 
     fn files(&self) -> Result<Place, Error> {
