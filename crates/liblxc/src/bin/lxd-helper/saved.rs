@@ -131,7 +131,7 @@ fn prepare(folder: &Path, (uid, gid): (u32, u32), cards: &[Nic]) -> io::Result<O
         Ok(was) => {
             let terminal = open_terminal((uid, gid + TTY_GROUP))?;
             let _ = writeln!(options, "inherit-fd fd[{}]:{}", terminal.slave.as_raw_fd(), was.trim());
-            let _ = writeln!(options, "external mnt[console]:{}", terminal.path.display());
+            let _ = writeln!(options, "ext-mount-map console:{}", terminal.path.display());
             Some(terminal)
         }
         // The console was turned off.
