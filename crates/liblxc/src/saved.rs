@@ -46,7 +46,8 @@ mod tests {
     fn lines_with_errors_are_told_and_no_others() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join(DUMP_LOG);
-        let text = "(00.1) Dumping\n(00.2) Error (criu/a.c:1): no\n(00.3) Warn  (b)\n     1: Error (c): never\n";
+        let text =
+            "(00.1) Dumping\n(00.2) Error (criu/a.c:1): no\n(00.3) Warn  (b)\n     1: Error (c): never\n";
         std::fs::write(&log, text).unwrap();
         assert_eq!(
             errors(&log),

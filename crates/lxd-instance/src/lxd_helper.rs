@@ -130,7 +130,11 @@ impl Helper {
         if output.code == 0 {
             return started(&output.text());
         }
-        let (name, lxcpath, config) = (container.name, container.lxcpath.display(), container.config.display());
+        let (name, lxcpath, config) = (
+            container.name,
+            container.lxcpath.display(),
+            container.config.display(),
+        );
         Err(Error::Restore {
             command: format!(
                 "{} restore {name} {lxcpath} {config} {}",
@@ -222,7 +226,10 @@ impl Helper {
     fn command_with_programs(&self, name: &str, container: Named<'_>) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let command = self.command(name).env("PATH", path);
-        command.arg(container.name).arg(container.lxcpath).arg(container.config)
+        command
+            .arg(container.name)
+            .arg(container.lxcpath)
+            .arg(container.config)
     }
 
     /// Without a `PATH`: where liblxc finds `newuidmap`, it runs it to write id maps, and then insists that `/etc/subuid` allows

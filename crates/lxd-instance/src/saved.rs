@@ -31,7 +31,9 @@ pub async fn remove(folder: &Path) -> Result<(), Error> {
     blocking(move || {
         liblxc::saved::outlast(&folder).map_err(Error::file("wait for", &folder))?;
         let trees = [liblxc::saved::unfinished(&folder), folder];
-        trees.iter().try_for_each(|tree| remove_tree(tree).map_err(Error::Path))
+        trees
+            .iter()
+            .try_for_each(|tree| remove_tree(tree).map_err(Error::Path))
     })
     .await
 }

@@ -54,7 +54,11 @@ pub(super) fn has_criu() -> bool {
 /// # Errors
 /// Its pool is not there.
 pub(super) fn folder(app: &App, root: &Root) -> Result<PathBuf> {
-    Ok(app.pools.get(&root.pool)?.volume_path(&root.volume()).join(FOLDER))
+    Ok(app
+        .pools
+        .get(&root.pool)?
+        .volume_path(&root.volume())
+        .join(FOLDER))
 }
 
 /// What an instance goes on from.
@@ -113,12 +117,7 @@ fn log(app: &App, root: &Root, verb: &str) -> PathBuf {
 ///
 /// # Errors
 /// It does not run; it could not be saved, and goes on.
-pub(super) async fn stop(
-    app: &Arc<App>,
-    ctx: &Ctx,
-    key: &Key,
-    operation: Option<&Operation>,
-) -> Result<()> {
+pub(super) async fn stop(app: &Arc<App>, ctx: &Ctx, key: &Key, operation: Option<&Operation>) -> Result<()> {
     let wanted = Request::Stop { force: false };
     decide(app.instances.registry.phase(key), wanted).map_err(InstanceError::from)?;
     require_criu("Unable to perform container live migration. CRIU isn't installed")?;
@@ -190,7 +189,9 @@ impl Save {
         if self.is_saved(app).await? {
             return Ok(());
         }
-        Err(Error::internal("The daemon died before all of the instance was saved"))
+        Err(Error::internal(
+            "The daemon died before all of the instance was saved",
+        ))
     }
 
     /// Whether it has stopped with all of it saved.

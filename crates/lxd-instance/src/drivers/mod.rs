@@ -148,11 +148,7 @@ pub trait Guest: Send + Sync {
     -> BoxFuture<'a, Result<Exec, Error>>;
 
     /// Saves what runs, and ends it then where that is wanted. After a failure it goes on.
-    fn dump<'a>(
-        &'a self,
-        _instance: &'a Instance,
-        _saving: &'a Saving,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn dump<'a>(&'a self, _instance: &'a Instance, _saving: &'a Saving) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async { Err(Error::Dump("The driver can't save what runs".into())) })
     }
 

@@ -210,7 +210,10 @@ impl Owner {
             match dumping.await {
                 dump::Done::Stops(reply) => {
                     cause = Cause::Requested;
-                    waiters.push(Waiter { reply, deadline: None });
+                    waiters.push(Waiter {
+                        reply,
+                        deadline: None,
+                    });
                 }
                 dump::Done::GoesOn(reply, result) => answer(reply, result),
             }
@@ -293,7 +296,9 @@ impl Owner {
                     tracing::warn!(instance = %instance.key, %error, "Failed to move to other processors");
                 }
             }
-            Message::Stop { reply, .. } | Message::Dump { reply, .. } => answer(reply, Err(Error::Gone(self.instance().key.clone()))),
+            Message::Stop { reply, .. } | Message::Dump { reply, .. } => {
+                answer(reply, Err(Error::Gone(self.instance().key.clone())))
+            }
         }
     }
 

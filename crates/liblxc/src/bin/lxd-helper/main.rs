@@ -30,7 +30,18 @@ fn main() -> ExitCode {
             let named = named(name, lxcpath, config);
             saved::dump(named, folder.as_ref(), *end == "stop", log.as_ref())
         }
-        ["restore", name, lxcpath, config, folder, uid, gid, mapped, log, nics @ ..] => {
+        [
+            "restore",
+            name,
+            lxcpath,
+            config,
+            folder,
+            uid,
+            gid,
+            mapped,
+            log,
+            nics @ ..,
+        ] => {
             let named = named(name, lxcpath, config);
             let ids = [*uid, *gid, *mapped];
             saved::restore(named, folder.as_ref(), ids, log.as_ref(), nics)

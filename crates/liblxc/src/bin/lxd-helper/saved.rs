@@ -7,7 +7,10 @@
 //!   throws away what comes.
 //! * Mounts. CRIU's newer way of making them wants to share what a process in another namespace shares, which the kernel refuses.
 //! * Cards, whose ends on the host CRIU makes. liblxc knows of none: a hook makes them at a start.
-#![allow(unsafe_code, reason = "fork, a terminal, and mounts in a namespace of its own")]
+#![allow(
+    unsafe_code,
+    reason = "fork, a terminal, and mounts in a namespace of its own"
+)]
 
 use std::ffi::CString;
 use std::fmt::Write as _;
@@ -98,7 +101,9 @@ pub(crate) fn restore(
         return Ok(());
     };
     let line = Started { init, monitor }.to_line();
-    io::stdout().write_all(line.as_bytes()).map_err(|e| format!("reporting the processes: {e}"))
+    io::stdout()
+        .write_all(line.as_bytes())
+        .map_err(|e| format!("reporting the processes: {e}"))
 }
 
 /// CRIU's own words where it said something, for liblxc's say little.
@@ -130,7 +135,12 @@ fn prepare(folder: &Path, (uid, gid): (u32, u32), cards: &[Nic]) -> io::Result<O
     let terminal = match std::fs::read_to_string(&hidden) {
         Ok(was) => {
             let terminal = open_terminal((uid, gid + TTY_GROUP))?;
-            let _ = writeln!(options, "inherit-fd fd[{}]:{}", terminal.slave.as_raw_fd(), was.trim());
+            let _ = writeln!(
+                options,
+                "inherit-fd fd[{}]:{}",
+                terminal.slave.as_raw_fd(),
+                was.trim()
+            );
             let _ = writeln!(options, "ext-mount-map console:{}", terminal.path.display());
             Some(terminal)
         }
@@ -141,7 +151,11 @@ fn prepare(folder: &Path, (uid, gid): (u32, u32), cards: &[Nic]) -> io::Result<O
     for card in cards {
         let _ = match (card.kind, &card.master, &card.parent) {
             (Kind::Veth, Some(bridge), _) => {
-                writeln!(options, "external veth[{}]:{}@{bridge}", card.name, card.host_name)
+                writeln!(
+                    options,
+                    "external veth[{}]:{}@{bridge}",
+                    card.name, card.host_name
+                )
             }
             (Kind::Veth, None, _) => writeln!(options, "external veth[{}]:{}", card.name, card.host_name),
             (Kind::Macvlan, _, Some(parent)) => writeln!(options, "external macvlan[{}]:{parent}", card.name),
@@ -160,7 +174,11 @@ fn open_terminal((uid, gid): (u32, u32)) -> io::Result<Terminal> {
     unsafe {
         let master = owned(libc::open(c"/dev/ptmx".as_ptr(), flags | libc::O_CLOEXEC))?;
         let unlock: libc::c_int = 0;
-        check(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock))?;
+        check(libc::ioctl(
+            master.as_raw_fd(),
+            libc::TIOCSPTLCK,
+            &raw const unlock,
+        ))?;
         let mut number: libc::c_uint = 0;
         check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number))?;
         let path = PathBuf::from(format!("/dev/pts/{number}"));
@@ -218,7 +236,9 @@ fn in_child(
 fn bring_back(named: Named<'_>, folder: &Path, is_mapped: bool) -> Result<(), String> {
     detach().map_err(|e| format!("leaving the daemon's session: {e}"))?;
     let container = named.load()?;
-    let root = container.config_item("lxc.rootfs.path").map_err(|e| e.to_string())?;
+    let root = container
+        .config_item("lxc.rootfs.path")
+        .map_err(|e| e.to_string())?;
     if is_mapped {
         let root = root.strip_prefix("dir:").unwrap_or(&root);
         map_root(root).map_err(|e| format!("mapping {root}: {e}"))?;

@@ -20,9 +20,9 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
 use crate::events::Action;
-use crate::instances::{backup_file, saving};
 use crate::instances::record::Record;
 use crate::instances::start::tell as state_told;
+use crate::instances::{backup_file, saving};
 use crate::operations::{self, Kind, OnCrash, Operation, Step, Task, Work};
 use crate::steps;
 

@@ -314,11 +314,7 @@ impl Guest for Container {
         Box::pin(self.run(instance, request))
     }
 
-    fn dump<'a>(
-        &'a self,
-        instance: &'a Instance,
-        saving: &'a Saving,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn dump<'a>(&'a self, instance: &'a Instance, saving: &'a Saving) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let (config, ..) = config::files(instance);
             let named = Named {

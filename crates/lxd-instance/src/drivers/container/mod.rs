@@ -177,7 +177,12 @@ impl ContainerDriver {
             config: &config,
         };
         let map = instance.idmap.clone().filter(|_| prepared.root.needs_idmap);
-        let userns = blocking(move || map.as_ref().map(userns::create).transpose().map_err(Error::Userns));
+        let userns = blocking(move || {
+            map.as_ref()
+                .map(userns::create)
+                .transpose()
+                .map_err(Error::Userns)
+        });
         let restored = Restored {
             uid: instance.host_uid(0),
             gid: instance.host_gid(0),

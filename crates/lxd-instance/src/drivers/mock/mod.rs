@@ -231,11 +231,7 @@ impl Guest for MockGuest {
         Box::pin(async { Err(Error::Exec("mock instances run no programs".into())) })
     }
 
-    fn dump<'a>(
-        &'a self,
-        _instance: &'a Instance,
-        saving: &'a Saving,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn dump<'a>(&'a self, _instance: &'a Instance, saving: &'a Saving) -> BoxFuture<'a, Result<(), Error>> {
         self.note(if saving.stops { "dump and end" } else { "dump" });
         Box::pin(async move {
             if self.behaviour.fails_to_dump {
