@@ -18,7 +18,7 @@ use crate::devices::Host;
 use crate::devices::change::Volatile;
 use crate::drivers::container::intercept::{self, Interceptor};
 use crate::drivers::container::{ContainerDriver, Shared, blocking};
-use crate::drivers::{Driver, Guest, Saved, Saving};
+use crate::drivers::{Driver, Guest, Saved};
 use crate::error::{Error, TearDown};
 use crate::events::{Cause, Event};
 use crate::exec::{Exec, ExecRequest, Prepared};
@@ -341,24 +341,7 @@ impl Instances {
         self.start_from(instance, None).await
     }
 
-    /// Starts an instance from what was saved.
-    ///
-    /// # Errors
-    /// As [`Instances::start`]; [`Error::Restore`], which leaves what was saved.
-    pub async fn restore(&self, instance: Instance, saved: Saved) -> Result<Started, Error> {
-        self.start_from(instance, Some(saved)).await
-    }
-
-    /// Saves what runs of an instance. One that is to stop then is put away when this returns.
-    ///
-    /// # Errors
-    /// [`Error::Refused`]; [`Error::Dump`], after which it goes on; [`Error::TearDown`] when it has stopped, but left something.
-    pub async fn dump(&self, key: &Key, saving: Saving) -> Result<(), Error> {
-        let message = |reply| Message::Dump { saving, reply };
-        self.ask(key, Request::Dump, message).await
-    }
-
-    async fn start_from(&self, instance: Instance, saved: Option<Saved>) -> Result<Started, Error> {
+    pub(crate) async fn start_from(&self, instance: Instance, saved: Option<Saved>) -> Result<Started, Error> {
         let key = instance.key.clone();
         let owner = self.register(instance, Phase::Starting, None)?;
         // The start goes on when whoever asked for it goes away: half a start helps nobody.
@@ -770,7 +753,7 @@ impl Instances {
     }
 
     /// Sends a request to the owner and waits for its answer. What the phase forbids is refused here already.
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         key: &Key,
         request: Request,

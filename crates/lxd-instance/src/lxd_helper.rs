@@ -97,7 +97,9 @@ impl Helper {
     /// Has what runs in a container saved.
     pub(crate) async fn dump(&self, container: Named<'_>, saving: &Saving) -> Result<(), Error> {
         let end = if saving.stops { "stop" } else { "keep" };
+        let options = liblxc::saved::unfinished(&saving.folder).join(liblxc::saved::OPTIONS);
         let command = self.command_with_programs("dump", container);
+        let command = command.env("CRIU_CONFIG_FILE", options);
         let command = command.arg(&saving.folder).arg(end).arg(&saving.log);
         let output = command.accept(&[1]).timeout(SAVE_LIMIT).output().await;
         let output = output.map_err(Error::Helper)?;

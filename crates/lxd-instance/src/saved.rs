@@ -1,4 +1,4 @@
-//! The folders that hold what ran in instances. All of this waits for files: not for async code.
+//! Saving what runs in instances, and the folders that hold it.
 
 use std::path::Path;
 
@@ -7,6 +7,29 @@ use lxd_sys::path::remove_tree;
 use crate::drivers::container::blocking;
 pub use crate::drivers::{Saved, Saving};
 use crate::error::Error;
+use crate::instance::{Instance, Key};
+use crate::instances::{Instances, Started};
+use crate::lifecycle::Request;
+use crate::owner::Message;
+
+impl Instances {
+    /// Starts an instance from what was saved.
+    ///
+    /// # Errors
+    /// As [`Instances::start`]; [`Error::Restore`], which leaves what was saved.
+    pub async fn restore(&self, instance: Instance, saved: Saved) -> Result<Started, Error> {
+        self.start_from(instance, Some(saved)).await
+    }
+
+    /// Saves what runs of an instance. One that is to stop then is put away when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::Dump`], after which it goes on; [`Error::TearDown`] when it has stopped, but left something.
+    pub async fn dump(&self, key: &Key, saving: Saving) -> Result<(), Error> {
+        let message = |reply| Message::Dump { saving, reply };
+        self.ask(key, Request::Dump, message).await
+    }
+}
 
 /// Whether all of what ran is in the folder. Waits for whoever still fills it: the helper does so also when the daemon that
 /// asked for it has died.

@@ -3,8 +3,8 @@
 //! liblxc gives CRIU its arguments. What they lack comes from a configuration file that CRIU is told about:
 //!
 //! * The console. liblxc makes it in the container's own devpts, so that the end that CRIU finds inside has its other end
-//!   outside; and it makes none when it brings a container back. So it gets one of the host's: this process has the other end, and
-//!   throws away what comes.
+//!   outside; and it makes none when it brings a container back, and refuses to, for want of it. So it is told that there is none, and
+//!   CRIU that the console is somebody else's: one of the host's, whose other end this process has. It throws away what comes.
 //! * Mounts. CRIU's newer way of making them wants to share what a process in another namespace shares, which the kernel refuses.
 //! * Cards, whose ends on the host CRIU makes. liblxc knows of none: a hook makes them at a start.
 #![allow(
@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use liblxc::container::Container;
@@ -28,10 +28,11 @@ use liblxc::saved;
 
 use crate::{link, start};
 
-/// Where liblxc writes down which terminal the console was; it refuses to go on where the file is.
-const CONSOLE: &str = "tty.info";
-/// The same under a name that liblxc does not know.
-const HIDDEN_CONSOLE: &str = "console.info";
+/// Where it stands which terminal the console was. The reference's `tty.info` is of no use: liblxc names the mount `console`, and
+/// when it brings a container back it says that this is nowhere.
+const CONSOLE: &str = "console.info";
+/// What the console's mount is called in the images.
+const CONSOLE_MOUNT: &str = "lxd-console";
 /// Where a user namespace comes in for the root's mount.
 const USERNS: RawFd = 3;
 /// A container's group `tty`.
@@ -62,6 +63,8 @@ pub(crate) fn dump(named: Named<'_>, folder: &Path, stops: bool, copy: &Path) ->
     made.map_err(|e| told("creating", &part, e))?;
     let held = File::open(&part).map_err(|e| told("opening", &part, e))?;
     held.lock().map_err(|e| told("locking", &part, e))?;
+    let prepared = set_console_apart(&container, &part);
+    prepared.map_err(|e| format!("preparing {}: {e}", part.display()))?;
     let done = container.dump(&part, stops);
     let log = part.join(saved::DUMP_LOG);
     let errors = saved::errors(&log);
@@ -71,6 +74,23 @@ pub(crate) fn dump(named: Named<'_>, folder: &Path, stops: bool, copy: &Path) ->
         return Err(reason(&errors, &error.to_string()));
     }
     std::fs::rename(&part, folder).map_err(|e| told("renaming", &part, e))
+}
+
+/// Keeps liblxc from the console, and tells CRIU of it.
+fn set_console_apart(container: &Container, part: &Path) -> Result<(), String> {
+    let init = container.init_pid().map_err(|e| e.to_string())?;
+    let console = Path::new("/proc").join(init.to_string()).join("root/dev/console");
+    let mut options = String::new();
+    if let Ok(found) = console.symlink_metadata()
+        && found.file_type().is_char_device()
+    {
+        let terminal = format!("tty[{:x}:{:x}]", found.rdev(), found.dev());
+        let _ = writeln!(options, "external {terminal}\next-mount-map /dev/console:{CONSOLE_MOUNT}");
+        std::fs::write(part.join(CONSOLE), terminal).map_err(|e| e.to_string())?;
+    }
+    std::fs::write(part.join(saved::OPTIONS), options).map_err(|e| e.to_string())?;
+    let told = container.set_config_item("lxc.console.path", "none");
+    told.map_err(|e| e.to_string())
 }
 
 /// Lets what was saved go on, and prints its processes.
@@ -126,13 +146,8 @@ fn prepare(folder: &Path, (uid, gid): (u32, u32), cards: &[Nic]) -> io::Result<O
     std::os::unix::fs::chown(folder, Some(uid), Some(gid))?;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
     let _ = std::fs::remove_file(folder.join(saved::RESTORE_LOG));
-    let hidden = folder.join(HIDDEN_CONSOLE);
-    match std::fs::rename(folder.join(CONSOLE), &hidden) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     let mut options = "mntns-compat-mode\n".to_owned();
-    let terminal = match std::fs::read_to_string(&hidden) {
+    let terminal = match std::fs::read_to_string(folder.join(CONSOLE)) {
         Ok(was) => {
             let terminal = open_terminal((uid, gid + TTY_GROUP))?;
             let _ = writeln!(
@@ -141,7 +156,7 @@ fn prepare(folder: &Path, (uid, gid): (u32, u32), cards: &[Nic]) -> io::Result<O
                 terminal.slave.as_raw_fd(),
                 was.trim()
             );
-            let _ = writeln!(options, "ext-mount-map console:{}", terminal.path.display());
+            let _ = writeln!(options, "ext-mount-map {CONSOLE_MOUNT}:{}", terminal.path.display());
             Some(terminal)
         }
         // The console was turned off.
