@@ -341,7 +341,11 @@ impl Instances {
         self.start_from(instance, None).await
     }
 
-    pub(crate) async fn start_from(&self, instance: Instance, saved: Option<Saved>) -> Result<Started, Error> {
+    pub(crate) async fn start_from(
+        &self,
+        instance: Instance,
+        saved: Option<Saved>,
+    ) -> Result<Started, Error> {
         let key = instance.key.clone();
         let owner = self.register(instance, Phase::Starting, None)?;
         // The start goes on when whoever asked for it goes away: half a start helps nobody.

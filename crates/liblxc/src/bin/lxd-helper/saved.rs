@@ -85,7 +85,10 @@ fn set_console_apart(container: &Container, part: &Path) -> Result<(), String> {
         && found.file_type().is_char_device()
     {
         let terminal = format!("tty[{:x}:{:x}]", found.rdev(), found.dev());
-        let _ = writeln!(options, "external {terminal}\next-mount-map /dev/console:{CONSOLE_MOUNT}");
+        let _ = writeln!(
+            options,
+            "external {terminal}\next-mount-map /dev/console:{CONSOLE_MOUNT}"
+        );
         std::fs::write(part.join(CONSOLE), terminal).map_err(|e| e.to_string())?;
     }
     std::fs::write(part.join(saved::OPTIONS), options).map_err(|e| e.to_string())?;
@@ -156,7 +159,11 @@ fn prepare(folder: &Path, (uid, gid): (u32, u32), cards: &[Nic]) -> io::Result<O
                 terminal.slave.as_raw_fd(),
                 was.trim()
             );
-            let _ = writeln!(options, "ext-mount-map {CONSOLE_MOUNT}:{}", terminal.path.display());
+            let _ = writeln!(
+                options,
+                "ext-mount-map {CONSOLE_MOUNT}:{}",
+                terminal.path.display()
+            );
             Some(terminal)
         }
         // The console was turned off.
