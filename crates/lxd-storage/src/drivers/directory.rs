@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use lxd_model::config::Config;
 use lxd_sys::mount::{self, BindOptions};
 use lxd_sys::path;
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
-use super::{Place, Resources};
+use super::{Place, Resources, STAGING};
 use crate::error::StorageError;
 use crate::volume::VolumeType;
 
@@ -179,7 +180,24 @@ pub(super) fn make_volume_directories(root: &Path) -> Result<(), StorageError> {
             make_directory(&root.join(name), mode)?;
         }
     }
+    let staging = root.join(STAGING);
+    make_directory(&staging, 0o700)?;
+    keep_apart(&staging);
     Ok(())
+}
+
+/// Tells the file system that the directories that will be made in this one have nothing to do with each other, so that it
+/// spreads them over the disk, where it knows how to (ext4's flag "top of directory hierarchies"). A volume is then seldom made
+/// where another was deleted a moment ago: for each file there ext4 would look at every inode freed within the last minutes.
+fn keep_apart(directory: &Path) {
+    let spread = || -> std::io::Result<()> {
+        let directory = fs::File::open(directory)?;
+        let flags = ioctl_getflags(&directory)?;
+        Ok(ioctl_setflags(&directory, flags | IFlags::TOPDIR)?)
+    };
+    if let Err(error) = spread() {
+        tracing::debug!(%error, path = %directory.display(), "New volumes are not spread over the disk");
+    }
 }
 
 /// Makes a directory with exactly this mode; an existing one stays as it is.

@@ -301,6 +301,12 @@ pub trait Driver: Send + Sync + fmt::Debug {
         self.info().always_maps_ids || id_maps::are_mapped(&place.root())
     }
 
+    /// Where the root of a volume that was made empty, and is not mounted, can be filled without mounting it, if not in its
+    /// `rootfs`: that saves the detour by the mount.
+    fn bare_root(&self, _directory: &Path) -> Option<PathBuf> {
+        None
+    }
+
     /// Undoes [`Self::mount_volume`]; not being mounted is fine.
     fn unmount_volume(&self, place: &Place, volume: &Volume) -> Result<(), StorageError>;
 

@@ -23,7 +23,7 @@ pub use compression::{Compression, Decoder};
 pub use ingest::{Fingerprint, Received, UPLOAD_PREFIX, Upload, clean_uploads, receive};
 pub use metadata::{Contents, METADATA_MAX, read_contents, read_member};
 pub use tar::{Acl, Kind, Member, Members};
-pub use unpack::{Layout, Limits, Part, Unpacked, unpack, unpack_contents, unpack_parts};
+pub use unpack::{Layout, Limits, Part, Unpacked, unpack, unpack_parts};
 
 /// The files of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::access::Access;
 use crate::drivers::VolumeSource;
 use crate::error::StorageError;
 use crate::images::pack::Packer;
-use crate::images::{ImageError, Limits, Part, unpack_parts};
+use crate::images::{ImageError, Layout, Limits, Part, unpack_parts};
 use crate::volume::Volume;
 use crate::watch::Watch;
 
@@ -63,13 +63,22 @@ impl Inner {
         let mut targets = Vec::new();
         let mut volumes = Vec::new();
         for (name, volume, ids) in parts {
-            let access = Access::begin(self, &volume)?;
+            let directory = self.place.volume(&volume);
+            match self.driver.bare_root(&directory) {
+                Some(target) => targets.push(Part {
+                    name: format!("{name}/rootfs"),
+                    target,
+                    layout: Layout::Rootfs,
+                    ids: ids.clone(),
+                }),
+                None => open.push(Access::begin(self, &volume)?),
+            }
             targets.push(Part {
                 name,
-                target: access.directory(),
+                target: directory,
+                layout: Layout::Image,
                 ids,
             });
-            open.push(access);
             volumes.push(volume);
         }
         let unpacked = unpack_parts(archive, &targets, limits, watch)?;

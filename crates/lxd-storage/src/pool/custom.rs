@@ -10,7 +10,7 @@ use lxd_sys::path::{Links, Root};
 use super::{Inner, Pool};
 use crate::drivers::{View, VolumeSource};
 use crate::error::StorageError;
-use crate::images::{Limits, Part, unpack_contents, unpack_parts};
+use crate::images::{Layout, Limits, Part, unpack_parts};
 use crate::volume::{Volume, VolumeType};
 use crate::watch::Watch;
 
@@ -146,10 +146,11 @@ impl Inner {
             .map(|part| Part {
                 name: part.name.clone(),
                 target: self.place.volume(&part.volume),
+                layout: Layout::Rootfs,
                 ids: None,
             })
             .collect();
-        Ok(unpack_contents(archive, &targets, self.limits()?, watch)?.skipped)
+        Ok(unpack_parts(archive, &targets, self.limits()?, watch)?.skipped)
     }
 
     /// The files of block volumes come out somewhere else first, because they have other names in archives.
@@ -163,6 +164,7 @@ impl Inner {
         let whole = [Part {
             name: String::new(),
             target: staged.path().to_path_buf(),
+            layout: Layout::Image,
             ids: None,
         }];
         let skipped = unpack_parts(archive, &whole, self.limits()?, watch)?.skipped;

@@ -10,6 +10,9 @@ use crate::drivers::mock::Mock;
 use crate::images::{ImageFiles, fixtures};
 use crate::{Pools, Volume, VolumeSource, Watch};
 
+/// What ext4 calls itself, statfs(2).
+const EXT4: i64 = 0xEF53;
+
 struct Area(tempfile::TempDir);
 
 impl Area {
@@ -45,6 +48,11 @@ async fn a_source_is_bound_kept_and_left_empty() {
         let pool = pools.create("p", driver, area.source("source")).await.unwrap();
         assert_eq!(pool.config(), area.source("source"));
         assert!(area.at("source/containers").is_dir());
+        let staging = fs::File::open(area.at("source/.lxd-staging")).unwrap();
+        if rustix::fs::fstatfs(&staging).unwrap().f_type == EXT4 {
+            let flags = rustix::fs::ioctl_getflags(&staging).unwrap();
+            assert!(flags.contains(rustix::fs::IFlags::TOPDIR), "volumes are spread");
+        }
         assert!(mount::is_mountpoint(&area.at("lxd/storage-pools/p")));
         let second = pools
             .create("q", driver, area.source("source"))

@@ -161,5 +161,7 @@ impl Drop for Daemon {
             let _ = child.kill();
             let _ = child.wait();
         }
+        // Who is killed leaves his mounts, and those keep the directory.
+        let _ = lxd_sys::mount::detach_beneath(&self.dir);
     }
 }

@@ -95,6 +95,10 @@ impl Driver for Overlay {
         mounts::mount(self, place, volume, ids)
     }
 
+    fn bare_root(&self, directory: &Path) -> Option<PathBuf> {
+        Some(directory.join(mounts::STATE).join(mounts::UPPER))
+    }
+
     fn unmount_volume(&self, place: &Place, volume: &Volume) -> Result<(), StorageError> {
         mounts::unmount(place, volume)
     }

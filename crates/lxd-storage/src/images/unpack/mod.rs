@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,9 +112,10 @@ fn archive(
     let whole = [Part {
         name: String::new(),
         target: target.to_path_buf(),
+        layout,
         ids: None,
     }];
-    Unpacking::begin(image, &whole, layout, limits, watch)?.all()
+    Unpacking::begin(image, &whole, limits, watch)?.all()
 }
 
 /// A directory of an archive, and the directory that it becomes.
@@ -121,13 +123,16 @@ fn archive(
 pub struct Part {
     /// Its path in the archive.
     pub name: String,
-    /// An existing directory, whose owner and mode stay.
+    /// An existing directory.
     pub target: PathBuf,
+    /// What it is.
+    pub layout: Layout,
     /// Ids that this has outside become those inside.
     pub ids: Option<IdMap>,
 }
 
-/// Unpacks some directories of a tar archive; what is in none of them is passed over.
+/// Unpacks some directories of a tar archive; what is in none of them is passed over, and what is in several goes to the first
+/// one that is named.
 ///
 /// On failure the targets are in an undefined state.
 pub fn unpack_parts(
@@ -136,17 +141,7 @@ pub fn unpack_parts(
     limits: Limits,
     watch: &Watch,
 ) -> Result<Unpacked, ImageError> {
-    Unpacking::begin(archive, parts, Layout::Image, limits, watch)?.all()
-}
-
-/// The same for directories whose owner and mode are in the archive, too.
-pub fn unpack_contents(
-    archive: &Path,
-    parts: &[Part],
-    limits: Limits,
-    watch: &Watch,
-) -> Result<Unpacked, ImageError> {
-    Unpacking::begin(archive, parts, Layout::Rootfs, limits, watch)?.all()
+    Unpacking::begin(archive, parts, limits, watch)?.all()
 }
 
 /// `unsquashfs` itself refuses names that lead out; the listing is judged all the same, before anything is written.
@@ -192,12 +187,18 @@ fn from_squashfs(image: &Path, target: &Path, limits: Limits, watch: &Watch) -> 
     Ok(done)
 }
 
+/// A [`Part`] that is being filled.
+struct Opened {
+    name: Vec<u8>,
+    root: Root,
+    layout: Layout,
+    owners: Owners,
+}
+
 struct Unpacking<'a> {
-    /// The directories that are unpacked, by their names in the archive, and what becomes of their ids.
-    parts: Vec<(Vec<u8>, Root, Owners)>,
+    parts: Vec<Opened>,
     /// The one that the present member is in.
     current: usize,
-    layout: Layout,
     limits: Limits,
     watch: &'a Watch,
     members: Members<Decoder>,
@@ -213,28 +214,22 @@ struct Unpacking<'a> {
 }
 
 impl<'a> Unpacking<'a> {
-    fn begin(
-        archive: &Path,
-        parts: &[Part],
-        layout: Layout,
-        limits: Limits,
-        watch: &'a Watch,
-    ) -> Result<Self, ImageError> {
+    fn begin(archive: &Path, parts: &[Part], limits: Limits, watch: &'a Watch) -> Result<Self, ImageError> {
         let open = |part: &Part| {
             let root = Root::open(&part.target, Links::Beneath).map_err(|source| ImageError::Write {
                 member: part.name.clone(),
                 source,
             })?;
-            Ok((
-                part.name.clone().into_bytes(),
+            Ok(Opened {
+                name: part.name.clone().into_bytes(),
                 root,
-                Owners::new(part.ids.as_ref(), None),
-            ))
+                layout: part.layout,
+                owners: Owners::new(part.ids.as_ref(), None),
+            })
         };
         Ok(Self {
             parts: parts.iter().map(open).collect::<Result<_, ImageError>>()?,
             current: 0,
-            layout,
             limits,
             watch,
             members: Members::new(Decoder::open_ahead(archive)?),
@@ -256,7 +251,7 @@ impl<'a> Unpacking<'a> {
 
     /// The directory that the present member goes to.
     fn root(&self) -> &Root {
-        &self.parts[self.current].1
+        &self.parts[self.current].root
     }
 
     fn member(&mut self, member: &Member) -> Result<(), ImageError> {
@@ -268,7 +263,7 @@ impl<'a> Unpacking<'a> {
         }
         let name = clean_name(&member.path).map_err(|reason| ImageError::member(&member.path, reason))?;
         let found = self.parts.iter().enumerate();
-        let mut found = found.filter_map(|(index, (part, ..))| Some((index, beneath(&name, part)?.to_vec())));
+        let mut found = found.filter_map(|(index, part)| Some((index, beneath(&name, &part.name)?.to_vec())));
         let Some((index, name)) = found.next() else {
             return self.advance(0);
         };
@@ -293,19 +288,12 @@ impl<'a> Unpacking<'a> {
         if member.kind != Kind::Directory {
             return Err(ImageError::member(&member.path, "it has no name"));
         }
-        match self.layout {
+        match self.parts[self.current].layout {
             Layout::Image => Ok(()),
             Layout::Rootfs => {
-                let failed = |e: rustix::io::Errno| {
-                    ImageError::file("setting the owner of", self.root().path(), e.into())
-                };
-                let (uid, gid) = (
-                    rustix::fs::Uid::from_raw(member.uid),
-                    rustix::fs::Gid::from_raw(member.gid),
-                );
-                rustix::fs::fchown(self.root().as_fd(), Some(uid), Some(gid)).map_err(failed)?;
-                let mode = rustix::fs::Mode::from_raw_mode(member.mode);
-                rustix::fs::fchmod(self.root().as_fd(), mode).map_err(failed)?;
+                self.give(member, self.root().as_fd(), true).map_err(|e| {
+                    ImageError::file("setting the attributes of", self.root().path(), e.into())
+                })?;
                 self.directories
                     .push((self.current, PathBuf::new(), member.mtime));
                 self.near = None;
@@ -325,7 +313,7 @@ impl<'a> Unpacking<'a> {
                 let link = clean_name(&member.link).map_err(|reason| {
                     ImageError::member(&member.path, format!("its hard link's target: {reason}"))
                 })?;
-                let link = beneath(&link, &self.parts[self.current].0).ok_or_else(|| {
+                let link = beneath(&link, &self.parts[self.current].name).ok_or_else(|| {
                     ImageError::member(&member.path, "its hard link leads out of its directory")
                 })?;
                 let existing = PathBuf::from(std::ffi::OsString::from_vec(link.to_vec()));
@@ -441,32 +429,35 @@ impl<'a> Unpacking<'a> {
         let file = self.place(above, name, |_| above.create_file(name, 0o600));
         let file = file.map_err(failed)?;
         self.write_content(member, &file, &above.path().join(name))?;
-        let owners = &self.parts[self.current].2;
-        let (uid, gid) = (owners.user(member.uid), owners.group(member.gid));
-        let attributes = self.extended(member);
-        let set = || -> rustix::io::Result<()> {
-            // Owner first: changing it clears capabilities and setuid bits.
-            if (uid, gid) != (0, 0) || self.gives_group {
-                let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-                rustix::fs::fchown(&file, Some(uid), Some(gid))?;
-            }
-            for (name, value) in &attributes {
-                let none = rustix::fs::XattrFlags::empty();
-                match rustix::fs::fsetxattr(&file, OsStr::from_bytes(name), value, none) {
-                    Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => {}
-                    result => result?,
-                }
-            }
-            rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(member.mode))?;
-            rustix::fs::futimens(&file, &times(member.mtime))
-        };
-        set().map_err(|e| {
+        let given = self.give(member, file.as_fd(), self.gives_group);
+        let given = given.and_then(|()| rustix::fs::futimens(&file, &times(member.mtime)));
+        given.map_err(|e| {
             failed(PathError::Call {
                 doing: "setting the attributes of",
                 path: above.path().join(name),
                 source: e.into(),
             })
         })
+    }
+
+    /// Gives something that is open its owner, attributes and mode. What was just made is root's already, unless its directory
+    /// gives it another group.
+    fn give(&self, member: &Member, to: BorrowedFd<'_>, always: bool) -> rustix::io::Result<()> {
+        let owners = &self.parts[self.current].owners;
+        let (uid, gid) = (owners.user(member.uid), owners.group(member.gid));
+        // Owner first: changing it clears capabilities and setuid bits.
+        if (uid, gid) != (0, 0) || always {
+            let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+            rustix::fs::fchown(to, Some(uid), Some(gid))?;
+        }
+        for (name, value) in &self.extended(member) {
+            let none = rustix::fs::XattrFlags::empty();
+            match rustix::fs::fsetxattr(to, OsStr::from_bytes(name), value, none) {
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => {}
+                result => result?,
+            }
+        }
+        rustix::fs::fchmod(to, rustix::fs::Mode::from_raw_mode(member.mode))
     }
 
     fn write_content(&mut self, member: &Member, file: &File, path: &Path) -> Result<(), ImageError> {
@@ -520,7 +511,7 @@ impl<'a> Unpacking<'a> {
 
     /// Extended attributes of a member that belong to it, ids in them shifted; its ACLs among them.
     fn extended<'m>(&self, member: &'m Member) -> Vec<(&'m [u8], Vec<u8>)> {
-        let owners = &self.parts[self.current].2;
+        let owners = &self.parts[self.current].owners;
         let plain = member.xattrs.iter().filter(|(name, _)| allowed_attribute(name));
         let plain = plain.map(|(name, value)| (name.as_slice(), owners.attribute(name, value).to_vec()));
         let acls = member.acls.iter().filter_map(|(which, text)| {
@@ -536,7 +527,7 @@ impl<'a> Unpacking<'a> {
 
     /// Owner first: changing it clears capabilities and setuid bits.
     fn attributes(&self, member: &Member, above: &Root, name: &Path) -> Result<(), PathError> {
-        let owners = &self.parts[self.current].2;
+        let owners = &self.parts[self.current].owners;
         let (uid, gid) = (owners.user(member.uid), owners.group(member.gid));
         if (uid, gid) != (0, 0) || self.gives_group {
             above.set_owner(name, uid, gid)?;
@@ -576,7 +567,7 @@ impl<'a> Unpacking<'a> {
 
     fn finish(self) -> Result<Unpacked, ImageError> {
         for (part, path, mtime) in self.directories.iter().rev() {
-            let root = &self.parts[*part].1;
+            let root = &self.parts[*part].root;
             if path.as_os_str().is_empty() {
                 rustix::fs::futimens(root.as_fd(), &times(*mtime))
                     .map_err(|e| ImageError::file("setting the times of", root.path(), e.into()))?;
