@@ -1,5 +1,8 @@
 //! A whole daemon in a temporary directory, for tests of use cases in this crate and others.
 
+#[cfg(test)]
+pub(crate) mod disk;
+
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,6 +13,8 @@ mod resolve;
 mod send;
 mod tasks;
 #[cfg(test)]
+mod full_tests;
+#[cfg(test)]
 mod tests;
 mod tokens;
 mod works;
@@ -42,7 +44,7 @@ pub use import::{holder, import, import_from};
 pub(crate) use locks::Writing;
 pub use locks::{Locks, Reading};
 pub use receive::{FirstPart, Upload, invalid_form};
-pub(crate) use receive::{clean, room};
+pub(crate) use receive::{clean, within_room};
 pub use refresh::refresh;
 pub(crate) use remote::target as server;
 pub(crate) use remote::{Protocol, Wish};

@@ -1,12 +1,12 @@
 //! Receiving an image's files: streamed into the images' directory under a temporary name, hashed on the way.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::Stream;
 use lxd_storage::Watch;
-use lxd_storage::images::{Fingerprint, ImageFiles, Received, clean_uploads, receive};
+use lxd_storage::images::{Fingerprint, ImageError, ImageFiles, Received, clean_uploads, receive};
 
 use super::Reading;
 use crate::app::{App, blocking};
@@ -181,16 +181,35 @@ where
     S: Stream<Item = Result<Bytes, E>>,
     E: Display,
 {
-    let directory = app.paths.images();
-    let limit = limit.min(room(directory.clone()).await?);
-    Ok(receive(&directory, fingerprint, limit, stream, Watch::none()).await?)
+    within_room(&app.paths.images(), fingerprint, limit, stream).await
 }
 
-/// Bytes that an upload may take of a directory's file system.
+/// Receives a file of at most so many bytes into a directory, of whose file system something stays free.
 ///
 /// # Errors
-/// It can't be looked at.
-pub(crate) async fn room(directory: PathBuf) -> Result<u64> {
+/// The stream breaks off; the disk is full, or nearly so.
+pub(crate) async fn within_room<S, E>(
+    directory: &Path,
+    fingerprint: Fingerprint,
+    limit: u64,
+    stream: S,
+) -> Result<(Received, Fingerprint)>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+    E: Display,
+{
+    let room = room(directory.to_owned()).await?;
+    let received = receive(directory, fingerprint, limit.min(room), stream, Watch::none()).await;
+    received.map_err(|error| match error {
+        ImageError::TooLarge { .. } if room < limit => {
+            let text = format!("Failed receiving a file into {}", directory.display());
+            Error::internal(text).because(ImageError::no_room(room))
+        }
+        other => other.into(),
+    })
+}
+
+async fn room(directory: PathBuf) -> Result<u64> {
     blocking(move || {
         let found = rustix::fs::statvfs(&directory).map_err(|error| {
             Error::internal(format!("Failed looking at {}", directory.display())).because(error)

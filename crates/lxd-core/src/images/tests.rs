@@ -15,11 +15,11 @@ use crate::operations::{Status, testing};
 use crate::testing::{TestApp, next_event, restricted, root};
 use crate::{projects as project_cases, storage_pools};
 
-const METADATA: &str =
+pub(super) const METADATA: &str =
     "architecture: x86_64\ncreation_date: 1424284563\nproperties:\n  os: BusyBox\n  name: bb\n";
 
 /// A tar archive of these files.
-fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, content) in files {
         let mut header = tar::Header::new_gnu();
@@ -35,11 +35,11 @@ fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn bytes_of(content: &str) -> Vec<u8> {
+pub(super) fn bytes_of(content: &str) -> Vec<u8> {
     archive(&[("metadata.yaml", METADATA), ("rootfs/etc/issue", content)])
 }
 
-fn stream(bytes: Vec<u8>) -> impl futures::Stream<Item = Result<Bytes, String>> {
+pub(super) fn stream(bytes: Vec<u8>) -> impl futures::Stream<Item = Result<Bytes, String>> {
     let chunks: Vec<_> = bytes
         .chunks(1000)
         .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))

@@ -41,7 +41,7 @@ mod state;
 mod stop;
 mod templates;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod update;
 mod volatile;
 mod volumes;

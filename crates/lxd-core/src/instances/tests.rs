@@ -30,7 +30,7 @@ use crate::operations::{self, Verdict, When, Work, recover, testing};
 use crate::testing::{TestApp, root};
 
 /// A daemon with a pool, whose default profile has a root disk there.
-pub(super) async fn daemon() -> TestApp {
+pub(crate) async fn daemon() -> TestApp {
     let app = TestApp::start().await;
     let post = StoragePoolsPost {
         name: "p1".into(),
@@ -72,7 +72,7 @@ pub(super) fn work(name: &str, files: Files) -> Create {
     }
 }
 
-pub(super) async fn make(app: &Arc<App>, name: &str) {
+pub(crate) async fn make(app: &Arc<App>, name: &str) {
     operations::run(app, &root(), work(name, Files::Empty))
         .await
         .unwrap();

@@ -7,6 +7,8 @@ pub(crate) mod daemon;
 mod defaults;
 mod home;
 #[cfg(test)]
+mod full_tests;
+#[cfg(test)]
 mod migration_tests;
 mod receive;
 mod refresh;

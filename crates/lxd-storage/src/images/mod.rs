@@ -83,6 +83,15 @@ pub enum ImageError {
         /// Which limit it breaks.
         reason: String,
     },
+    /// There is not room for all of it, whether it was tried or not.
+    #[error("No more than {bytes} bytes have room")]
+    NoRoom {
+        /// What has room, apart from what must stay free.
+        bytes: u64,
+        /// What the kernel says, or would.
+        #[source]
+        source: std::io::Error,
+    },
     /// The archive ends early, or its checksums are wrong.
     #[error("Reading image archive{}: truncated or corrupt", after(.member))]
     Corrupt {
@@ -139,14 +148,25 @@ fn after(member: &str) -> String {
 }
 
 impl ImageError {
+    /// More than the bytes that there is room for; it need not be tried until not one is left.
+    pub fn no_room(bytes: u64) -> Self {
+        Self::NoRoom {
+            bytes,
+            source: rustix::io::Errno::NOSPC.into(),
+        }
+    }
+
     /// How the failure counts. (The reference answers 500, or fails the operation, for each kind of broken image.)
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::MetadataTooLarge { .. } | Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::File { .. } | Self::Write { .. } | Self::Pack { .. } | Self::Tree(_) | Self::Command(_) => {
-                ErrorKind::Internal
-            }
+            Self::File { .. }
+            | Self::NoRoom { .. }
+            | Self::Write { .. }
+            | Self::Pack { .. }
+            | Self::Tree(_)
+            | Self::Command(_) => ErrorKind::Internal,
             _ => ErrorKind::BadRequest,
         }
     }

@@ -202,7 +202,7 @@ fn bombs_and_missing_parts_are_refused() {
         Compression::Zstd,
         &image(vec![file("rootfs/zeros", &vec![0; 80 << 20])]),
     ));
-    assert!(matches!(result, Err(ImageError::TooLarge { .. })), "{result:?}");
+    assert!(matches!(result, Err(ImageError::NoRoom { .. })), "{result:?}");
     let many: Vec<_> = (0..10_001).map(|n| file(&format!("rootfs/{n}"), b"")).collect();
     assert!(matches!(
         try_unpack(&image(many)).1,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lxd_sys::mount;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{Cleaned, Inner};
 use crate::drivers::{Driver, Place, VolumeSource};
@@ -270,16 +271,16 @@ impl Inner {
         Ok(Removal { trash })
     }
 
-    /// Moves a directory to where nobody sees it.
+    /// Moves a directory to where nobody sees it. That takes no room, for who deletes may do so because there is none.
     pub(super) fn discard(&self, directory: &Path) -> Result<PathBuf, StorageError> {
         let staging = self.staging()?;
-        let place = tempfile::Builder::new().prefix("old-").tempdir_in(&staging);
-        let place = place
-            .map_err(|e| StorageError::io("creating a directory in", &staging, e))?
-            .keep();
         self.driver.unseal(directory)?;
-        fs::rename(directory, &place).map_err(|e| StorageError::io("renaming", directory, e))?;
-        Ok(place)
+        let moved = tempfile::Builder::new().prefix("old-").make_in(&staging, |place| {
+            Ok(renameat_with(CWD, directory, CWD, place, RenameFlags::NOREPLACE)?)
+        });
+        let failed = |e| StorageError::io("renaming", directory, e);
+        let place = moved.map_err(failed)?.into_temp_path();
+        place.keep().map_err(|e| failed(e.error))
     }
 
     /// Removes for good behind the caller's back, whom [`Self::settle`] lets wait for it.
@@ -444,7 +445,7 @@ pub(super) fn require_root(directory: &Path) -> Result<(), StorageError> {
 /// Renames a directory to a name that must be free.
 pub(super) fn rename_new(from: &Path, to: &Path) -> Result<(), StorageError> {
     let flags = rustix::fs::RenameFlags::NOREPLACE;
-    rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)
+    renameat_with(CWD, from, CWD, to, flags)
         .map_err(|e| StorageError::io("renaming to", to, e))
 }
 

@@ -6,15 +6,14 @@ use futures::StreamExt as _;
 use lxd_client::SimpleStreams;
 use lxd_model::images::is_fingerprint_prefix;
 use lxd_model::simplestreams::{Delta, Listed};
-use lxd_storage::Watch;
-use lxd_storage::images::{Fingerprint, receive};
+use lxd_storage::images::Fingerprint;
 use lxd_sys::command::{Command, Stream};
 use tokio_util::io::ReaderStream;
 
 use super::files;
 use crate::app::{App, blocking};
 use crate::error::{Error, Result};
-use crate::images::receive::{FirstPart, Upload, room};
+use crate::images::receive::{FirstPart, Upload, within_room};
 use crate::operations::Operation;
 
 const TOOL: &str = "xdelta3";
@@ -87,13 +86,12 @@ async fn patched(
     first: &FirstPart,
 ) -> Result<(lxd_storage::images::Received, Fingerprint)> {
     let directory = app.paths.images();
-    let limit = room(directory.clone()).await?;
     let file = server.file(&delta.file.path).await?;
     let chunks = files::watched(file, operation, "rootfs delta");
-    let (difference, hash) = receive(&directory, Fingerprint::new(), limit, chunks, Watch::none()).await?;
+    let (difference, hash) = within_room(&directory, Fingerprint::new(), u64::MAX, chunks).await?;
     files::compare(&server.url(&delta.file.path), &hash.hex(), &delta.file.sha256)?;
     let size = listed.rootfs.as_ref().map_or(0, |rootfs| rootfs.size);
-    let limit = if size > 0 { size.min(limit) } else { limit };
+    let limit = if size > 0 { size } else { u64::MAX };
     let command = Command::new(TOOL)
         .args(["-d", "-c", "-s"])
         .arg(base)
@@ -110,7 +108,7 @@ async fn patched(
         .map_err(|error| Error::internal("Failed reading from a program").because(error))?;
     let content = ReaderStream::with_capacity(pipe, 1 << 18);
     let (rootfs, fingerprint) =
-        receive(&directory, first.hash(), limit, content.boxed(), Watch::none()).await?;
+        within_room(&directory, first.hash(), limit, content.boxed()).await?;
     let exit = child.wait().await;
     let exit = exit.map_err(|error| Error::internal("Failed waiting for a program").because(error))?;
     if !exit.is_success() {

@@ -61,9 +61,7 @@ where
 {
     ctx.require_project()?;
     let directory = app.paths.backups();
-    let limit = crate::images::room(directory.clone()).await?;
-    let received =
-        lxd_storage::images::receive(&directory, Fingerprint::none(), limit, stream, Watch::none());
+    let received = crate::images::within_room(&directory, Fingerprint::none(), u64::MAX, stream);
     Ok(received.await?.0)
 }
 

@@ -6,6 +6,8 @@ mod import;
 mod index;
 mod make;
 #[cfg(test)]
+mod full_tests;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;

@@ -16,7 +16,7 @@ use crate::instances::tests::{daemon, make, parts, record, under_faults};
 use crate::operations::{self, testing};
 use crate::testing::root;
 
-fn backup(name: &str) -> Make {
+pub(super) fn backup(name: &str) -> Make {
     Make {
         project: "default".into(),
         instance: "c1".into(),
@@ -29,7 +29,7 @@ fn backup(name: &str) -> Make {
     }
 }
 
-fn end(name: &str) -> Delete {
+pub(super) fn end(name: &str) -> Delete {
     Delete {
         project: "default".into(),
         instance: "c1".into(),
@@ -37,7 +37,7 @@ fn end(name: &str) -> Delete {
     }
 }
 
-fn file(app: &App, name: &str) -> PathBuf {
+pub(super) fn file(app: &App, name: &str) -> PathBuf {
     app.paths.instance_backups("default", "c1").join(name)
 }
 

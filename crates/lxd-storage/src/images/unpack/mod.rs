@@ -19,6 +19,9 @@ mod acl;
 /// Unpacked bytes up to which any ratio of compression is taken for possible.
 const RATIO_FROM: u64 = 1 << 30;
 
+/// Bytes beyond which nothing is unpacked, whatever has room.
+const LARGEST: u64 = 1 << 40;
+
 /// What unpacking may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -34,10 +37,23 @@ impl Limits {
     /// For a pool with this many bytes free: a twentieth of them stays, and no image may be larger than 1 TiB or 4 million members.
     pub fn for_free_space(free: u64) -> Self {
         Self {
-            bytes: (free - free / 20).min(1 << 40),
+            bytes: (free - free / 20).min(LARGEST),
             entries: 4_000_000,
             ratio: 1000,
         }
+    }
+
+    /// Refuses more bytes than there may be.
+    fn hold(&self, bytes: u64) -> Result<(), ImageError> {
+        if bytes <= self.bytes {
+            return Ok(());
+        }
+        if self.bytes < LARGEST {
+            return Err(ImageError::no_room(self.bytes));
+        }
+        Err(ImageError::TooLarge {
+            reason: format!("more than {LARGEST} bytes"),
+        })
     }
 }
 
@@ -161,13 +177,7 @@ fn from_squashfs(image: &Path, target: &Path, limits: Limits, watch: &Watch) -> 
             reason: format!("more than {} members", limits.entries),
         });
     }
-    if done.bytes > limits.bytes {
-        let reason = format!(
-            "{} bytes unpacked, of which {} have room",
-            done.bytes, limits.bytes
-        );
-        return Err(ImageError::TooLarge { reason });
-    }
+    limits.hold(done.bytes)?;
     squashfs::unpack(image, target, watch)?;
     let root = Root::open(target, Links::Refused).map_err(|source| ImageError::Write {
         member: String::new(),
@@ -544,10 +554,7 @@ impl<'a> Unpacking<'a> {
     /// Counts written bytes and holds them against the limits.
     fn advance(&mut self, bytes: u64) -> Result<(), ImageError> {
         self.done.bytes += bytes;
-        if self.done.bytes > self.limits.bytes {
-            let reason = format!("more than the {} bytes that have room", self.limits.bytes);
-            return Err(ImageError::TooLarge { reason });
-        }
+        self.limits.hold(self.done.bytes)?;
         let packed = self.members.reader().used();
         if self.done.bytes > RATIO_FROM && self.done.bytes / self.limits.ratio > packed {
             let reason = format!(
