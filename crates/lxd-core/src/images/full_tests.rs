@@ -99,7 +99,9 @@ async fn without_room_no_image_comes_in() {
             disk.clear();
         }
         if wish != "two files" {
-            ask(&app, wish).await.unwrap_or_else(|error| panic!("{wish}: {}", error.text()));
+            ask(&app, wish)
+                .await
+                .unwrap_or_else(|error| panic!("{wish}: {}", error.text()));
             remove_all(&app).await;
             assert_same(&world(&app).await, &before, wish);
         }

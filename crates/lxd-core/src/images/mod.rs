@@ -3,6 +3,8 @@
 pub mod aliases;
 mod export;
 mod fetch;
+#[cfg(test)]
+mod full_tests;
 mod import;
 mod locks;
 mod publish;
@@ -12,8 +14,6 @@ mod remote;
 mod resolve;
 mod send;
 mod tasks;
-#[cfg(test)]
-mod full_tests;
 #[cfg(test)]
 mod tests;
 mod tokens;

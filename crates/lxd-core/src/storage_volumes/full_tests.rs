@@ -18,8 +18,18 @@ const CONTENT: usize = 3 << 20;
 
 /// What is asked for.
 const WISHES: [&str; 12] = [
-    "create", "block", "copy", "copy block", "bring", "refresh", "snapshot", "restore", "move", "import",
-    "rename", "delete",
+    "create",
+    "block",
+    "copy",
+    "copy block",
+    "bring",
+    "refresh",
+    "snapshot",
+    "restore",
+    "move",
+    "import",
+    "rename",
+    "delete",
 ];
 
 /// Bytes of room that are left, from none to nearly enough.
@@ -130,7 +140,10 @@ async fn import(app: &TestApp) -> Result<()> {
         pool: "p1".into(),
         name: "new".into(),
     };
-    backups::import(app, &root(), received, request).await?.outcome().await
+    backups::import(app, &root(), received, request)
+        .await?
+        .outcome()
+        .await
 }
 
 async fn remove(app: &TestApp, name: &str) -> Result<()> {
@@ -189,7 +202,12 @@ async fn world(app: &TestApp) -> Vec<String> {
     for pool in ["p1", "p2"] {
         app.pools.get(pool).unwrap().settle().await.unwrap();
         let rows = list(app, &root(), pool, None, true).await.unwrap();
-        let named = |row: StorageVolume| format!("{pool} {} {} {:?} {}", row.r#type, row.name, row.config, row.content_type);
+        let named = |row: StorageVolume| {
+            format!(
+                "{pool} {} {} {:?} {}",
+                row.r#type, row.name, row.config, row.content_type
+            )
+        };
         found.extend(rows.into_iter().map(named));
         let root = app.paths.storage_pool(pool);
         for folder in ["custom", "custom-snapshots", ".lxd-staging"] {
@@ -207,35 +225,41 @@ async fn world(app: &TestApp) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_room_volumes_stay_as_they_are() {
-    for driver in DRIVERS {
-        let (app, disks) = start(driver).await;
-        let disk = &disks[0];
-        back_up(&app).await;
-        let before = world(&app).await;
-        for wish in WISHES {
-            for room in ROOM {
-                let about = format!("{wish} on {driver} with {room} bytes");
-                disk.fill(room);
-                let granted = ask(&app, wish).await;
-                if let Err(error) = &granted {
-                    assert!(is_no_room(error), "{about}: {}", error.text());
-                    assert_same(&world(&app).await, &before, &format!("{about}: {}", error.text()));
-                }
-                disk.clear();
-                match granted {
-                    Ok(()) => take_back(&app, wish).await,
-                    // Deleting needs no room.
-                    Err(error) => assert_ne!(wish, "delete", "{about}: {}", error.text()),
-                }
-                assert_same(&world(&app).await, &before, &about);
-            }
-            ask(&app, wish).await.unwrap_or_else(|error| panic!("{wish} on {driver}: {}", error.text()));
-            take_back(&app, wish).await;
-            assert_same(&world(&app).await, &before, &format!("{wish} on {driver}"));
-        }
+    let each = DRIVERS.map(|driver| tokio::spawn(volumes_stay_as_they_are_on(driver)));
+    for one in each {
+        one.await.unwrap();
     }
 }
 
+async fn volumes_stay_as_they_are_on(driver: &'static str) {
+    let (app, disks) = start(driver).await;
+    let disk = &disks[0];
+    back_up(&app).await;
+    let before = world(&app).await;
+    for wish in WISHES {
+        for room in ROOM {
+            let about = format!("{wish} on {driver} with {room} bytes");
+            disk.fill(room);
+            let granted = ask(&app, wish).await;
+            if let Err(error) = &granted {
+                assert!(is_no_room(error), "{about}: {}", error.text());
+                assert_same(&world(&app).await, &before, &format!("{about}: {}", error.text()));
+            }
+            disk.clear();
+            match granted {
+                Ok(()) => take_back(&app, wish).await,
+                // Deleting needs no room.
+                Err(error) => assert_ne!(wish, "delete", "{about}: {}", error.text()),
+            }
+            assert_same(&world(&app).await, &before, &about);
+        }
+        ask(&app, wish)
+            .await
+            .unwrap_or_else(|error| panic!("{wish} on {driver}: {}", error.text()));
+        take_back(&app, wish).await;
+        assert_same(&world(&app).await, &before, &format!("{wish} on {driver}"));
+    }
+}
 
 /// The folders of the daemon's that can be in volumes, with a file that has no room in the pool.
 #[tokio::test(flavor = "multi_thread")]
@@ -300,7 +324,10 @@ async fn without_room_no_backup_is_made() {
                 assert_eq!(backups::list(&app, &root(), path).await.unwrap(), [], "{about}");
                 disk.clear();
                 let left: Vec<String> = files(&app.paths.backups());
-                assert!(left.iter().all(|file| file.contains("FileType")), "{about}: {left:?}");
+                assert!(
+                    left.iter().all(|file| file.contains("FileType")),
+                    "{about}: {left:?}"
+                );
             }
         }
         back_up(&app).await;

@@ -5,9 +5,9 @@ mod copy;
 mod custom;
 pub(crate) mod daemon;
 mod defaults;
-mod home;
 #[cfg(test)]
 mod full_tests;
+mod home;
 #[cfg(test)]
 mod migration_tests;
 mod receive;

@@ -73,13 +73,22 @@ impl Disk {
             let found = rustix::fs::statvfs(&self.root).unwrap();
             let room = (found.f_bfree * found.f_frsize).saturating_sub(but);
             let size = usize::try_from(room).unwrap().min(chunk.len());
-            if size == 0 || file.write_all(&chunk[..size]).and_then(|()| file.flush()).is_err() {
+            if size == 0
+                || file
+                    .write_all(&chunk[..size])
+                    .and_then(|()| file.flush())
+                    .is_err()
+            {
                 break;
             }
         }
         if but == 0 {
             for size in [64 << 10, 4096] {
-                while file.write_all(&chunk[..size]).and_then(|()| file.sync_data()).is_ok() {}
+                while file
+                    .write_all(&chunk[..size])
+                    .and_then(|()| file.sync_data())
+                    .is_ok()
+                {}
             }
             while file.write_all(&[7]).is_ok() {}
         }
@@ -111,15 +120,18 @@ pub(crate) async fn small_pool(app: &TestApp, name: &str, driver: &str) -> Vec<D
         ..StoragePoolsPost::default()
     };
     let mut disks = vec![Disk::of(app.paths.storage_pool(name))];
-    if driver == "btrfs" {
-        post.config.insert("size".into(), "192MiB".into());
+    let size = [("size".to_owned(), "192MiB".to_owned())].into();
+    if lxd_storage::Pools::validate(driver, &size).is_ok() {
+        post.config = size;
     } else {
         let disk = Disk::ext4(32 << 20).await;
         let source = disk.root.display().to_string();
         post.config.insert("source".into(), source);
         disks.push(disk);
     }
-    crate::storage_pools::create(app, &super::root(), post).await.unwrap();
+    crate::storage_pools::create(app, &super::root(), post)
+        .await
+        .unwrap();
     disks
 }
 
@@ -140,7 +152,10 @@ pub(crate) fn files(directory: &Path) -> Vec<String> {
             } else {
                 format!("{kind:?}")
             };
-            found.push(format!("{} {what}", path.strip_prefix(directory).unwrap().display()));
+            found.push(format!(
+                "{} {what}",
+                path.strip_prefix(directory).unwrap().display()
+            ));
             if kind.is_dir() {
                 folders.push(path);
             }
@@ -156,7 +171,10 @@ pub(crate) fn assert_same(now: &[String], before: &[String], about: &str) {
         these.iter().filter(|one| !those.contains(one)).cloned().collect()
     };
     let (more, less) = (without(now, before), without(before, now));
-    assert!(more.is_empty() && less.is_empty(), "{about}: there is {more:#?}, without {less:#?}");
+    assert!(
+        more.is_empty() && less.is_empty(),
+        "{about}: there is {more:#?}, without {less:#?}"
+    );
 }
 
 /// Whether there was no room, and the error says so as the kernel does.

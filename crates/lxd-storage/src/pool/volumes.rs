@@ -275,9 +275,11 @@ impl Inner {
     pub(super) fn discard(&self, directory: &Path) -> Result<PathBuf, StorageError> {
         let staging = self.staging()?;
         self.driver.unseal(directory)?;
-        let moved = tempfile::Builder::new().prefix("old-").make_in(&staging, |place| {
-            Ok(renameat_with(CWD, directory, CWD, place, RenameFlags::NOREPLACE)?)
-        });
+        let moved = tempfile::Builder::new()
+            .prefix("old-")
+            .make_in(&staging, |place| {
+                Ok(renameat_with(CWD, directory, CWD, place, RenameFlags::NOREPLACE)?)
+            });
         let failed = |e| StorageError::io("renaming", directory, e);
         let place = moved.map_err(failed)?.into_temp_path();
         place.keep().map_err(|e| failed(e.error))
@@ -445,8 +447,7 @@ pub(super) fn require_root(directory: &Path) -> Result<(), StorageError> {
 /// Renames a directory to a name that must be free.
 pub(super) fn rename_new(from: &Path, to: &Path) -> Result<(), StorageError> {
     let flags = rustix::fs::RenameFlags::NOREPLACE;
-    renameat_with(CWD, from, CWD, to, flags)
-        .map_err(|e| StorageError::io("renaming to", to, e))
+    renameat_with(CWD, from, CWD, to, flags).map_err(|e| StorageError::io("renaming to", to, e))
 }
 
 /// Detaches whatever else is mounted in a directory that is about to go.

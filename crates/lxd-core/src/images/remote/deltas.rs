@@ -107,8 +107,7 @@ async fn patched(
     let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe)
         .map_err(|error| Error::internal("Failed reading from a program").because(error))?;
     let content = ReaderStream::with_capacity(pipe, 1 << 18);
-    let (rootfs, fingerprint) =
-        within_room(&directory, first.hash(), limit, content.boxed()).await?;
+    let (rootfs, fingerprint) = within_room(&directory, first.hash(), limit, content.boxed()).await?;
     let exit = child.wait().await;
     let exit = exit.map_err(|error| Error::internal("Failed waiting for a program").because(error))?;
     if !exit.is_success() {

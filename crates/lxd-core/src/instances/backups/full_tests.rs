@@ -113,14 +113,19 @@ async fn without_room_no_backup_is_made_and_no_instance_comes_back() {
             for room in [0, some] {
                 let about = format!("{algorithm} on {driver} with {room} bytes");
                 disk.fill(room);
-                let error = operations::run(&app, &root(), make()).await.map(drop).expect_err(&about);
+                let error = operations::run(&app, &root(), make())
+                    .await
+                    .map(drop)
+                    .expect_err(&about);
                 assert!(is_no_room(&error), "{about}: {}", error.text());
                 assert_same(&world(&app).await, &before, &about);
                 disk.clear();
                 assert!(!file(&app, "b3").exists());
             }
             operations::run(&app, &root(), make()).await.unwrap();
-            operations::run(&app, &root(), super::tests::end("b3")).await.unwrap();
+            operations::run(&app, &root(), super::tests::end("b3"))
+                .await
+                .unwrap();
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Backups of instances: archives that the server keeps, and instances made from such archives.
 
 mod expiry;
+#[cfg(test)]
+mod full_tests;
 mod header;
 mod import;
 mod index;
 mod make;
-#[cfg(test)]
-mod full_tests;
 #[cfg(test)]
 mod tests;
 

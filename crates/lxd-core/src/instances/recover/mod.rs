@@ -19,6 +19,7 @@ use lxd_model::{names, yaml};
 use lxd_storage::{OnDisk, Pool, VolumeType};
 
 use super::backup_file::BackupFile;
+use super::record::profiles_of;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -126,7 +127,8 @@ async fn open(app: &App, post: &StoragePoolsPost) -> Result<()> {
     if app.pools.get(&post.name).is_ok() {
         return Ok(());
     }
-    lxd_storage::Pools::validate(&post.driver, &post.config)?;
+    let valid = lxd_storage::Pools::validate(&post.driver, &post.config);
+    valid.with_context(|| format!("Failed config validation for unknown pool {:?}", post.name))?;
     let source = post.config.get("source").map_or("", String::as_str);
     let place = app.paths.storage_pool(&post.name);
     if !std::path::Path::new(source).is_dir() && !place.is_dir() {
@@ -205,6 +207,14 @@ fn identify(pool: &Pool, on_disk: OnDisk) -> Result<Option<Lost>> {
         return Err(Error::internal(format!(
             "Instance {own:?} in project {project:?} has a different project in its backup file ({:?})",
             container.project
+        )));
+    }
+    if let Some(known) = file.pool.as_ref().filter(|known| known.name != pool.name()) {
+        return Err(Error::internal(format!(
+            "Instance {own:?} in project {project:?} has pool name mismatch in its backup file ({:?} doesn't match's pool's \
+             {:?})",
+            known.name,
+            pool.name()
         )));
     }
     names::instance(own)?;
@@ -331,11 +341,12 @@ async fn plan(app: &App, new: &[StoragePoolsPost], scanned: Vec<Scanned>) -> Res
                 );
                 return Err(Error::conflict(text));
             }
-            let file = lost.file.unwrap_or_default();
-            let mut wire = file.container;
-            if let Some(wire) = &mut wire {
-                work::keep_pool(wire, &one.pool);
+            let mut file = lost.file.unwrap_or_default();
+            if file.container.is_some() {
+                let known = profiles_of(&mut tx, &lost.project).await?;
+                work::keep_pool(&mut file, &known, &one.pool);
             }
+            let wire = file.container;
             let (is_block, on_disk) = (lost.on_disk.is_block, lost.on_disk.snapshots);
             found.push(Found {
                 pool: one.pool.clone(),

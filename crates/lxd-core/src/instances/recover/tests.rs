@@ -49,6 +49,8 @@ async fn what_is_lost_comes_back_whole_or_not_at_all() {
 
     import(&app, &root(), RecoverPost::default()).await.unwrap();
     assert_eq!(parts(&app, "c1").await, [true; 5]);
+    // The profile's root is in the pool that it was found in.
+    assert_eq!(record(&app, "c1").await.unwrap().row.devices.len(), 0);
     let found = validate(&app, &root(), RecoverPost::default()).await.unwrap();
     assert_eq!(found.unknown_volumes, None);
 }
@@ -99,6 +101,11 @@ async fn files_that_lie_are_refused() {
             "  project: default\n",
             "  project: other\n",
             "has a different project in its backup file (\"other\")",
+        ),
+        (
+            "  name: p1\n",
+            "  name: p9\n",
+            "has pool name mismatch in its backup file (\"p9\" doesn't match's pool's \"p1\")",
         ),
         ("container:\n", "container: [\n", "makes no sense"),
     ] {

@@ -1,17 +1,21 @@
 //! The rows of what was found, all in one transaction, and then the links to it.
 
+use std::collections::HashMap;
+
 use lxd_api::instance_snapshots::InstanceSnapshot;
 use lxd_api::instances::Instance as Wire;
 use lxd_db::cluster::instances::snapshots::{self, NewSnapshot};
 use lxd_db::cluster::instances::{self as rows, Content, NewInstance};
+use lxd_db::cluster::profiles::Profile;
 use lxd_db::cluster::storage_volumes::{self, Key as VolumeKey};
 use lxd_db::cluster::{ContentType, InstanceType as RowType, State, Tx, VolumeType, storage_pools};
 use lxd_model::config::Config;
-use lxd_model::devices::{property, root_disk};
+use lxd_model::devices::{Devices, property, root_disk};
+use lxd_model::profiles::expand_devices;
 use lxd_storage::Volume;
 use serde::{Deserialize, Serialize};
 
-use super::super::backup_file;
+use super::super::backup_file::{self, BackupFile};
 use super::super::record::Record;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -63,13 +67,30 @@ impl Work for Recover {
     }
 }
 
-/// Lets an instance whose profiles do not give it a root in this pool have one of its own.
-pub(super) fn keep_pool(wire: &mut Wire, pool: &str) {
-    let root = root_disk(&wire.expanded_devices).ok();
-    let root = root.map(|(name, root)| (name.to_owned(), root.clone()));
-    if let Some((name, mut root)) = root {
-        root.insert("pool".into(), pool.to_owned());
-        wire.devices.entry(name).or_insert(root);
+/// Lets an instance and its snapshots have a root of their own where their profiles give them none in this pool.
+pub(super) fn keep_pool(file: &mut BackupFile, profiles: &HashMap<String, Profile>, pool: &str) {
+    let keep = |names: &[String], expanded: &Devices, own: &mut Devices| {
+        let named = names.iter().filter_map(|name| profiles.get(name));
+        let given = expand_devices(named.map(|profile| &profile.devices), &Devices::new());
+        let is_given = root_disk(&given).is_ok_and(|(_, root)| property(root, "pool") == pool);
+        if let Ok((name, root)) = root_disk(expanded)
+            && !is_given
+            && root_disk(own).is_err()
+        {
+            let mut root = root.clone();
+            root.insert("pool".into(), pool.to_owned());
+            own.insert(name.to_owned(), root);
+        }
+    };
+    if let Some(wire) = &mut file.container {
+        keep(&wire.profiles, &wire.expanded_devices, &mut wire.devices);
+    }
+    for snapshot in &mut file.snapshots {
+        keep(
+            &snapshot.profiles,
+            &snapshot.expanded_devices,
+            &mut snapshot.devices,
+        );
     }
 }
 

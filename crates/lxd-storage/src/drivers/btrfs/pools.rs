@@ -233,7 +233,14 @@ pub(super) fn mount(place: &Place, config: &Config) -> Result<(), StorageError> 
 fn mount_backing(backing: &Backing, root: &Path, config: &Config) -> Result<(), StorageError> {
     let options = Options::parse(config::BTRFS_POOL.value(config, "btrfs.mount_options"));
     let filesystem = |device: &Path| mount::filesystem(device, root, super::NAME, &options);
+    let foreign = |source: &Path| StorageError::refused(format!("Source path {source:?} isn't btrfs"));
     match backing {
+        Backing::Loop(path) | Backing::Device(path) if path.exists() && btrfs::superblock(path).is_none() => {
+            return Err(foreign(path));
+        }
+        Backing::Directory(source) if source != root && !btrfs::is_subvolume(source) => {
+            return Err(foreign(source));
+        }
         Backing::Loop(file) => {
             let device = Loop::attach(file)?;
             filesystem(device.path())?;
