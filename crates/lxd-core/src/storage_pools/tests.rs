@@ -4,7 +4,7 @@ use lxd_api::storage_pools::{StoragePoolPut, StoragePoolsPost};
 use lxd_model::ErrorKind;
 
 use super::*;
-use crate::operations::testing;
+use crate::operations::{Verdict, When, testing};
 use crate::testing::TestApp;
 
 fn post(name: &str, driver: &str) -> StoragePoolsPost {
@@ -111,13 +111,7 @@ async fn making_a_pool_is_whole_at_every_step() {
     let app = TestApp::start().await;
     let ctx = Ctx::daemon("default");
     for driver in ["btrfs", "dir", "overlay"] {
-        let make = || {
-            let mut post = post("p1", driver);
-            if driver == "btrfs" {
-                post.config.insert("size".into(), "256MiB".into());
-            }
-            works::Create::new(post)
-        };
+        let make = || works::Create::new(of_driver(driver));
         let is_clean = async || {
             assert_eq!(urls(&app, &ctx).await.unwrap(), Vec::<String>::new());
             assert!(!app.paths.storage_pool("p1").exists());
@@ -125,6 +119,106 @@ async fn making_a_pool_is_whole_at_every_step() {
         };
         let remove = async || delete(&app, &ctx, "p1").await.unwrap();
         testing::check_with(&app, &ctx, make, remove, is_clean).await;
+    }
+}
+
+fn of_driver(driver: &str) -> StoragePoolsPost {
+    let mut post = post("p1", driver);
+    if driver == "btrfs" {
+        post.config.insert("size".into(), "256MiB".into());
+    }
+    post
+}
+
+async fn is_gone(app: &TestApp) {
+    assert_eq!(
+        urls(app, &Ctx::daemon("default")).await.unwrap(),
+        Vec::<String>::new()
+    );
+    assert!(!app.paths.storage_pool("p1").exists());
+    assert!(!app.paths.disks().join("p1.img").exists());
+    let mounts = lxd_sys::mount::mounts_beneath(app.paths.root()).unwrap();
+    assert!(mounts.is_empty(), "{mounts:?}");
+    let open = app.journal.unfinished().await.unwrap();
+    assert!(open.is_empty(), "{open:?}");
+}
+
+/// How a deletion ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// A step fails.
+    Failure,
+    /// The daemon's work stops, and is taken up.
+    Death,
+    /// The next daemon takes it up.
+    Restart,
+}
+
+#[tokio::test]
+async fn deleting_a_pool_goes_on_to_its_end_whatever_happens() {
+    for driver in ["btrfs", "dir", "overlay"] {
+        let mut app = TestApp::start().await;
+        let ctx = Ctx::daemon("default");
+        for (step, when) in ["pool", "row"]
+            .into_iter()
+            .flat_map(|step| [(step, When::Before), (step, When::After)])
+        {
+            for end in [End::Failure, End::Death, End::Restart] {
+                create(&app, &ctx, of_driver(driver)).await.unwrap();
+                std::fs::write(app.paths.storage_pool("p1").join("images/x"), "x").unwrap();
+                app.faults
+                    .set(move |_, name, at| match (name == step && at == when, end) {
+                        (false, _) => Verdict::Go,
+                        (true, End::Failure) => Verdict::Fail(Error::internal("on purpose")),
+                        (true, _) => Verdict::Crash,
+                    });
+                assert!(
+                    delete(&app, &ctx, "p1").await.is_err(),
+                    "{driver} {step} {when:?}"
+                );
+                app.faults.clear();
+                match end {
+                    // It can be asked for again, unless the row is gone.
+                    End::Failure => drop(delete(&app, &ctx, "p1").await),
+                    End::Death => operations::recover(&app).await.unwrap(),
+                    End::Restart => app = app.restart().await,
+                }
+                is_gone(&app).await;
+            }
+        }
+    }
+}
+
+/// What is left where a daemon died in the middle of the deletion itself.
+#[tokio::test]
+async fn a_pool_that_is_half_gone_goes() {
+    for (driver, gone) in [
+        ("btrfs", "disks/p1.img"),
+        ("dir", "storage-pools/p1/images"),
+        ("overlay", "storage-pools/p1/containers"),
+    ] {
+        let app = TestApp::start().await;
+        let ctx = Ctx::daemon("default");
+        create(&app, &ctx, of_driver(driver)).await.unwrap();
+        app.faults
+            .set(|_, name, at| match name == "pool" && at == When::Before {
+                true => Verdict::Crash,
+                false => Verdict::Go,
+            });
+        assert!(delete(&app, &ctx, "p1").await.is_err());
+        app.faults.clear();
+        let (_, failures) = lxd_sys::mount::detach_beneath(&app.paths.storage_pools());
+        assert!(failures.is_empty(), "{failures:?}");
+        let gone = app.paths.root().join(gone);
+        match gone.is_dir() {
+            true => std::fs::remove_dir(gone).unwrap(),
+            false => std::fs::remove_file(gone).unwrap(),
+        }
+        let app = app.restart().await;
+        is_gone(&app).await;
+        create(&app, &ctx, of_driver(driver)).await.unwrap();
+        delete(&app, &ctx, "p1").await.unwrap();
+        is_gone(&app).await;
     }
 }
 

@@ -156,7 +156,17 @@ impl Work for Delete {
 }
 
 async fn delete_pool(work: &mut Delete, task: &Task) -> Result<()> {
-    Ok(task.app.pools.delete(&work.name).await?)
+    let (pools, cluster) = (&task.app.pools, &task.app.cluster);
+    if pools.get(&work.name).is_ok() {
+        return Ok(pools.delete(&work.name).await?);
+    }
+    // It could not be opened: it is broken, or half gone since a daemon died here.
+    let mut tx = cluster.read().await?;
+    let Ok(row) = rows::get(&mut tx, &work.name, cluster.node_id()).await else {
+        return Ok(());
+    };
+    drop(tx);
+    Ok(pools.delete_remains(&work.name, &work.driver, row.config).await?)
 }
 
 async fn delete_row(work: &mut Delete, task: &Task) -> Result<()> {
