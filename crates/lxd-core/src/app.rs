@@ -107,7 +107,11 @@ impl App {
         let started = Timestamp::now();
         let paths = Paths::new(options.dir);
         let made = paths.clone();
-        blocking(move || make_directories(&made)).await?;
+        blocking(move || {
+            crate::reserve::give_up(&made);
+            make_directories(&made)
+        })
+        .await?;
         let (facts, node, cluster, certificate) = tokio::try_join!(
             gather(&paths),
             open_node(&paths),
@@ -162,6 +166,7 @@ impl App {
         startup::start_networks(&app).await?;
         instances::boot::resume(&app).await?;
         warnings::settle(&app, started).await?;
+        crate::reserve::spawn(&app);
         warnings::spawn(&app);
         crate::images::spawn(&app);
         Ok(app)

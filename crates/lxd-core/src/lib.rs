@@ -33,6 +33,7 @@ pub mod patch;
 pub mod paths;
 pub mod profiles;
 pub mod projects;
+mod reserve;
 pub mod resources;
 pub mod server;
 pub mod sql;

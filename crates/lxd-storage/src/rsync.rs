@@ -22,6 +22,8 @@ pub struct RsyncFeatures {
     pub delete: bool,
     /// The stream is compressed.
     pub compress: bool,
+    /// Hard links stay such, and access lists come along. LXD does neither.
+    pub exact: bool,
 }
 
 /// A process on one side of a transfer.
@@ -202,6 +204,9 @@ fn options(features: RsyncFeatures) -> Vec<&'static str> {
     if features.xattrs {
         options.extend(["--xattrs", "--filter=-x security.selinux"]);
     }
+    if features.exact {
+        options.extend(["--hard-links", "--acls"]);
+    }
     if features.delete {
         options.push("--delete");
     }
@@ -224,8 +229,27 @@ fn failed(path: &Path, source: std::io::Error) -> StorageError {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::io::{Read, Write};
+    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+
+    const ACL: &str = "system.posix_acl_default";
+
+    /// Version 2: the owner, the user 1000, the group, the mask and others.
+    const LIST: &[u8] =
+        b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x02\0\x05\0\xe8\x03\0\0\x04\0\x05\0\xff\xff\xff\xff\
+                          \x10\0\x05\0\xff\xff\xff\xff\x20\0\x05\0\xff\xff\xff\xff";
+
+    fn set(path: &Path, name: &str, value: &[u8]) {
+        rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+    }
+
+    fn get(path: &Path, name: &str) -> Vec<u8> {
+        let mut value = vec![0; 256];
+        let length = rustix::fs::getxattr(path, name, value.as_mut_slice()).unwrap();
+        value.truncate(length);
+        value
+    }
 
     /// Carries a stream from one to the other.
     pub(crate) fn pump(from: OwnedFd, to: OwnedFd) -> std::thread::JoinHandle<()> {
@@ -247,11 +271,15 @@ pub(crate) mod tests {
         std::fs::create_dir_all(from.join("rootfs/sub")).unwrap();
         std::fs::create_dir(&to).unwrap();
         std::fs::write(from.join("rootfs/sub/f"), vec![7; 300_000]).unwrap();
+        std::fs::hard_link(from.join("rootfs/sub/f"), from.join("rootfs/g")).unwrap();
+        set(&from.join("rootfs"), "user.top", b"x");
+        set(&from.join("rootfs"), ACL, LIST);
         std::fs::write(to.join("surplus"), "x").unwrap();
         let features = RsyncFeatures {
             xattrs: true,
             delete: true,
             compress: true,
+            exact: true,
         };
         let mut sender = Rsync::send(View::plain(from), features, "").unwrap();
         let mut receiver = Rsync::receive(&to, features).unwrap();
@@ -263,5 +291,12 @@ pub(crate) mod tests {
         pumps.into_iter().for_each(|pump| pump.join().unwrap());
         assert_eq!(std::fs::read(to.join("sub/f")).unwrap(), vec![7; 300_000]);
         assert!(!to.join("surplus").exists());
+        let inode = |name: &str| std::fs::metadata(to.join(name)).unwrap().ino();
+        assert_eq!(inode("g"), inode("sub/f"));
+        // What the directory itself has comes along, too.
+        assert_eq!(
+            (get(&to, "user.top"), get(&to, ACL)),
+            (b"x".to_vec(), LIST.to_vec())
+        );
     }
 }

@@ -148,7 +148,12 @@ pub(crate) struct Offer {
     pub(crate) delete: Option<bool>,
     pub(crate) compress: Option<bool>,
     pub(crate) bidirectional: Option<bool>,
+    /// Hard links and access lists stay. Only servers of this kind say so; LXD passes over what it doesn't know.
+    pub(crate) exact: Option<bool>,
 }
+
+/// The number of a field that LXD has not.
+const EXACT: u64 = 1900;
 
 impl Offer {
     /// All that this server's rsync does.
@@ -158,13 +163,16 @@ impl Offer {
             delete: Some(true),
             compress: Some(compress),
             bidirectional: Some(true),
+            exact: Some(true),
         }
     }
 
     /// What both sides do.
     pub(crate) fn both(self, other: Self) -> Self {
         let both = |a: Option<bool>, b: Option<bool>| Some(a == Some(true) && b == Some(true));
+        let is_exact = self.exact == Some(true) && other.exact == Some(true);
         Self {
+            exact: is_exact.then_some(true),
             xattrs: both(self.xattrs, other.xattrs),
             delete: both(self.delete, other.delete),
             compress: both(self.compress, other.compress),
@@ -178,6 +186,7 @@ impl Offer {
             xattrs: self.xattrs == Some(true),
             delete: self.delete == Some(true),
             compress: self.compress == Some(true),
+            exact: self.exact == Some(true),
         }
     }
 }
@@ -189,6 +198,7 @@ impl Message for Offer {
             .maybe(2, self.delete)
             .maybe(3, self.compress)
             .maybe(4, self.bidirectional)
+            .maybe(EXACT, self.exact)
             .finish()
     }
 
@@ -200,6 +210,7 @@ impl Message for Offer {
                 2 => offer.delete = Some(value.yes()),
                 3 => offer.compress = Some(value.yes()),
                 4 => offer.bidirectional = Some(value.yes()),
+                EXACT => offer.exact = Some(value.yes()),
                 _ => {}
             }
         }
@@ -386,7 +397,17 @@ mod tests {
         let header = Header::decode(SENT).unwrap();
         assert_eq!(header.snapshot_names, ["s0"]);
         assert_eq!(header.snapshots[0].config[1].key, "user.a");
-        assert_eq!(header.rsync, Some(Offer::all(true)));
+        let offered = header.rsync.unwrap();
+        assert_eq!(
+            offered,
+            Offer {
+                exact: None,
+                ..Offer::all(true)
+            }
+        );
+        // Between two of ours more is agreed on.
+        assert!(!Offer::all(true).both(offered).features().exact);
+        assert!(Offer::all(true).both(Offer::all(true)).features().exact);
         assert_eq!((header.refresh, header.index_version), (None, Some(1)));
         assert_eq!(header.encode(), SENT);
     }

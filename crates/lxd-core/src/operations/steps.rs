@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use super::faults::{Verdict, When};
 use super::journal::{Keep, Record};
 use super::operation::{Operation, Options, new_id};
-use crate::app::App;
+use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
+use crate::reserve;
 
 /// What a later daemon does with a work that this one left half done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,12 +217,23 @@ async fn run_recorded<W: Work>(task: &Task, work: W) -> Result<W> {
         created_at: task.app.clock.now(),
         outcome: None,
     };
-    task.app
-        .journal
-        .insert(&record)
+    insert::<W>(&task.app, &record)
         .await
         .context("Failed recording the operation")?;
     proceed(task, Recorded { id, work }, 0).await
+}
+
+/// Records a work before its first step. One that goes on to its end, as what deletes does, may use the last room for that.
+async fn insert<W: Work>(app: &App, record: &Record) -> Result<()> {
+    let inserted = app.journal.insert(record).await;
+    if inserted.is_ok() || W::ON_CRASH != OnCrash::Finish {
+        return inserted;
+    }
+    let paths = app.paths.clone();
+    match blocking(move || Ok(reserve::give_up(&paths))).await {
+        Ok(true) => app.journal.insert(record).await,
+        _ => inserted,
+    }
 }
 
 /// Runs the steps from one on, then notes the end; undoes everything when something fails.

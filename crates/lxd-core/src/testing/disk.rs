@@ -65,6 +65,11 @@ impl Disk {
         }
     }
 
+    /// Its root.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Takes all room but so many bytes. With none left not a single block goes any more.
     pub(crate) fn fill(&self, but: u64) {
         let mut file = File::create(self.root.join(FILLING)).unwrap();
@@ -125,7 +130,7 @@ pub(crate) async fn small_pool(app: &TestApp, name: &str, driver: &str) -> Vec<D
         post.config = size;
     } else {
         let disk = Disk::ext4(32 << 20).await;
-        let source = disk.root.display().to_string();
+        let source = disk.root().display().to_string();
         post.config.insert("source".into(), source);
         disks.push(disk);
     }

@@ -36,6 +36,13 @@ impl TestApp {
         Self::start_on(Area(dir)).await
     }
 
+    /// The same on a file system of the test's own.
+    #[cfg(test)]
+    pub(crate) async fn start_beneath(directory: &std::path::Path) -> Self {
+        let dir = tempfile::tempdir_in(directory).unwrap();
+        Self::start_on(Area(dir)).await
+    }
+
     /// Stops the daemon and starts another on the same directory.
     pub async fn restart(self) -> Self {
         self.app.stop(Duration::from_secs(1)).await;

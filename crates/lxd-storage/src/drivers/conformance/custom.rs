@@ -213,6 +213,7 @@ async fn transferred(view: View, to: &Path) {
         xattrs: true,
         delete: true,
         compress: true,
+        exact: true,
     };
     let mut sender = Rsync::send(view, features, "").unwrap();
     let mut receiver = Rsync::receive(to, features).unwrap();
