@@ -348,6 +348,10 @@ fn sizes_are_limits_where_there_are_project_quotas() {
         assert!(write("tbz2", 30) && !write("tbz2", 60), "a copy on {kind}");
         ask(&server, "restore tbz1 s").ok();
         assert!(write("tbz1", 30) && !write("tbz1", 60), "restored on {kind}");
+        // What the daemon notes of a full volume is not stopped by it.
+        for change in ["config set tbz1 user.x=1", "stop -f tbz1", "start tbz1"] {
+            ask(&server, change).ok();
+        }
         ask(&server, &format!("storage volume create {kind} v size=10MiB")).ok();
         shell(&server, "tbz2", "rm /root/x");
         ask(&server, &format!("storage volume attach {kind} v tbz2 /mnt")).ok();

@@ -110,7 +110,25 @@ pub fn set_project(path: &Path, project: u32) -> Result<(), PathError> {
     done.map_err(|e| PathError::call("setting the project of", path, e))
 }
 
-/// The same for all that is in a directory, too, which comes last.
+/// Lets what will be made in a directory, and moved into it, be of no project from now on. The directory and all that is in it
+/// keep theirs.
+///
+/// # Errors
+/// It can't be opened; the file system does not take the change.
+pub fn end_inheritance(directory: &Path) -> Result<(), PathError> {
+    let fail = |e| PathError::call("ending the inheritance of the project of", directory, e);
+    let fd = open(directory).map_err(fail)?;
+    match attributes(&fd) {
+        Ok(mut found) if found.flags & INHERIT != 0 => {
+            found.flags &= !INHERIT;
+            set_attributes(&fd, &mut found).map_err(fail)
+        }
+        // Where there are no projects nothing is inherited.
+        _ => Ok(()),
+    }
+}
+
+/// [`set_project`] for all that is in a directory, too, which comes last.
 ///
 /// # Errors
 /// As [`set_project`].
@@ -185,7 +203,11 @@ fn assign(fd: &OwnedFd, project: u32) -> Result<(), Errno> {
         return Ok(());
     }
     (found.project, found.flags) = (project, flags);
-    ioctl(fd, opcode::write::<Attributes>(b'X', 32), &mut found)
+    set_attributes(fd, &mut found)
+}
+
+fn set_attributes(fd: &OwnedFd, attributes: &mut Attributes) -> Result<(), Errno> {
+    ioctl(fd, opcode::write::<Attributes>(b'X', 32), attributes)
 }
 
 fn ioctl<T>(fd: &OwnedFd, request: rustix::ioctl::Opcode, argument: &mut T) -> Result<(), Errno> {
@@ -219,6 +241,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(project(dir.path()).unwrap(), 0);
         assert!(project(&dir.path().join("none")).is_err());
+        end_inheritance(dir.path()).unwrap();
+        assert!(end_inheritance(&dir.path().join("none")).is_err());
         if is_enforced(dir.path()) {
             return;
         }

@@ -4,6 +4,7 @@
 //! own for directories, with the highest bit set, so that nobody has to remember them; others, such as the reference's, are kept.
 
 use std::path::Path;
+use std::time::Duration;
 
 use lxd_sys::quota;
 
@@ -16,6 +17,10 @@ const OURS: u32 = 1 << 31;
 
 /// Numbers that are tried until one is free.
 const TRIES: u32 = 1000;
+
+/// How often is looked whether removed files are gone, and how long after each other.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Lets an empty directory be a project, before it is filled: that of the volume that it is to replace, whose limit it
 /// thereby has, or else a new one. Nothing where there are no quotas.
@@ -70,6 +75,34 @@ pub(super) fn usage(place: &Place, volume: &Volume) -> Result<Option<u64>, Stora
         // Quotas may have been switched off since.
         project => Ok(quota::usage(&directory, project).ok().map(|usage| usage.bytes)),
     }
+}
+
+/// Lets what the daemon writes beside an instance's root not count, from now on: XFS stops root, too, at a full volume, whose
+/// `backup.yaml` must be written nevertheless. The root was made before, and hands its project down itself.
+pub(crate) fn count_root_only(directory: &Path) -> Result<(), StorageError> {
+    Ok(quota::end_inheritance(directory)?)
+}
+
+/// The project of a directory that is about to be removed, 0 for none.
+pub(crate) fn of_removed(directory: &Path) -> u32 {
+    quota::project(directory).unwrap_or_default()
+}
+
+/// Lifts the limit of a project whose files are gone; not that of one which a volume in the place of the removed one has. XFS
+/// counts removed files a little longer. What is left goes when the number is given away again.
+pub(crate) fn forget(near: &Path, project: u32) -> Result<(), StorageError> {
+    if project == 0 || !quota::is_enforced(near) {
+        return Ok(());
+    }
+    for attempt in 0..LOOKS {
+        if quota::usage(near, project)?.inodes == 0 {
+            return Ok(quota::limit(near, project, None)?);
+        }
+        if attempt + 1 < LOOKS {
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+    }
+    Ok(())
 }
 
 /// Lets a file be of the project of a directory that it is about to be moved into; it could not be moved otherwise.

@@ -10,7 +10,7 @@ use lxd_sys::mount;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{Cleaned, Inner};
-use crate::drivers::{Driver, Place, VolumeSource};
+use crate::drivers::{Driver, Place, VolumeSource, projects};
 use crate::error::StorageError;
 use crate::volume::{Volume, VolumeType};
 use crate::watch::Watch;
@@ -298,7 +298,7 @@ impl Inner {
 
     fn remove(&self, removal: Removal) {
         for path in removal.trash {
-            if let Err(error) = self.driver.remove_directory(&path) {
+            if let Err(error) = self.remove_for_good(&path) {
                 tracing::warn!(%error, "A removed volume stays on disk until the next start");
             }
         }
@@ -307,6 +307,13 @@ impl Inner {
         if *removing == 0 {
             self.removing_changed.notify_all();
         }
+    }
+
+    /// Removes a directory that was a volume's, and its limit.
+    fn remove_for_good(&self, path: &Path) -> Result<(), StorageError> {
+        let project = projects::of_removed(path);
+        self.driver.remove_directory(path)?;
+        projects::forget(&self.place.root(), project)
     }
 
     pub(super) fn settle(&self) {
@@ -319,6 +326,7 @@ impl Inner {
         let directory = self.place.volume(volume);
         let path = directory.join("backup.yaml");
         let failed = |e: std::io::Error| StorageError::io("writing", &path, e);
+        projects::count_root_only(&directory)?;
         let mut file = tempfile::Builder::new()
             .prefix(".backup.yaml-")
             .tempfile_in(&directory)
@@ -373,7 +381,7 @@ impl Inner {
                     }
                     Err(e) => errors.push(e),
                 }
-                match self.driver.remove_directory(&path) {
+                match self.remove_for_good(&path) {
                     Ok(()) => cleaned.directories += 1,
                     Err(e) => errors.push(e),
                 }
