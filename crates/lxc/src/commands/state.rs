@@ -115,24 +115,29 @@ fn is_settled(text: &str) -> bool {
 }
 
 fn check_flags(cx: &Context, action: Action) -> Result<()> {
-    if cx.given("console") {
-        let console = cx.text("console");
-        if !matches!(console, "console" | "vga") {
-            return Err(Error::message(format!("Unknown console type {console:?}")));
-        }
-        if cx.switch("all") || cx.arguments().len() != 1 {
-            return Err(Error::message(
-                "--console can only be used with a single instance",
-            ));
-        }
-    }
     if cx.switch("all") && !cx.arguments().is_empty() {
         return Err(Error::message("Both --all and instance name given"));
     }
-    if action == Action::Stop && cx.switch("stateful") && cx.switch("force") {
-        return Err(Error::message("Can't use --stateful and --force together"));
+    if cx.given("console") {
+        check_console(cx, action)?;
     }
     Ok(())
+}
+
+fn check_console(cx: &Context, action: Action) -> Result<()> {
+    let console = cx.text("console");
+    let text = if cx.switch("all") {
+        "--console can't be used with --all".to_owned()
+    } else if cx.arguments().len() != 1 {
+        "--console only works with a single instance".to_owned()
+    } else if action == Action::Stop && cx.switch("force") {
+        "--console can't be used while forcing instance shutdown".to_owned()
+    } else if !matches!(console, "console" | "vga") {
+        format!("Unknown console type {console:?}")
+    } else {
+        return Ok(());
+    };
+    Err(Error::message(text))
 }
 
 fn named(cx: &Context) -> Result<Vec<Resource>> {

@@ -363,7 +363,7 @@ pub(super) const CREATION: &str = "Failed checking if instance creation allowed"
 /// `doing` is how the refusal begins, except where there are too many instances.
 ///
 /// # Errors
-/// The first restriction that would be broken, or limit that would be exceeded.
+/// The first limit that would be exceeded, or restriction that would be broken.
 pub(super) async fn project_limits(
     tx: &mut Tx,
     project: &Config,
@@ -377,20 +377,19 @@ pub(super) async fn project_limits(
         config: candidate.config,
         devices: candidate.devices,
     };
-    restrictions::check(candidate.project, project, subject).context(doing)?;
-    if !project.keys().any(|key| key.starts_with("limits.")) {
-        return Ok(());
+    if project.keys().any(|key| key.starts_with("limits.")) {
+        let mut members = crate::projects::members(tx, candidate.project).await?;
+        members.retain(|member| Some(member.name.as_str()) != replaces);
+        members.push(Member {
+            name: candidate.name.to_owned(),
+            kind: candidate.kind,
+            config: candidate.config.clone(),
+            devices: candidate.devices.clone(),
+        });
+        limits::check_count(candidate.project, project, &members)?;
+        limits::check_sums(candidate.project, project, &members).context(doing)?;
     }
-    let mut members = crate::projects::members(tx, candidate.project).await?;
-    members.retain(|member| Some(member.name.as_str()) != replaces);
-    members.push(Member {
-        name: candidate.name.to_owned(),
-        kind: candidate.kind,
-        config: candidate.config.clone(),
-        devices: candidate.devices.clone(),
-    });
-    limits::check_count(candidate.project, project, &members)?;
-    limits::check_sums(candidate.project, project, &members).context(doing)
+    restrictions::check(candidate.project, project, subject).context(doing)
 }
 
 /// A broken rule where the reference answers with its status for internal errors.

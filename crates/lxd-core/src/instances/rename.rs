@@ -24,6 +24,12 @@ use crate::events::{Action, Lifecycle};
 use crate::operations::{self, Kind, OnCrash, Operation, Options, Step, Task, Work, Works};
 use crate::steps;
 
+/// The id that cloud-init knows an instance by.
+const CLOUD_INIT: &str = "volatile.cloud-init.instance-id";
+
+/// Which templates the next start renders.
+const TEMPLATE: &str = "volatile.apply_template";
+
 /// The kinds of works of this file.
 pub(super) fn works(works: &mut Works) {
     works.add::<Rename>();
@@ -89,7 +95,7 @@ async fn run(
         old: key.name.clone(),
         id: record.row.id,
         pool: record.pool().to_owned(),
-        cloud_init: record.row.config.get("volatile.cloud-init.instance-id").cloned(),
+        before: Before::of(&record),
         new: new_name,
     };
     let done = operations::run_in(app, ctx, operation, work).await?;
@@ -111,8 +117,35 @@ pub(super) struct Rename {
     old: String,
     new: String,
     pool: String,
-    /// The id that cloud-init knows the instance by until now.
+    #[serde(flatten)]
+    before: Before,
+}
+
+/// What is told of the instance until now.
+#[derive(Clone, Serialize, Deserialize)]
+struct Before {
+    /// The id that cloud-init knows it by.
     cloud_init: Option<String>,
+    /// Which templates its next start renders.
+    #[serde(default)]
+    template: Option<String>,
+}
+
+impl Before {
+    fn of(record: &Record) -> Self {
+        let own = |key: &str| record.row.config.get(key).cloned();
+        Self {
+            cloud_init: own(CLOUD_INIT),
+            template: own(TEMPLATE),
+        }
+    }
+
+    /// What is to be told of it again.
+    fn config(&self) -> Config {
+        let known = [(CLOUD_INIT, &self.cloud_init), (TEMPLATE, &self.template)];
+        let known = known.map(|(key, value)| (key.to_owned(), value.clone().unwrap_or_default()));
+        known.into()
+    }
 }
 
 impl Work for Rename {
@@ -138,14 +171,15 @@ impl Rename {
             old: record.row.name.clone(),
             new: new.to_owned(),
             pool: record.pool().to_owned(),
-            cloud_init: record.row.config.get("volatile.cloud-init.instance-id").cloned(),
+            before: Before::of(record),
         }
     }
 
     async fn rename_rows(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
-        let id = volatile::new_uuid();
-        self.move_rows(&mut tx, (&self.old, &self.new), id).await?;
+        let told = [(CLOUD_INIT, volatile::new_uuid()), (TEMPLATE, "rename".to_owned())];
+        let told = told.map(|(key, value)| (key.to_owned(), value)).into();
+        self.move_rows(&mut tx, (&self.old, &self.new), &told).await?;
         Ok(tx.commit().await?)
     }
 
@@ -155,16 +189,15 @@ impl Rename {
         if rows::id(&mut tx, &self.project, &self.new).await.ok() != Some(self.id) {
             return Ok(());
         }
-        let id = self.cloud_init.clone().unwrap_or_default();
-        self.move_rows(&mut tx, (&self.new, &self.old), id).await?;
+        let told = self.before.config();
+        self.move_rows(&mut tx, (&self.new, &self.old), &told).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn move_rows(&self, tx: &mut Tx, (from, to): (&str, &str), cloud_init: String) -> Result<()> {
+    async fn move_rows(&self, tx: &mut Tx, (from, to): (&str, &str), told: &Config) -> Result<()> {
         rows::rename(tx, self.id, to).await?;
         rows::backups::follow_rename(tx, self.id, to).await?;
-        let changes = Config::from([("volatile.cloud-init.instance-id".to_owned(), cloud_init)]);
-        rows::change_config(tx, self.id, &changes).await?;
+        rows::change_config(tx, self.id, told).await?;
         let key = VolumeKey {
             pool: &self.pool,
             project: &self.project,

@@ -261,11 +261,13 @@ async fn a_rename_is_whole_or_undone() {
     make(&app, "c1").await;
     let old = record(&app, "c1").await.unwrap();
     let is_clean = async || {
+        assert_eq!(record(&app, "c1").await.unwrap().row.config, old.row.config);
         assert_eq!(parts(&app, "c1").await, [true; 5]);
         assert_eq!(parts(&app, "c2").await, [false; 5]);
     };
     let remove = async || {
         let there = record(&app, "c2").await.unwrap();
+        assert_eq!(there.row.config["volatile.apply_template"], "rename");
         operations::run(&app, &root(), Rename::of(&there, "c1"))
             .await
             .unwrap();

@@ -212,10 +212,13 @@ async fn check_parent(app: &App, driver: &dyn Driver, network: &lxd_network::Net
     }
 }
 
-/// Runs a work that changes networks, after which cards may get something else from them.
+/// Runs a work that changes networks, after which cards may get something else from them. What was done stays done where that
+/// can't be read: the next change, or start, reads it.
 async fn run<W: Work>(app: &Arc<App>, ctx: &Ctx, work: W) -> Result<()> {
     let done = operations::run(app, ctx, work).await;
-    presets::reload(app).await?;
+    if let Err(error) = presets::reload(app).await {
+        tracing::warn!(err = error.text(), "Failed reading what networks give to cards");
+    }
     done.map(drop)
 }
 
