@@ -335,7 +335,8 @@ fn sizes_are_limits_where_there_are_project_quotas() {
         };
         assert!(write("tbz1", 30) && !write("tbz1", 60), "{kind}");
         let info = ask(&server, "info tbz1").ok();
-        assert!(info.contains("Disk usage:\n    root: "), "{info}");
+        let is_counted = info.contains("Disk usage:\n    root: ");
+        assert!(is_counted || driver == "overlay", "{info}");
         ask(&server, "config device set tbz1 root size=80MiB").ok();
         assert!(write("tbz1", 60) && !write("tbz1", 90), "{kind}");
         ask(&server, "config device unset tbz1 root size").ok();

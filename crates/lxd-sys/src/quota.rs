@@ -164,6 +164,24 @@ pub fn usage(directory: &Path, project: u32) -> Result<Usage, PathError> {
     }
 }
 
+/// What a project may take on the file system of a directory, if that is limited.
+///
+/// # Errors
+/// The file system does not count.
+pub fn limit_of(directory: &Path, project: u32) -> Result<Option<u64>, PathError> {
+    let mut quota = Quota::default();
+    let asked = open(directory).and_then(|fd| control(&fd, GET, project, &mut quota));
+    match asked {
+        Ok(()) => Ok((quota.hard_blocks > 0).then(|| quota.hard_blocks.saturating_mul(BLOCK))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(PathError::call(
+            "reading the limit of a project at",
+            directory,
+            e,
+        )),
+    }
+}
+
 /// Limits what a project may take on the file system of a directory, or nothing any more.
 ///
 /// # Errors
@@ -247,6 +265,7 @@ mod tests {
             return;
         }
         assert!(limit(dir.path(), 7, Some(1 << 20)).is_err());
+        assert!(limit_of(dir.path(), 7).is_err());
         assert!(!is_enforced(Path::new("/proc")));
     }
 

@@ -77,6 +77,27 @@ pub(super) fn usage(place: &Place, volume: &Volume) -> Result<Option<u64>, Stora
     }
 }
 
+/// Does what needs room in a volume that may be full, with its limit lifted meanwhile: XFS stops root, too. Nobody else writes in
+/// it at the time. A start sets the limit again if the daemon dies before this does.
+pub(super) fn unlimited<T>(
+    directory: &Path,
+    work: impl FnOnce() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    let project = quota::project(directory)?;
+    if project == 0 || !quota::is_enforced(directory) {
+        return work();
+    }
+    let Some(bytes) = quota::limit_of(directory, project)? else {
+        return work();
+    };
+    quota::limit(directory, project, None)?;
+    let done = work();
+    let limited = quota::limit(directory, project, Some(bytes));
+    let done = done?;
+    limited?;
+    Ok(done)
+}
+
 /// Lets what the daemon writes beside an instance's root not count, from now on: XFS stops root, too, at a full volume, whose
 /// `backup.yaml` must be written nevertheless. The root was made before, and hands its project down itself.
 pub(crate) fn count_root_only(directory: &Path) -> Result<(), StorageError> {

@@ -76,7 +76,8 @@ impl Driver for Dir {
         watch: &Watch,
     ) -> Result<(), StorageError> {
         projects::begin(place, staged, source)?;
-        volumes::fill(place, staged, source, watch)
+        // What replaces a volume has its project, and so its limit, while both are there.
+        projects::unlimited(staged, || volumes::fill(place, staged, source, watch))
     }
 
     fn mount_volume(

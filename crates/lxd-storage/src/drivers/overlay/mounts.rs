@@ -3,12 +3,12 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use lxd_sys::mount::{self, BindOptions, OverlayMaps};
+use lxd_sys::mount::{self, BindOptions, MountError, OverlayMaps};
 use lxd_sys::userns::{self, IdMap};
 
 use super::{Overlay, images};
 use crate::drivers::directory::make_directory;
-use crate::drivers::{Mounted, Place, View, make_entrance, remove_entrance};
+use crate::drivers::{Mounted, Place, View, make_entrance, projects, remove_entrance};
 use crate::error::StorageError;
 use crate::volume::Volume;
 
@@ -45,7 +45,7 @@ pub(super) fn mount(
         )),
     };
     let rootfs = directory.join("rootfs");
-    mount::Overlay {
+    let overlay = mount::Overlay {
         source: &format!("lxd/{}", volume.name),
         lowers: &[&lower],
         volume: &state,
@@ -56,8 +56,14 @@ pub(super) fn mount(
             lower: lower.as_fd(),
             upper: upper.as_fd(),
         }),
+    };
+    match overlay.mount(&rootfs) {
+        // The kernel could not make its own folder in a full volume.
+        Err(MountError::ReadOnly { .. }) => {
+            projects::unlimited(&directory, || Ok(overlay.mount(&rootfs)?))?;
+        }
+        mounted => mounted?,
     }
-    .mount(&rootfs)?;
     if ids.is_none() {
         return Ok(Mounted {
             rootfs,
