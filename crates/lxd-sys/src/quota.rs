@@ -174,11 +174,7 @@ pub fn limit_of(directory: &Path, project: u32) -> Result<Option<u64>, PathError
     match asked {
         Ok(()) => Ok((quota.hard_blocks > 0).then(|| quota.hard_blocks.saturating_mul(BLOCK))),
         Err(Errno::NOENT) => Ok(None),
-        Err(e) => Err(PathError::call(
-            "reading the limit of a project at",
-            directory,
-            e,
-        )),
+        Err(e) => Err(PathError::call("reading the limit of a project at", directory, e)),
     }
 }
 

@@ -177,7 +177,10 @@ impl Rename {
 
     async fn rename_rows(&mut self, task: &Task) -> Result<()> {
         let mut tx = task.app.cluster.begin().await?;
-        let told = [(CLOUD_INIT, volatile::new_uuid()), (TEMPLATE, "rename".to_owned())];
+        let told = [
+            (CLOUD_INIT, volatile::new_uuid()),
+            (TEMPLATE, "rename".to_owned()),
+        ];
         let told = told.map(|(key, value)| (key.to_owned(), value)).into();
         self.move_rows(&mut tx, (&self.old, &self.new), &told).await?;
         Ok(tx.commit().await?)
