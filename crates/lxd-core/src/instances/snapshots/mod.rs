@@ -59,7 +59,8 @@ pub async fn list(app: &Arc<App>, ctx: &Ctx, instance: &str) -> Result<Vec<Insta
     let mut tx = app.cluster.read().await?;
     let record = Record::load(&mut tx, &ctx.project, instance).await?;
     let rows = snapshots::list(&mut tx, &[record.row.id]).await?;
-    Ok(rows.into_iter().map(|row| wire(&record, row)).collect())
+    let all = rows.into_iter().map(|row| wire(&record, row)).collect();
+    Ok(with_sizes(app, &record, all).await)
 }
 
 /// One snapshot.
@@ -69,7 +70,27 @@ pub async fn list(app: &Arc<App>, ctx: &Ctx, instance: &str) -> Result<Vec<Insta
 pub async fn get(app: &Arc<App>, ctx: &Ctx, instance: &str, name: &str) -> Result<Tagged<InstanceSnapshot>> {
     let (record, row) = find(app, ctx, instance, name).await?;
     let writable = writable(&row);
-    Ok(Tagged::new(wire(&record, row), &writable))
+    let mut found = with_sizes(app, &record, vec![wire(&record, row)]).await;
+    Ok(Tagged::new(found.remove(0), &writable))
+}
+
+/// Adds what snapshots use, where that is known without a walk over their files.
+async fn with_sizes(app: &App, record: &Record, mut all: Vec<InstanceSnapshot>) -> Vec<InstanceSnapshot> {
+    let root = Root::of(record);
+    let Some(pool) = app
+        .pools
+        .get(&root.pool)
+        .ok()
+        .filter(|pool| pool.driver().knows_usage)
+    else {
+        return all;
+    };
+    let volumes = all.iter().map(|one| root.snapshot(&one.name)).collect();
+    let usages = pool.usages(volumes).await.unwrap_or_default();
+    for (one, usage) in all.iter_mut().zip(usages) {
+        one.size = usage.map_or(one.size, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+    all
 }
 
 /// Replaces what can be written of a snapshot, as an operation.
