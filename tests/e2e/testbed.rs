@@ -312,6 +312,63 @@ impl Drop for Quotas {
     }
 }
 
+/// Counts in a file for as long as it runs, from its start on.
+const COUNTS: &str = "::sysinit:/bin/hostname -F /etc/hostname
+::respawn:/bin/sh -c 'i=0; while :; do i=$((i+1)); echo $i >/tmp/count; sleep 1; done' </dev/null >/dev/null 2>&1
+::ctrlaltdel:/bin/poweroff
+";
+
+#[test]
+#[ignore = "needs the testbed: tests/testbed/testbed"]
+fn what_runs_goes_on_where_it_was_saved() {
+    let server = ready();
+    let inittab = server.scratch().join("inittab");
+    std::fs::write(&inittab, COUNTS).unwrap();
+    let count = || {
+        let text = shell(&server, "cr", "cat /tmp/count");
+        text.parse::<u32>().unwrap_or_else(|why| panic!("{text}: {why}"))
+    };
+    let reaches = |least: u32| patiently("it counts", || count() >= least);
+    let stateful = || {
+        ask(&server, "query /1.0/instances/cr")
+            .ok()
+            .contains("\"stateful\": true")
+    };
+    ask(&server, "init bb cr").ok();
+    server
+        .lxc(&["file", "push", inittab.to_str().unwrap(), "cr/etc/inittab"])
+        .ok();
+    ask(&server, "start cr").ok();
+    // Once more than once: what was brought back can be saved, too.
+    for least in [20, 40] {
+        reaches(least);
+        ask(&server, "stop cr --stateful").ok();
+        assert!(stateful());
+        ask(&server, "start cr").ok();
+        assert!(!stateful());
+        assert!(count() >= least);
+    }
+    ask(&server, "snapshot cr s0 --stateful").ok();
+    let then = count();
+    reaches(then + 10);
+    ask(&server, "restore cr s0 --stateful").ok();
+    assert!((40..then + 10).contains(&count()));
+    // It is there alone that what can't be brought back shows.
+    ask(&server, "stop cr --stateful").ok();
+    let images = server.dir().join("containers/cr/state");
+    std::fs::remove_file(images.join("pstree.img")).unwrap();
+    let failed = ask(&server, "start cr");
+    assert!(
+        failed.err.contains("Migrate: Failed to run") && failed.err.contains("pstree.img"),
+        "{}",
+        failed.err
+    );
+    assert!(stateful() && images.is_dir());
+    ask(&server, "start cr --stateless").ok();
+    assert!(!stateful() && !images.exists());
+    ask(&server, "delete -f cr").ok();
+}
+
 #[test]
 #[ignore = "needs the testbed: tests/testbed/testbed"]
 fn sizes_are_limits_where_there_are_project_quotas() {

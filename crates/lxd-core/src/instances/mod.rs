@@ -30,6 +30,8 @@ mod relocate;
 mod rename;
 mod runtime;
 mod saving;
+#[cfg(test)]
+mod saving_tests;
 mod shift;
 #[cfg(test)]
 mod shift_tests;

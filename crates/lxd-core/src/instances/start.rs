@@ -220,6 +220,16 @@ impl Start {
         }
     }
 
+    /// The same from what was saved.
+    #[cfg(test)]
+    pub(super) fn resuming(self) -> Self {
+        Self {
+            was_stateful: true,
+            resumes: true,
+            ..self
+        }
+    }
+
     /// The same with files to be shifted before.
     #[cfg(test)]
     pub(super) fn with(self, shift: Shift) -> Self {

@@ -8,8 +8,8 @@ use lxd_model::ErrorKind;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::drivers::Target;
 use crate::drivers::mock::{Behaviour, MockDriver};
+use crate::drivers::{Saved, Saving, Target};
 use crate::hooks::Hooks;
 use crate::instance::tests::plain;
 use crate::instance::{Instance, Key};
@@ -435,4 +435,60 @@ async fn devices_that_stay_as_they_are_are_left_alone() {
         world.driver.take_log(),
         ["update all default/m", "attach n to default/m"]
     );
+}
+
+#[tokio::test]
+async fn what_is_saved_goes_on_or_is_put_away() {
+    let mut world = World::new();
+    world.start().await.unwrap();
+    world.driver.take_log();
+    let saving = |name: &str, stops| Saving {
+        folder: world._folder.path().join(name),
+        log: world._folder.path().join("log"),
+        stops,
+    };
+    let (kept, ended) = (saving("kept", false), saving("ended", true));
+    world.instances.dump(&world.key(), kept).await.unwrap();
+    assert_eq!(world.instances.phase(&world.key()), Phase::Running);
+    world.instances.dump(&world.key(), ended.clone()).await.unwrap();
+    assert_eq!(world.instances.phase(&world.key()), Phase::Stopped);
+    assert_eq!(
+        world.driver.take_log(),
+        ["dump default/m", "dump and end default/m", "clean default/m"]
+    );
+    assert_eq!(
+        world.events.recv().await,
+        Some(Event::Stopped(world.key(), Cause::Requested))
+    );
+    let saved = Saved {
+        folder: ended.folder.clone(),
+        log: ended.log.clone(),
+    };
+    let again = world.instances.restore(world.instance.clone(), saved).await;
+    assert_eq!(again.unwrap().pid, 1);
+    assert_eq!(world.driver.take_log(), ["restore default/m on /root"]);
+}
+
+#[tokio::test]
+async fn what_can_not_be_saved_goes_on() {
+    let mut world = World::new();
+    world.driver.behave(Behaviour {
+        fails_to_dump: true,
+        ..Behaviour::default()
+    });
+    world.start().await.unwrap();
+    let saving = Saving {
+        folder: world._folder.path().join("state"),
+        log: world._folder.path().join("log"),
+        stops: true,
+    };
+    let refused = world.instances.dump(&world.key(), saving.clone()).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "snapshot dump failed\ntold to fail"
+    );
+    assert_eq!(world.instances.phase(&world.key()), Phase::Running);
+    world.instances.stop(&world.key(), Stop::kill()).await.unwrap();
+    let refused = world.instances.dump(&world.key(), saving).await;
+    assert_eq!(refused.unwrap_err().to_string(), "Instance is not running");
 }

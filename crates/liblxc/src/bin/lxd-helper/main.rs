@@ -4,6 +4,7 @@
 //! container. See `liblxc::protocol` for what it is told and what it answers.
 
 mod console;
+mod criu;
 mod exec;
 mod hook;
 mod inside;

@@ -26,7 +26,7 @@ use liblxc::nic::{Kind, Nic};
 use liblxc::protocol::Started;
 use liblxc::saved;
 
-use crate::{link, start};
+use crate::{criu, link, start};
 
 /// Where it stands which terminal the console was. The reference's `tty.info` is of no use: liblxc names the mount `console`, and
 /// when it brings a container back it says that this is nowhere.
@@ -65,13 +65,19 @@ pub(crate) fn dump(named: Named<'_>, folder: &Path, stops: bool, copy: &Path) ->
     held.lock().map_err(|e| told("locking", &part, e))?;
     let prepared = set_console_apart(&container, &part);
     prepared.map_err(|e| format!("preparing {}: {e}", part.display()))?;
-    let done = container.dump(&part, stops);
     let log = part.join(saved::DUMP_LOG);
+    let mut done = container.dump(&part, stops).map_err(|e| e.to_string());
+    if done.is_err() && !log.exists() && criu::has_one_hierarchy() {
+        // liblxc did not come so far.
+        let told = |e: liblxc::container::Error| e.to_string();
+        let mounts = container.config_item("lxc.mount.entry").map_err(told)?;
+        done = criu::dump(container.init_pid().map_err(told)?, &part, &mounts, stops);
+    }
     let errors = saved::errors(&log);
     // Of use to people only.
     let _ = std::fs::copy(&log, copy);
     if let Err(error) = done {
-        return Err(reason(&errors, &error.to_string()));
+        return Err(reason(&errors, &error));
     }
     std::fs::rename(&part, folder).map_err(|e| told("renaming", &part, e))
 }
@@ -114,7 +120,10 @@ pub(crate) fn restore(
     let log = folder.join(saved::RESTORE_LOG);
     let errors = saved::errors(&log);
     let _ = std::fs::copy(&log, copy);
-    done.map_err(|error| reason(&errors, &error))?;
+    if let Err(error) = done {
+        let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700));
+        return Err(reason(&errors, &error));
+    }
     for card in cards.iter().filter(|card| card.kind == Kind::Veth) {
         link::settle(card).map_err(|e| format!("setting up network card {}: {e}", card.host_name))?;
     }
@@ -144,10 +153,11 @@ struct Terminal {
     path: PathBuf,
 }
 
-/// Makes the folder readable for the container's root, who reads it, and writes what CRIU is to know besides.
+/// Makes the folder readable for the container's root, who reads it, and for the host's without its rights, whom CRIU is at first
+/// in a new user namespace; nobody else comes past the volume's folder. Writes what CRIU is to know besides.
 fn prepare(folder: &Path, (uid, gid): (u32, u32), cards: &[Nic]) -> io::Result<Option<Terminal>> {
     std::os::unix::fs::chown(folder, Some(uid), Some(gid))?;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
     let _ = std::fs::remove_file(folder.join(saved::RESTORE_LOG));
     let mut options = "mntns-compat-mode\n".to_owned();
     let terminal = match std::fs::read_to_string(folder.join(CONSOLE)) {

@@ -17,6 +17,8 @@ use lxd_db::cluster::instances::snapshots::{self, Snapshot};
 use lxd_db::cluster::storage_volumes::snapshots as volume_snapshots;
 use serde_json::Value;
 
+#[cfg(test)]
+pub(super) use create::Create;
 pub use create::create;
 pub(super) use create::{New, run_locked as take_locked};
 pub(crate) use create::{check_allowed, expiry, next_name};
