@@ -271,6 +271,10 @@ async fn a_rename_is_whole_or_undone() {
         operations::run(&app, &root(), Rename::of(&there, "c1"))
             .await
             .unwrap();
+        let mut tx = app.cluster.begin().await.unwrap();
+        let changed = lxd_db::cluster::instances::change_config(&mut tx, old.row.id, &old.row.config).await;
+        changed.unwrap();
+        tx.commit().await.unwrap();
     };
     testing::check_with(&app, &root(), || Rename::of(&old, "c2"), remove, is_clean).await;
 }
