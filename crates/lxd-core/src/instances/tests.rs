@@ -272,8 +272,10 @@ async fn a_rename_is_whole_or_undone() {
             .await
             .unwrap();
         let mut tx = app.cluster.begin().await.unwrap();
-        let changed = lxd_db::cluster::instances::change_config(&mut tx, old.row.id, &old.row.config).await;
-        changed.unwrap();
+        let told = ["volatile.apply_template", "volatile.cloud-init.instance-id"];
+        let nothing = told.map(|key| (key.to_owned(), String::new())).into();
+        let forgotten = lxd_db::cluster::instances::change_config(&mut tx, old.row.id, &nothing).await;
+        forgotten.unwrap();
         tx.commit().await.unwrap();
     };
     testing::check_with(&app, &root(), || Rename::of(&old, "c2"), remove, is_clean).await;
