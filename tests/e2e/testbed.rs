@@ -356,7 +356,7 @@ fn what_runs_goes_on_where_it_was_saved() {
     // It is there alone that what can't be brought back shows.
     ask(&server, "stop cr --stateful").ok();
     let images = server.dir().join("containers/cr/state");
-    std::fs::remove_file(images.join("pstree.img")).unwrap();
+    std::fs::write(images.join("pstree.img"), "no image").unwrap();
     let failed = ask(&server, "start cr");
     assert!(
         failed.err.contains("Migrate: Failed to run") && failed.err.contains("pstree.img"),

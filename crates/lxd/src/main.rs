@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("Error: {message}");
+            commands::output::complain(&format!("Error: {message}"));
             ExitCode::FAILURE
         }
     }

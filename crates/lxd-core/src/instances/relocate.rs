@@ -19,7 +19,7 @@ use super::copy::copy_snapshots;
 use super::record::{Record, profiles_of};
 use super::rename::move_folder;
 use super::snapshots::{Root, Saved, root_at};
-use super::{backup_file, cards, update, volatile};
+use super::{backup_file, cards, saving, update, volatile};
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
 use crate::error::{Context as _, Error, Result};
@@ -101,6 +101,10 @@ fn refuse_running(app: &App, key: &Key, post: &InstancePost) -> Result<()> {
     };
     Err(Error::bad_request(match post.live {
         Some(false) => format!("Instance must be stopped to move between {places} statelessly"),
+        _ if saving::has_criu() => {
+            let text = format!("Instances move between {places} only while they are stopped");
+            return Err(Error::not_implemented(text));
+        }
         _ => "Unable to perform container live migration. CRIU isn't installed".to_owned(),
     }))
 }

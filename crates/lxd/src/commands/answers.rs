@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Write};
 
+use super::output;
+
 /// A conversation.
 pub(crate) struct Answers<R, W> {
     input: R,
@@ -53,8 +55,8 @@ impl<R: BufRead, W: Write> Answers<R, W> {
             let answer = self.ask(question, default)?;
             match check(&answer) {
                 Ok(value) => return Ok(value),
-                Err(why) if why.is_empty() => eprintln!("Invalid input, try again.\n"),
-                Err(why) => eprintln!("Invalid input: {why}\n"),
+                Err(why) if why.is_empty() => output::complain("Invalid input, try again.\n"),
+                Err(why) => output::complain(&format!("Invalid input: {why}\n")),
             }
         }
     }

@@ -9,3 +9,10 @@ pub(crate) fn print(text: &str) {
         tracing::debug!("nobody reads what is printed");
     }
 }
+
+/// Prints a line for people, apart from what programs may read.
+pub(crate) fn complain(text: &str) {
+    if writeln!(std::io::stderr(), "{text}").is_err() {
+        tracing::debug!("nobody reads complaints");
+    }
+}

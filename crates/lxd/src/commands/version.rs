@@ -1,6 +1,6 @@
 //! `lxd version`.
 
-use super::VERSION;
+use super::{VERSION, output};
 use crate::command_line::Invocation;
 
 /// Prints the version.
@@ -9,6 +9,6 @@ use crate::command_line::Invocation;
 /// Never; commands have one shape.
 #[expect(clippy::unnecessary_wraps, reason = "commands have one shape")]
 pub(crate) fn run(_: &Invocation) -> Result<(), String> {
-    println!("{VERSION}");
+    output::print(&format!("{VERSION}\n"));
     Ok(())
 }

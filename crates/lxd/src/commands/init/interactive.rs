@@ -11,6 +11,7 @@ use super::super::client::Client;
 use super::auto::{self, Present};
 use super::{dump, source};
 use crate::commands::answers::{Answers, not_empty};
+use crate::commands::output;
 
 /// Asks what the server shall be like.
 ///
@@ -64,7 +65,7 @@ fn ask<R: BufRead, W: Write>(
         preseed.profiles.push(profile);
     }
     if answers.yes("Would you like a YAML \"lxd init\" preseed to be printed?", false)? {
-        println!("{}", dump::yaml(&preseed)?);
+        output::print(&format!("{}\n", dump::yaml(&preseed)?));
     }
     Ok(preseed)
 }
