@@ -188,6 +188,83 @@ fn a_privileged_container_uses_the_devices_that_it_is_given() {
     assert!(shell(&server, "tbd1", made).contains("Operation not permitted"));
 }
 
+/// The controller that the machine's USB stick is plugged into, as its driver names it.
+fn usb_controller() -> (std::path::PathBuf, String) {
+    let driver = Path::new("/sys/bus/pci/drivers/xhci_hcd");
+    let names = std::fs::read_dir(driver).unwrap().flatten();
+    let mut names = names.map(|entry| entry.file_name().into_string().unwrap());
+    let found = names.find(|name| name.starts_with("0000:"));
+    (driver.to_owned(), found.unwrap())
+}
+
+#[test]
+#[ignore = "needs the testbed: tests/testbed/testbed"]
+fn devices_of_the_host_come_and_go() {
+    for module in ["xhci_pci", "usb_storage", "sd_mod", "tpm_vtpm_proxy"] {
+        sh("modprobe", &[module]).ok();
+    }
+    patiently("the stick is there", || Path::new("/dev/sda").exists());
+    let server = ready();
+    ask(&server, "launch bb tbu").ok();
+    // By its bus, and by all its nodes.
+    for device in ["stick usb", "nodes unix-hotplug"] {
+        let line = format!("config device add tbu {device} vendorid=46f4 productid=0001");
+        ask(&server, &line).ok();
+    }
+    let script =
+        "ls /dev/bus/usb/*/* && dd if=/dev/sda of=/dev/null bs=512 count=1 2>&1 | grep -c '1+0 records in'";
+    let has = |wanted: bool| {
+        patiently("the container has it", || {
+            shell(&server, "tbu", script).ends_with("\n1") == wanted
+        });
+    };
+    has(true);
+    let (driver, address) = usb_controller();
+    std::fs::write(driver.join("unbind"), &address).unwrap();
+    has(false);
+    assert_eq!(
+        shell(&server, "tbu", "ls /dev/sd* /dev/bus/usb/*/* 2>/dev/null"),
+        ""
+    );
+    std::fs::write(driver.join("bind"), &address).unwrap();
+    has(true);
+    ask(&server, "restart -f tbu").ok();
+    has(true);
+    for device in ["stick", "nodes"] {
+        ask(&server, &format!("config device remove tbu {device}")).ok();
+    }
+    has(false);
+
+    // Limits of what is on a disk are that disk's.
+    let source = server.scratch().join("disk");
+    std::fs::create_dir(&source).unwrap();
+    let (source, limits) = (source.to_str().unwrap(), "limits.read=1MB limits.write=10iops");
+    sh("mkfs.ext4", &["-q", "-F", "/dev/sda"]).ok();
+    sh("mount", &["/dev/sda", source]).ok();
+    let line = format!("config device add tbu d disk source={source} path=/mnt {limits}");
+    ask(&server, &line).ok();
+    let limited = Path::new("/sys/fs/cgroup/lxc.payload.tbu/io.max");
+    assert_eq!(read(limited), "8:0 rbps=1000000 wbps=max riops=max wiops=10");
+    ask(&server, "config device set tbu d limits.max=2MB").ok();
+    assert_eq!(read(limited), "8:0 rbps=2000000 wbps=2000000 riops=max wiops=max");
+    ask(&server, "config device remove tbu d").ok();
+    assert_eq!(read(limited), "");
+    sh("umount", &[source]).ok();
+
+    // A module of its own, that answers: it was started already, so that starting it again is refused (TPM_RC_INITIALIZE).
+    ask(
+        &server,
+        "config device add tbu t tpm path=/dev/tpm0 pathrm=/dev/tpmrm0",
+    )
+    .ok();
+    ask(&server, "restart -f tbu").ok();
+    let asked = "printf '\\200\\001\\0\\0\\0\\014\\0\\0\\001\\104\\0\\0' >/tmp/c; exec 3<>/dev/tpmrm0; cat /tmp/c >&3; \
+                 dd bs=64 count=1 <&3 2>/dev/null | od -An -tx1";
+    assert_eq!(shell(&server, "tbu", asked), "80 01 00 00 00 0a 00 00 01 00");
+    ask(&server, "delete -f tbu").ok();
+    patiently("the module is gone", || !Path::new("/dev/tpm0").exists());
+}
+
 /// A pair of cards between the host and a namespace, with VLAN 7 in it. Goes when it is dropped.
 struct Peer;
 

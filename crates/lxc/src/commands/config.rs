@@ -134,7 +134,7 @@ async fn unset(cx: &Context) -> Result<()> {
 fn subject(cx: &Context) -> Result<Subject<'_>> {
     let words = cx.arguments();
     let server = match words {
-        [first, ..] if first.contains('=') => true,
+        [first, ..] if first.contains(['=', '.']) => true,
         [_, second] => !second.contains('='),
         _ => false,
     };
