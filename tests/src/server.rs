@@ -360,6 +360,13 @@ impl Server {
         if Path::new("/sys/class/net").join(&self.bridge).exists() {
             sh("ip", &["link", "delete", &self.bridge]);
         }
+        // Both daemons leave their tables, empty; another server may have chains in them.
+        for family in ["inet", "bridge"] {
+            let listed = sh("nft", &["list", "table", family, "lxd"]).out;
+            if !listed.is_empty() && !listed.contains("chain ") {
+                sh("nft", &["delete", "table", family, "lxd"]);
+            }
+        }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut mounts: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).collect();
         mounts.retain(|mount| mount.starts_with(&home));
