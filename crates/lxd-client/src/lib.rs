@@ -44,4 +44,4 @@ pub use tls::{Tls, Trust, server_certificate};
 pub use transport::Stream;
 pub use upload::{Upload, UploadPart};
 pub use web::{Page, Web, WebFile, WebForm, WebPart};
-pub use websocket::{Events, Message, WebSocket};
+pub use websocket::{Events, Message, WebSocket, WebSocketError, broken as broken_websocket};

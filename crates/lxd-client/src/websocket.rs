@@ -6,7 +6,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-pub use tokio_tungstenite::tungstenite::Message;
+pub use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 
 use crate::client::{Client, path};
 use crate::transport::Stream;
@@ -20,6 +20,16 @@ pub type WebSocket = WebSocketStream<Stream>;
 pub struct Events {
     socket: WebSocket,
     url: String,
+}
+
+/// Why a websocket broke, in words for people: TLS says at length that the other end has gone without a word.
+pub fn broken(error: &WebSocketError) -> String {
+    match error {
+        WebSocketError::Io(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "unexpected EOF".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 impl Client {
@@ -38,7 +48,7 @@ impl Client {
         match tokio_tungstenite::client_async(request, stream).await {
             Ok((socket, _)) => Ok(socket),
             Err(tungstenite::Error::Http(response)) => Err(failed(format!("status {}", response.status()))),
-            Err(error) => Err(failed(error.to_string())),
+            Err(error) => Err(failed(broken(&error))),
         }
     }
 }
@@ -85,7 +95,7 @@ impl Events {
                 }
                 Some(Ok(Message::Close(_))) | None => return Ok(None),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(failed(error.to_string())),
+                Some(Err(error)) => return Err(failed(broken(&error))),
             }
         }
     }
@@ -94,5 +104,21 @@ impl Events {
     pub async fn close(mut self) {
         // The server notices a dropped connection as well.
         let _ = self.socket.send(Message::Close(None)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_gone_is_told_in_two_words() {
+        let long = "peer closed connection without sending TLS close_notify: https://example.org/why";
+        let source = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, long);
+        assert_eq!(broken(&WebSocketError::Io(source)), "unexpected EOF");
+        assert_eq!(
+            broken(&WebSocketError::AlreadyClosed),
+            WebSocketError::AlreadyClosed.to_string()
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt as _, StreamExt as _};
-use lxd_client::Message as Frame;
+use lxd_client::{Message as Frame, WebSocketError, broken_websocket};
 use lxd_storage::Rsync;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -110,10 +110,9 @@ impl Ends {
     }
 }
 
-fn incoming<E: std::error::Error + Send + Sync + 'static>(
-    frame: std::result::Result<Frame, E>,
-) -> io::Result<Option<Message>> {
-    Ok(match frame.map_err(io::Error::other)? {
+fn incoming(frame: std::result::Result<Frame, WebSocketError>) -> io::Result<Option<Message>> {
+    let broken = |error| io::Error::other(broken_websocket(&error));
+    Ok(match frame.map_err(broken)? {
         Frame::Text(text) => Some(Message::Text(text.as_str().to_owned())),
         Frame::Binary(data) => Some(Message::Binary(data)),
         Frame::Close(_) => Some(Message::Close),
