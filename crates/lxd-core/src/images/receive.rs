@@ -52,7 +52,8 @@ impl Upload {
         E: Display,
     {
         let still = app.images.still().await;
-        let (metadata, fingerprint) = one(app, Fingerprint::new(), u64::MAX, stream).await?;
+        let (metadata, fingerprint) =
+            within_room(&app.paths.images(), Fingerprint::new(), u64::MAX, stream).await?;
         Ok(Self {
             metadata,
             rootfs: None,
@@ -73,7 +74,8 @@ impl Upload {
         E: Display,
     {
         let still = app.images.still().await;
-        let (metadata, fingerprint) = one(app, Fingerprint::new(), METADATA_LIMIT, stream).await?;
+        let (metadata, fingerprint) =
+            within_room(&app.paths.images(), Fingerprint::new(), METADATA_LIMIT, stream).await?;
         Ok(FirstPart {
             metadata,
             fingerprint,
@@ -136,7 +138,8 @@ impl FirstPart {
             "rootfs.img" => true,
             _ => return Err(invalid_form()),
         };
-        let (rootfs, fingerprint) = one(app, self.fingerprint, u64::MAX, stream).await?;
+        let (rootfs, fingerprint) =
+            within_room(&app.paths.images(), self.fingerprint, u64::MAX, stream).await?;
         Ok(Upload {
             metadata: self.metadata,
             rootfs: Some(rootfs),
@@ -169,19 +172,6 @@ pub(crate) async fn clean(app: &App) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-async fn one<S, E>(
-    app: &App,
-    fingerprint: Fingerprint,
-    limit: u64,
-    stream: S,
-) -> Result<(Received, Fingerprint)>
-where
-    S: Stream<Item = Result<Bytes, E>>,
-    E: Display,
-{
-    within_room(&app.paths.images(), fingerprint, limit, stream).await
 }
 
 /// Receives a file of at most so many bytes into a directory, of whose file system something stays free.

@@ -38,16 +38,21 @@ pub(crate) async fn daemon() -> TestApp {
         ..StoragePoolsPost::default()
     };
     crate::storage_pools::create(&app, &root(), post).await.unwrap();
+    root_in_profile(&app).await;
+    app
+}
+
+/// Gives the default profile a root disk in the pool.
+pub(crate) async fn root_in_profile(app: &TestApp) {
     let disk = [("type", "disk"), ("path", "/"), ("pool", "p1")];
     let disk = disk.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let put = ProfilePut {
         devices: BTreeMap::from([("root".to_owned(), BTreeMap::from(disk))]),
         ..ProfilePut::default()
     };
-    crate::profiles::update(&app, &root(), "default", put, None)
+    crate::profiles::update(app, &root(), "default", put, None)
         .await
         .unwrap();
-    app
 }
 
 pub(super) fn key(name: &str) -> Key {

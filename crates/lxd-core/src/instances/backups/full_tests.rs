@@ -1,16 +1,13 @@
 //! Backups of instances without room, for their archives or for what is made of them.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use lxd_api::profiles::ProfilePut;
 
 use super::make::Make;
 use super::tests::{backup, file};
 use super::{Request, import, receive};
 use crate::error::Result;
 use crate::instances::snapshots::{New, take_locked};
-use crate::instances::tests::{key, make};
+use crate::instances::tests::{key, make, root_in_profile};
 use crate::instances::{Wanted, delete, list};
 use crate::operations;
 use crate::testing::disk::{Disk, assert_same, files, is_no_room, small_pool};
@@ -23,15 +20,7 @@ const CONTENT: usize = 3 << 20;
 async fn start(driver: &str) -> (TestApp, Vec<Disk>) {
     let app = TestApp::start().await;
     let disks = small_pool(&app, "p1", driver).await;
-    let disk = [("type", "disk"), ("path", "/"), ("pool", "p1")];
-    let disk = disk.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let put = ProfilePut {
-        devices: BTreeMap::from([("root".to_owned(), BTreeMap::from(disk))]),
-        ..ProfilePut::default()
-    };
-    crate::profiles::update(&app, &root(), "default", put, None)
-        .await
-        .unwrap();
+    root_in_profile(&app).await;
     make(&app, "c1").await;
     write(&app, 1).await;
     let new = New {
