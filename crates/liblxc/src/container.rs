@@ -70,6 +70,10 @@ pub struct Attach<'a> {
     pub stdio: [BorrowedFd<'a>; 3],
     /// Make the program the leader of a session whose terminal is its standard input.
     pub controlling_terminal: bool,
+    /// The program begins when a byte comes here, and never does when this ends first.
+    pub wait_for: BorrowedFd<'a>,
+    /// This process is in the container's control groups, so that the program need not be moved there.
+    pub inside_groups: bool,
 }
 
 /// The largest file without a name that is saved with what has it open, in bytes: 256 MiB.
@@ -252,8 +256,12 @@ impl Container {
     pub fn attach(&self, attach: &Attach<'_>) -> Result<i32, Error> {
         let mut argv = pointers(attach.argv);
         let mut environment = pointers(attach.environment);
+        let attach_flags = match attach.inside_groups {
+            true => ffi::LXC_ATTACH_DEFAULT & !ffi::LXC_ATTACH_MOVE_TO_CGROUP,
+            false => ffi::LXC_ATTACH_DEFAULT,
+        };
         let mut options = ffi::lxc_attach_options_t {
-            attach_flags: ffi::LXC_ATTACH_DEFAULT,
+            attach_flags,
             namespaces: -1,
             personality: ffi::LXC_ATTACH_DETECT_PERSONALITY,
             initial_cwd: attach.cwd.as_ptr().cast_mut(),
@@ -272,16 +280,16 @@ impl Container {
                 list: null_mut(),
             },
         };
-        let mut command = ffi::lxc_attach_command_t {
-            program: argv[0],
+        let mut program = Program {
             argv: argv.as_mut_ptr(),
+            wait_for: attach.wait_for.as_raw_fd(),
         };
         let run: ffi::lxc_attach_exec_t = if attach.controlling_terminal {
             Some(run_with_terminal)
         } else {
             Some(run_program)
         };
-        let payload = (&raw mut command).cast::<c_void>();
+        let payload = (&raw mut program).cast::<c_void>();
         let mut pid: libc::pid_t = -1;
         if call!(self.attach(run, payload, &raw mut options, &raw mut pid)) < 0 || pid <= 0 {
             return Err(Error::Attach(self.name.clone()));
@@ -345,22 +353,42 @@ unsafe extern "C" fn run_with_terminal(payload: *mut c_void) -> c_int {
     }
 }
 
-/// Runs inside the container and becomes the program, or ends with a shell's code for what can't be run. The library's own
-/// function also writes to standard error, which is the user's by then.
+/// What [`run_program`] is told.
+struct Program {
+    /// Strings, closed by NULL; the first is also the program's name.
+    argv: *mut *mut c_char,
+    wait_for: c_int,
+}
+
+/// Runs inside the container and becomes the program once it may, or ends with a shell's code for what can't be run. The library's
+/// own function also writes to standard error, which is the user's by then.
 unsafe extern "C" fn run_program(payload: *mut c_void) -> c_int {
-    // SAFETY: the payload is the command that `attach` gave, whose strings live as long as this process.
+    // SAFETY: the payload is the one that `attach` gave, whose strings live as long as this process.
     let error = unsafe {
-        let command = &*payload.cast::<ffi::lxc_attach_command_t>();
-        libc::execvp(
-            command.program,
-            command.argv.cast::<*const libc::c_char>().cast_const(),
-        );
+        let program = &*payload.cast::<Program>();
+        if !comes(program.wait_for) {
+            return libc::EXIT_FAILURE;
+        }
+        let argv = program.argv.cast::<*const c_char>().cast_const();
+        libc::execvp(*argv, argv);
         *libc::__errno_location()
     };
     match error {
         libc::ENOEXEC | libc::EACCES => 126,
         libc::ENOENT => 127,
         _ => -1,
+    }
+}
+
+/// Waits for a byte. None comes when the other end is closed first.
+fn comes(fd: c_int) -> bool {
+    let mut byte = 0_u8;
+    loop {
+        // SAFETY: there is room for one byte.
+        match unsafe { libc::read(fd, (&raw mut byte).cast(), 1) } {
+            -1 if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
+            count => return count == 1,
+        }
     }
 }
 

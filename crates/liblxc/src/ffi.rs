@@ -105,6 +105,7 @@ pub struct lxc_container {
 pub type lxc_attach_exec_t = Option<unsafe extern "C" fn(payload: *mut c_void) -> c_int>;
 
 pub const LXC_ATTACH_CLEAR_ENV: c_int = 1;
+pub const LXC_ATTACH_MOVE_TO_CGROUP: c_int = 1;
 pub const LXC_ATTACH_DEFAULT: c_int = 0x0000_FFFF;
 pub const LXC_ATTACH_DETECT_PERSONALITY: c_long = !0;
 

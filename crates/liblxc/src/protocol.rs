@@ -84,7 +84,8 @@ impl Started {
 }
 
 /// What `exec` must run. Three file descriptors (standard input, output, error) come with the frame, or none
-/// where [`Exec::terminal`] asks for a terminal of the container's own.
+/// where [`Exec::terminal`] asks for a terminal of the container's own. The answer is [`Reply::Running`] once there is a
+/// process inside, which becomes the program when one more byte comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exec {
     /// The container's name as liblxc knows it.
@@ -105,6 +106,10 @@ pub struct Exec {
     pub environment: Vec<(String, String)>,
     /// Program and arguments, at least the program.
     pub argv: Vec<String>,
+    /// The container's folders in the control group hierarchies of version 1.
+    pub legacy: Vec<String>,
+    /// Its folder in the hierarchy of version 2; empty where there is none.
+    pub unified: String,
     /// Make a terminal inside for the program; its master side comes back with [`Reply::Running`].
     pub terminal: Option<Terminal>,
 }
@@ -173,7 +178,15 @@ impl Exec {
     /// The body of the frame that asks for this.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        for text in [&self.name, &self.lxcpath, &self.config, &self.log, &self.cwd] {
+        let texts = [
+            &self.name,
+            &self.lxcpath,
+            &self.config,
+            &self.log,
+            &self.cwd,
+            &self.unified,
+        ];
+        for text in texts {
             out.field(text.as_bytes());
         }
         out.number(self.uid);
@@ -190,8 +203,9 @@ impl Exec {
             out.field(key.as_bytes());
             out.field(value.as_bytes());
         }
-        for argument in &self.argv {
-            out.field(argument.as_bytes());
+        out.number(u32::try_from(self.legacy.len()).unwrap_or(u32::MAX));
+        for text in self.legacy.iter().chain(&self.argv) {
+            out.field(text.as_bytes());
         }
         out.0
     }
@@ -199,7 +213,8 @@ impl Exec {
     /// Reads the body of a frame.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Reader(body);
-        let [name, lxcpath, config, log, cwd] = [
+        let [name, lxcpath, config, log, cwd, unified] = [
+            fields.text()?,
             fields.text()?,
             fields.text()?,
             fields.text()?,
@@ -226,6 +241,10 @@ impl Exec {
         for _ in 0..fields.number()? {
             environment.push((fields.text()?, fields.text()?));
         }
+        let mut legacy = Vec::new();
+        for _ in 0..fields.number()? {
+            legacy.push(fields.text()?);
+        }
         let mut argv = Vec::new();
         while !fields.0.is_empty() {
             argv.push(fields.text()?);
@@ -234,6 +253,8 @@ impl Exec {
             return Err(Malformed("no program"));
         }
         Ok(Self {
+            legacy,
+            unified,
             name,
             lxcpath,
             config,
@@ -426,6 +447,8 @@ mod tests {
             uid: 1000,
             gid: 7,
             cwd: "/root".into(),
+            legacy: vec!["/sys/fs/cgroup/cpu,cpuacct/lxc.payload.p_c1".into()],
+            unified: "/sys/fs/cgroup/unified/lxc.payload.p_c1".into(),
             environment: vec![("A".into(), "b=c\nd".into()), ("E".into(), String::new())],
             argv: vec!["sh".into(), "-c".into(), String::new()],
             terminal,

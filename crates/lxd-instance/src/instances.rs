@@ -21,7 +21,7 @@ use crate::drivers::container::{ContainerDriver, Shared, blocking};
 use crate::drivers::{Driver, Guest, Saved};
 use crate::error::{Error, TearDown};
 use crate::events::{Cause, Event};
-use crate::exec::{Exec, ExecRequest, Prepared};
+use crate::exec::{ExecRequest, Held};
 use crate::files::{Place, Server, Servers, Sftp};
 use crate::hooks::Hooks;
 use crate::instance::{Instance, InstanceType, Key};
@@ -500,12 +500,12 @@ impl Instances {
         is_own.then_some(instance)
     }
 
-    /// Runs a program in an instance.
+    /// Makes a process in an instance that becomes a program when it is told to.
     ///
     /// # Errors
     /// [`Error::Refused`]; [`Error::Exec`] when it could not be run. A program that is not found is no error here, but
     /// exit code 127.
-    pub async fn exec(&self, key: &Key, request: ExecRequest) -> Result<Exec, Error> {
+    pub async fn exec(&self, key: &Key, request: ExecRequest) -> Result<Held, Error> {
         let (instance, guest) = self.running(key, Request::Exec)?;
         guest.exec(&instance, request).await
     }
@@ -515,13 +515,6 @@ impl Instances {
         self.running(key, Request::Exec)
             .ok()
             .map(|(instance, _)| instance)
-    }
-
-    /// Starts a helper for [`ExecRequest::helper`], while something else has to be waited for. None when that fails: the
-    /// program's own start will say why.
-    pub fn prepare_exec(&self, key: &Key) -> Option<Prepared> {
-        self.running(key, Request::Exec).ok()?;
-        self.drivers.helper.connect("exec").ok().map(Prepared)
     }
 
     /// A server of an instance's files: one that is kept, or a new one where the instance runs. None for a stopped instance

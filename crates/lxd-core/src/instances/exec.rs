@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt as _, StreamExt as _};
 use lxd_api::instance_exec::InstanceExecPost;
-use lxd_instance::exec::{Control, Ends, Exec, ExecRequest, Exit, Prepared, Streams, Terminal, environment};
+use lxd_instance::exec::{Control, Ends, Exec, ExecRequest, Exit, Held, Streams, Terminal, environment};
 use lxd_instance::lifecycle::{Request, decide};
 use lxd_instance::{Error as InstanceError, Instance, Key};
 use serde::Deserialize;
@@ -77,7 +77,7 @@ pub async fn exec(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceExecPost)
             ));
         }
         if post.wait_for_websocket {
-            run.with_websockets().await
+            run.with_websockets(&instance).await
         } else {
             run.alone(&instance).await
         }
@@ -112,7 +112,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn start(&self, streams: Streams, helper: Option<Prepared>) -> Result<Exec> {
+    async fn hold(&self, streams: Streams) -> Result<Held> {
         let post = self.post;
         let request = ExecRequest {
             command: post.command.clone(),
@@ -121,13 +121,36 @@ impl Run<'_> {
             gid: post.group,
             cwd: post.cwd.clone(),
             streams,
-            helper,
         };
-        let started = self.app.instances.registry.exec(self.key, request).await?;
+        Ok(self.app.instances.registry.exec(self.key, request).await?)
+    }
+
+    async fn begin(&self, held: Held) -> Exec {
+        let started = held.begin().await;
         let url = super::url(&self.key.project, &self.key.name);
-        let event = Lifecycle::new(Action::InstanceExec, url).with("command", json!(post.command));
+        let event = Lifecycle::new(Action::InstanceExec, url).with("command", json!(self.post.command));
         self.app.events.lifecycle(&self.key.project, &event);
-        Ok(started)
+        started
+    }
+
+    async fn start(&self, streams: Streams) -> Result<Exec> {
+        Ok(self.begin(self.hold(streams).await?).await)
+    }
+
+    /// The process is made while the client connects. In a privileged container it could be tampered with meanwhile, and waits.
+    async fn start_with<T>(
+        &self,
+        instance: &Instance,
+        streams: Streams,
+        sockets: impl Future<Output = Result<T>>,
+    ) -> Result<(Exec, T)> {
+        if instance.idmap.is_none() {
+            let sockets = sockets.await?;
+            return Ok((self.start(streams).await?, sockets));
+        }
+        let (held, sockets) = tokio::join!(self.hold(streams), sockets);
+        let sockets = sockets?;
+        Ok((self.begin(held?).await, sockets))
     }
 
     /// Reports a program's end. Two codes are also failures of the operation, as with the reference.
@@ -143,7 +166,7 @@ impl Run<'_> {
     /// Without a client: output goes to files, or nowhere.
     async fn alone(&self, instance: &Instance) -> Result<()> {
         if !self.post.record_output {
-            let exec = self.start(Streams::Null, None).await?;
+            let exec = self.start(Streams::Null).await?;
             return self.done(exec.exit.wait().await?);
         }
         let name = |stream: &str| format!("exec_{}.{stream}", self.operation.id());
@@ -156,7 +179,7 @@ impl Run<'_> {
                 .map_err(|error| Error::internal(format!("Failed making {}", out.display())).because(error))
         })
         .await?;
-        let exec = self.start(Streams::Files { stdout, stderr }, None).await?;
+        let exec = self.start(Streams::Files { stdout, stderr }).await?;
         let code = exec.exit.wait().await?;
         let url = |name: &String| crate::urls::plain(&["instances", &self.key.name, "logs", name]);
         let output: BTreeMap<&str, String> = ["1", "2"].into_iter().zip(names.iter().map(url)).collect();
@@ -164,23 +187,20 @@ impl Run<'_> {
         self.done(code)
     }
 
-    async fn with_websockets(&self) -> Result<()> {
-        // The helper is loaded while the client connects.
-        let helper = self.app.instances.registry.prepare_exec(self.key);
+    async fn with_websockets(&self, instance: &Instance) -> Result<()> {
         let code = if self.post.interactive {
-            let data = take(self.operation, "0").await?;
             let size = |number: i64| u16::try_from(number).unwrap_or(0);
             let streams = Streams::Terminal {
                 width: size(self.post.width),
                 height: size(self.post.height),
             };
-            let exec = self.start(streams, helper).await?;
+            let data = take(self.operation, "0");
+            let (exec, data) = self.start_with(instance, streams, data).await?;
             self.controlled(exec.control.clone(), interactive(exec, data))
                 .await?
         } else {
-            let data =
-                futures::future::try_join_all(["0", "1", "2"].map(|name| take(self.operation, name))).await?;
-            let exec = self.start(Streams::Pipes, helper).await?;
+            let data = futures::future::try_join_all(["0", "1", "2"].map(|name| take(self.operation, name)));
+            let (exec, data) = self.start_with(instance, Streams::Pipes, data).await?;
             self.controlled(exec.control.clone(), piped(exec, data)).await?
         };
         self.done(code)

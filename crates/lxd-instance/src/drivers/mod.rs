@@ -12,7 +12,7 @@ use lxd_sys::cgroup::Throttle;
 use crate::console::Console;
 use crate::devices::Plan;
 use crate::error::Error;
-use crate::exec::{Exec, ExecRequest};
+use crate::exec::{ExecRequest, Held};
 use crate::files::Place;
 use crate::instance::{Instance, Key};
 use crate::ports::RootVolume;
@@ -143,9 +143,9 @@ pub trait Guest: Send + Sync {
     /// Limits what it reads and writes of block devices; a limit of 0 is none.
     fn throttle<'a>(&'a self, limits: &'a [Throttle]) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Runs a program in it.
+    /// Makes a process in it that is to become a program.
     fn exec<'a>(&'a self, instance: &'a Instance, request: ExecRequest)
-    -> BoxFuture<'a, Result<Exec, Error>>;
+    -> BoxFuture<'a, Result<Held, Error>>;
 
     /// Saves what runs, and ends it then where that is wanted. After a failure it goes on.
     fn dump<'a>(&'a self, _instance: &'a Instance, _saving: &'a Saving) -> BoxFuture<'a, Result<(), Error>> {

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use liblxc::protocol::{self, Reply};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
@@ -16,6 +17,9 @@ pub use terminal::Terminal;
 use crate::error::Error;
 use crate::instance::Instance;
 use crate::lxd_helper::Connection;
+
+/// The byte that lets a process become the program; any would do.
+const BEGIN: u8 = b'\n';
 
 /// Bytes that a program can write ahead of its reader.
 const OUTPUT_PIPE: usize = 256 << 10;
@@ -35,13 +39,7 @@ pub struct ExecRequest {
     pub cwd: String,
     /// Where its streams go.
     pub streams: Streams,
-    /// A helper that was started beforehand; without one, it is started now.
-    pub helper: Option<Prepared>,
 }
-
-/// A helper that waits to be told what to run. Dropped unused, it ends.
-#[derive(Debug)]
-pub struct Prepared(pub(crate) Connection);
 
 /// Where the streams of a program go.
 #[derive(Debug)]
@@ -82,6 +80,38 @@ pub enum Ends {
     Terminal(Terminal),
     /// The caller has none.
     None,
+}
+
+/// A process inside that is about to become the program. Dropped, it ends.
+#[derive(Debug)]
+pub struct Held {
+    exec: Exec,
+    connection: Connection,
+    sender: oneshot::Sender<Result<i32, Error>>,
+}
+
+impl Held {
+    /// Lets it become the program.
+    pub async fn begin(self) -> Exec {
+        let Self {
+            exec,
+            mut connection,
+            sender,
+        } = self;
+        // A process that has ended meanwhile is told of below.
+        let _ = connection.stream().write_all(&[BEGIN]).await;
+        tokio::spawn(async move {
+            let code = match connection.receive().await {
+                Ok((Reply::Exited(code), _)) => Ok(code),
+                Ok((Reply::Failed(reason), _)) => Err(Error::Exec(reason)),
+                Ok((other, _)) => Err(Error::Protocol(format!("unexpected answer {other:?}"))),
+                Err(error) => Err(error),
+            };
+            // Nobody may be interested.
+            let _ = sender.send(code);
+        });
+        exec
+    }
 }
 
 /// A program that runs inside.
@@ -203,13 +233,13 @@ fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
-/// Sends a request to a helper, and waits until the program runs.
-pub(crate) async fn run(
+/// Sends a request to a helper, and waits until there is a process for the program.
+pub(crate) async fn hold(
     mut connection: Connection,
     request: &protocol::Exec,
     ends: Ends,
     theirs: Vec<OwnedFd>,
-) -> Result<Exec, Error> {
+) -> Result<Held, Error> {
     use std::os::fd::AsFd;
     let borrowed: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
     connection.send(&request.encode(), &borrowed).await?;
@@ -229,17 +259,7 @@ pub(crate) async fn run(
         terminal = Some(master);
     }
     let (sender, receiver) = oneshot::channel();
-    tokio::spawn(async move {
-        let code = match connection.receive().await {
-            Ok((Reply::Exited(code), _)) => Ok(code),
-            Ok((Reply::Failed(reason), _)) => Err(Error::Exec(reason)),
-            Ok((other, _)) => Err(Error::Protocol(format!("unexpected answer {other:?}"))),
-            Err(error) => Err(error),
-        };
-        // Nobody may be interested.
-        let _ = sender.send(code);
-    });
-    Ok(Exec {
+    let exec = Exec {
         pid,
         ends,
         control: Control {
@@ -247,6 +267,11 @@ pub(crate) async fn run(
             terminal,
         },
         exit: Exit { receiver },
+    };
+    Ok(Held {
+        exec,
+        connection,
+        sender,
     })
 }
 

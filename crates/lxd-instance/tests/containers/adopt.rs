@@ -62,7 +62,7 @@ async fn one_that_reboots_while_nobody_listens_comes_back_with_its_card() {
         "while ! test -e /go; do sleep 0.01; done; reboot -f",
     ]);
     asked.streams = Streams::Null;
-    first.exec(&key, asked).await.unwrap();
+    first.exec(&key, asked).await.unwrap().begin().await;
     drop(first);
     world.nobody_listens().await;
     let rootfs = world.root.join("containers").join(&key.name).join("rootfs");

@@ -64,6 +64,52 @@ async fn codes_streams_environment_and_users() {
 }
 
 #[tokio::test]
+async fn a_program_begins_in_the_groups_of_the_container_when_it_is_told_to_and_beyond_the_limit_of_processes()
+ {
+    let world = World::new().await;
+    let (instances, _events) = world.daemon();
+    let mut instance = world.instance("g").await;
+    instance.config.insert("limits.processes".into(), "3".into());
+    let key = instance.key.clone();
+    instances.start(instance).await.unwrap();
+
+    let (_, groups, _) = shell(&instances, &key, "cat /proc/self/cgroup").await;
+    assert!(!groups.is_empty());
+    for line in groups.lines() {
+        assert!(line.ends_with(":/") || line.ends_with(":/.lxc"), "{line}");
+    }
+
+    let held = instances
+        .exec(&key, request(&["touch", "/root/held"]))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(shell(&instances, &key, "test -e /root/held").await.0, 1);
+    drop(held);
+    let held = instances
+        .exec(&key, request(&["touch", "/root/begun"]))
+        .await
+        .unwrap();
+    assert_eq!(held.begin().await.exit.wait().await.unwrap(), 0);
+    assert_eq!(
+        shell(&instances, &key, "test -e /root/begun && ! test -e /root/held")
+            .await
+            .0,
+        0
+    );
+
+    let mut sleepers = Vec::new();
+    for _ in 0..3 {
+        let held = instances.exec(&key, request(&["sleep", "1000"])).await.unwrap();
+        sleepers.push(held.begin().await);
+    }
+    assert_eq!(run(&instances, request(&["true"]), &key, b"").await.0, 0);
+    let (code, _, error) = shell(&instances, &key, "true & wait $!").await;
+    assert!(code != 0 && error.contains("fork"), "{code} {error}");
+    instances.stop(&key, Stop::kill()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_terminal_with_size_signals_and_job_control() {
     let world = World::new().await;
     let (instances, _events) = world.daemon();
@@ -79,7 +125,7 @@ async fn a_terminal_with_size_signals_and_job_control() {
         width: 99,
         height: 33,
     };
-    let exec = instances.exec(&key, asked).await.unwrap();
+    let exec = instances.exec(&key, asked).await.unwrap().begin().await;
     let Ends::Terminal(mut terminal) = exec.ends else {
         panic!("a terminal")
     };
@@ -106,7 +152,7 @@ async fn a_terminal_with_size_signals_and_job_control() {
 
     let mut asked = request(&["sleep", "1000"]);
     asked.streams = Streams::Terminal { width: 0, height: 0 };
-    let exec = instances.exec(&key, asked).await.unwrap();
+    let exec = instances.exec(&key, asked).await.unwrap().begin().await;
     let Ends::Terminal(mut terminal) = exec.ends else {
         panic!("a terminal")
     };
@@ -120,7 +166,7 @@ async fn a_terminal_with_size_signals_and_job_control() {
 
     let mut asked = request(&["sleep", "1000"]);
     asked.streams = Streams::Null;
-    let exec = instances.exec(&key, asked).await.unwrap();
+    let exec = instances.exec(&key, asked).await.unwrap().begin().await;
     assert!(exec.control.signal(4711).is_err());
     exec.control.signal(15).unwrap();
     assert_eq!(exec.exit.wait().await.unwrap(), 143);
@@ -141,7 +187,7 @@ async fn recorded_output_and_the_console() {
         stdout: out.try_clone().unwrap(),
         stderr: err.try_clone().unwrap(),
     };
-    let exec = instances.exec(&key, asked).await.unwrap();
+    let exec = instances.exec(&key, asked).await.unwrap().begin().await;
     assert!(matches!(exec.ends, Ends::None));
     assert_eq!(exec.exit.wait().await.unwrap(), 3);
     let mut text = String::new();

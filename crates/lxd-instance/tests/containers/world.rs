@@ -301,7 +301,6 @@ pub(crate) fn request(command: &[&str]) -> ExecRequest {
         gid: 0,
         cwd: "/".into(),
         streams: Streams::Pipes,
-        helper: None,
     }
 }
 
@@ -312,7 +311,7 @@ pub(crate) async fn run(
     key: &Key,
     input: &[u8],
 ) -> (i32, String, String) {
-    let exec = instances.exec(key, request).await.unwrap();
+    let exec = instances.exec(key, request).await.unwrap().begin().await;
     let Ends::Pipes {
         mut stdin,
         mut stdout,

@@ -1,6 +1,6 @@
 //! One control group: its files in every hierarchy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -119,10 +119,9 @@ impl Group {
     /// # Errors
     /// [`Error::Write`].
     pub fn add(&self, pid: i32) -> Result<(), Error> {
-        // Controllers may share a hierarchy.
-        let folders: std::collections::BTreeSet<&Path> = self.folders().collect();
-        folders
+        self.legacy()
             .into_iter()
+            .chain(self.unified())
             .try_for_each(|folder| put(&folder.join("cgroup.procs"), &pid.to_string()))
     }
 
@@ -205,6 +204,16 @@ impl Group {
             remove_below(folder, &mut errors);
         }
         errors
+    }
+
+    /// Its folders in the hierarchies of version 1, each once: controllers may share a hierarchy.
+    pub fn legacy(&self) -> BTreeSet<&Path> {
+        self.legacy.values().map(PathBuf::as_path).collect()
+    }
+
+    /// Its folder in the hierarchy of version 2.
+    pub fn unified(&self) -> Option<&Path> {
+        self.unified.as_deref()
     }
 
     fn folders(&self) -> impl Iterator<Item = &Path> {

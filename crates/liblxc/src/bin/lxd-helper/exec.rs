@@ -9,6 +9,7 @@ use std::path::Path;
 use liblxc::container::{self, Attach, Container};
 use liblxc::protocol::{Exec, Reply, Terminal};
 
+use crate::groups;
 use crate::socket::Socket;
 
 /// `TIOCGPTPEER` of linux/tty.h: opens the slave of a master without a path.
@@ -17,7 +18,6 @@ const TIOCGPTPEER: libc::c_ulong = 0x5441;
 /// Serves one request on standard input. What goes wrong is told to the daemon on that same socket.
 pub(crate) fn serve() -> Result<(), String> {
     let socket = Socket::take_stdin().map_err(|e| format!("taking the socket: {e}"))?;
-    wait_for_the_cgroup_lock();
     let (body, stdio) = socket
         .receive()
         .map_err(|e| format!("receiving the request: {e}"))?;
@@ -29,27 +29,6 @@ pub(crate) fn serve() -> Result<(), String> {
     .map_err(|e| format!("sending the answer: {e}"))
 }
 
-/// Moves this process into the control group that it is in. The kernel lets nobody move before a grace period has gone by,
-/// which takes milliseconds, unless somebody else has just moved: so the wait is over when the program is to move into the
-/// container, and meanwhile the daemon's client connects. Where it can't be done, the program's own move waits.
-fn wait_for_the_cgroup_lock() {
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    for line in own.lines() {
-        let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let hierarchy = controllers.trim_start_matches("name=");
-        let procs = Path::new("/sys/fs/cgroup")
-            .join(hierarchy)
-            .join(path.trim_start_matches('/'))
-            .join("cgroup.procs");
-        if std::fs::write(procs, "0").is_ok() {
-            return;
-        }
-    }
-}
-
 fn run(socket: &Socket, exec: &Exec, stdio: Vec<OwnedFd>) -> Result<i32, String> {
     let lxcpath = Path::new(&exec.lxcpath);
     // Without its own log the library writes to standard error, which may be the user's terminal.
@@ -59,7 +38,7 @@ fn run(socket: &Socket, exec: &Exec, stdio: Vec<OwnedFd>) -> Result<i32, String>
         .load_config(Path::new(&exec.config))
         .map_err(|e| e.to_string())?;
     let mut master = None;
-    let stdio = match exec.terminal {
+    let ends = match exec.terminal {
         Some(terminal) => {
             let devpts = container.devpts().map_err(|e| e.to_string())?;
             let (m, slave) =
@@ -69,13 +48,20 @@ fn run(socket: &Socket, exec: &Exec, stdio: Vec<OwnedFd>) -> Result<i32, String>
         }
         None => stdio,
     };
-    let [stdin, stdout, stderr] = match stdio.as_slice() {
+    let [stdin, stdout, stderr] = match ends.as_slice() {
         [terminal] => [terminal.as_fd(); 3],
         [stdin, stdout, stderr] => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
-        _ => return Err(format!("three file descriptors wanted, {} came", stdio.len())),
+        _ => return Err(format!("three file descriptors wanted, {} came", ends.len())),
     };
-    let pid = attach(&container, exec, [stdin, stdout, stderr])?;
-    drop(stdio);
+    let stdio = [stdin, stdout, stderr];
+    let attached = groups::inside(&exec.legacy, &exec.unified, || {
+        attach(&container, exec, stdio, socket, true).ok()
+    })?;
+    let pid = match attached {
+        Some(pid) => pid,
+        None => attach(&container, exec, stdio, socket, false)?,
+    };
+    drop(ends);
     let pidfd = pidfd(pid).map_err(|e| format!("watching process {pid}: {e}"))?;
     let sent: Vec<BorrowedFd<'_>> = [&pidfd].into_iter().chain(&master).map(AsFd::as_fd).collect();
     // The daemon may be gone by now. The program runs on, and somebody must wait for it.
@@ -84,7 +70,13 @@ fn run(socket: &Socket, exec: &Exec, stdio: Vec<OwnedFd>) -> Result<i32, String>
     wait(pid).map_err(|e| format!("waiting for process {pid}: {e}"))
 }
 
-fn attach(container: &Container, exec: &Exec, stdio: [BorrowedFd<'_>; 3]) -> Result<i32, String> {
+fn attach(
+    container: &Container,
+    exec: &Exec,
+    stdio: [BorrowedFd<'_>; 3],
+    socket: &Socket,
+    inside_groups: bool,
+) -> Result<i32, String> {
     let c_string = |text: String| CString::new(text).map_err(|e| format!("{e} in an argument"));
     let argv = exec
         .argv
@@ -106,6 +98,8 @@ fn attach(container: &Container, exec: &Exec, stdio: [BorrowedFd<'_>; 3]) -> Res
         gid: exec.gid,
         stdio,
         controlling_terminal: exec.terminal.is_some(),
+        wait_for: socket.as_fd(),
+        inside_groups,
     };
     container.attach(&attach).map_err(|e| e.to_string())
 }
@@ -143,7 +137,7 @@ fn pidfd(pid: i32) -> io::Result<OwnedFd> {
 }
 
 /// Waits for a child and returns its code as a shell would.
-fn wait(pid: i32) -> io::Result<i32> {
+pub(crate) fn wait(pid: i32) -> io::Result<i32> {
     let mut status = 0;
     loop {
         // SAFETY: `status` is a valid place for one int.
@@ -162,7 +156,7 @@ fn wait(pid: i32) -> io::Result<i32> {
     }
 }
 
-fn check(result: libc::c_int) -> io::Result<()> {
+pub(crate) fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {
@@ -174,7 +168,7 @@ fn check(result: libc::c_int) -> io::Result<()> {
 ///
 /// # Safety
 /// `fd` is -1 or a descriptor that nobody else owns.
-unsafe fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
+pub(crate) unsafe fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
     check(fd)?;
     // SAFETY: just checked, and the caller's promise.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

@@ -6,6 +6,7 @@
 mod console;
 mod criu;
 mod exec;
+mod groups;
 mod hook;
 mod inside;
 mod intercept;

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::mem::{size_of, size_of_val};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use liblxc::protocol::{Reply, frame, frame_length};
@@ -16,6 +16,12 @@ type Control = [u64; 8];
 
 /// The daemon's end.
 pub(crate) struct Socket(UnixStream);
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Socket {
     /// Moves the socket away from standard input, where the program to run gets its own, and puts nothing there.

@@ -10,7 +10,7 @@ use crate::console::Console;
 use crate::devices::Plan;
 use crate::drivers::{Guest, Target};
 use crate::error::Error;
-use crate::exec::{Exec, ExecRequest};
+use crate::exec::{ExecRequest, Held};
 use crate::files::Place;
 use crate::instance::{Instance, Key};
 use crate::lifecycle::Phase;
@@ -94,7 +94,7 @@ impl Guest for Ended {
         &'a self,
         _instance: &'a Instance,
         _request: ExecRequest,
-    ) -> BoxFuture<'a, Result<Exec, Error>> {
+    ) -> BoxFuture<'a, Result<Held, Error>> {
         self.gone()
     }
 

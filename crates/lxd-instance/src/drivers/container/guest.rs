@@ -17,7 +17,7 @@ use crate::console::Console;
 use crate::devices::Plan;
 use crate::drivers::{Guest, Saving, Target};
 use crate::error::Error;
-use crate::exec::{self, Exec, ExecRequest, Streams};
+use crate::exec::{self, ExecRequest, Held, Streams};
 use crate::files::Place;
 use crate::instance::{Instance, Key};
 use crate::limits::{self, Processors};
@@ -178,7 +178,7 @@ impl Container {
         Ok(())
     }
 
-    async fn run(&self, instance: &Instance, request: ExecRequest) -> Result<Exec, Error> {
+    async fn run(&self, instance: &Instance, request: ExecRequest) -> Result<Held, Error> {
         let (config, log, _) = config::files(instance);
         let root = format!("/proc/{}/root", self.pid());
         let has_snap = Path::new(&root).join("snap").symlink_metadata().is_ok();
@@ -199,6 +199,7 @@ impl Container {
         };
         let (ends, theirs) =
             exec::open(request.streams).map_err(|e| self.process_error("open the streams of", e))?;
+        let shown = |path: &Path| path.display().to_string();
         let message = protocol::Exec {
             name: self.key.prefixed(),
             lxcpath: instance.paths.containers.display().to_string(),
@@ -209,13 +210,12 @@ impl Container {
             cwd,
             environment: environment.into_iter().collect(),
             argv: request.command,
+            legacy: self.group.legacy().into_iter().map(shown).collect(),
+            unified: self.group.unified().map(shown).unwrap_or_default(),
             terminal,
         };
-        let connection = match request.helper {
-            Some(prepared) => prepared.0,
-            None => self.shared.helper.connect("exec")?,
-        };
-        exec::run(connection, &message, ends, theirs).await
+        let connection = self.shared.helper.connect("exec")?;
+        exec::hold(connection, &message, ends, theirs).await
     }
 
     async fn use_console(&self, instance: &Instance, action: ConsoleAction) -> Result<Answer, Error> {
@@ -310,7 +310,7 @@ impl Guest for Container {
         &'a self,
         instance: &'a Instance,
         request: ExecRequest,
-    ) -> BoxFuture<'a, Result<Exec, Error>> {
+    ) -> BoxFuture<'a, Result<Held, Error>> {
         Box::pin(self.run(instance, request))
     }
 

@@ -12,7 +12,7 @@ use super::{Adopted, Driver, Guest, Prepared, Saving, Target};
 use crate::console::Console;
 use crate::devices::Plan;
 use crate::error::Error;
-use crate::exec::{Exec, ExecRequest};
+use crate::exec::{ExecRequest, Held};
 use crate::files::Place;
 use crate::instance::{Instance, Key};
 use crate::lifecycle::Phase;
@@ -226,7 +226,7 @@ impl Guest for MockGuest {
         &'a self,
         _instance: &'a Instance,
         request: ExecRequest,
-    ) -> BoxFuture<'a, Result<Exec, Error>> {
+    ) -> BoxFuture<'a, Result<Held, Error>> {
         self.note(&format!("exec {}", request.command.join(" ")));
         Box::pin(async { Err(Error::Exec("mock instances run no programs".into())) })
     }
