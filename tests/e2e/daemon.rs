@@ -44,3 +44,37 @@ fn hardware_is_told_as_by_the_reference() {
     }
     assert_ne!(ours["cpu"]["total"], 0);
 }
+
+#[test]
+fn an_administrator_forbids_containers_that_share_the_hosts_root_and_does_without_profiles() {
+    let variables = [
+        ("LXD_UNPRIVILEGED_ONLY", "true"),
+        ("LXD_SECURITY_APPARMOR", "false"),
+    ];
+    let told = |kind: Kind| {
+        let server = Server::start_with(kind, &variables);
+        server.set_up("dir");
+        server.lxc(&["init", "--empty", "only1"]).ok();
+        let refused = [
+            &["init", "--empty", "only2", "-c", "security.privileged=true"][..],
+            &["config", "set", "only1", "security.privileged", "true"],
+            &["config", "set", "only1", "raw.lxc", "lxc.include = /x"],
+            &["config", "set", "only1", "raw.idmap", "both 0 0"],
+            &["profile", "set", "default", "security.privileged", "1"],
+        ];
+        let mut said = refused.map(|command| server.lxc(command).failed()).to_vec();
+        server
+            .lxc(&["config", "set", "only1", "raw.idmap", "both 1000 0"])
+            .ok();
+        let (_, warnings) = server.api("GET", "/1.0/warnings?recursion=1", "");
+        let warnings = warnings["metadata"].as_array().unwrap();
+        let mut lacks = warnings
+            .iter()
+            .filter(|warning| warning["type"].as_str().unwrap().contains("AppArmor"));
+        said.extend(lacks.next().map(|warning| warning["last_message"].to_string()));
+        said
+    };
+    let ours = told(Kind::Ours);
+    assert_eq!(ours.len(), 6);
+    assert_eq!(ours, told(Kind::Reference));
+}

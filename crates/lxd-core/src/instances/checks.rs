@@ -18,6 +18,29 @@ use crate::profiles::ManagedNetworks;
 use crate::projects::limits::{self, Member};
 use crate::projects::restrictions::{self, Subject, Whose};
 
+/// The variable by which an administrator lets no container share the host's root, as with the reference.
+const UNPRIVILEGED_ONLY: &str = "LXD_UNPRIVILEGED_ONLY";
+
+/// Checks the configuration of an instance.
+///
+/// # Errors
+/// The first key or value that is wrong, or forbidden on this host.
+pub(super) fn config(config: &Config, kind: InstanceType) -> Result<(), Invalid> {
+    config::instance::validate(config, kind)?;
+    allowed_here(config)
+}
+
+/// Checks what configuration of instances and profiles this host's administrator forbids.
+///
+/// # Errors
+/// A privileged container, or one that maps the host's root.
+pub(crate) fn allowed_here(config: &Config) -> Result<(), Invalid> {
+    match std::env::var(UNPRIVILEGED_ONLY).is_ok_and(|value| config::is_true(&value)) {
+        true => config::unprivileged::validate(config),
+        false => Ok(()),
+    }
+}
+
 /// An instance as it will be, with its profiles.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'a> {
@@ -33,7 +56,7 @@ pub(super) struct Candidate<'a> {
 /// # Errors
 /// The first key, value or type of device that is wrong.
 pub(super) fn own(config: &Config, devices: &Devices, kind: InstanceType) -> Result<(), Invalid> {
-    config::instance::validate(config, kind)?;
+    self::config(config, kind)?;
     for device in devices.values() {
         let wanted = property(device, "type");
         let is_known = wanted == "none" || devices::TABLES.iter().any(|table| table.device_type == wanted);
@@ -49,8 +72,7 @@ pub(super) fn own(config: &Config, devices: &Devices, kind: InstanceType) -> Res
 /// # Errors
 /// A key or a device; no root disk; no such pool; the driver refuses something.
 pub(super) async fn expanded(app: &App, tx: &mut Tx, candidate: Candidate<'_>) -> Result<()> {
-    config::instance::validate(candidate.config, candidate.kind)
-        .map_err(|invalid| invalid.within("Invalid config: "))?;
+    self::config(candidate.config, candidate.kind).map_err(|invalid| invalid.within("Invalid config: "))?;
     let networks = managed_networks(tx, candidate.devices).await?;
     let context = devices::Context::Instance(candidate.kind);
     devices::validate(candidate.devices, context, &networks)
@@ -186,7 +208,7 @@ pub(super) fn hardware_addresses(config: &Config, devices: &Devices) -> Result<(
 /// # Errors
 /// As [`expanded`], in the words for changes.
 pub(super) async fn changed(app: &App, tx: &mut Tx, candidate: Candidate<'_>, own: &Devices) -> Result<()> {
-    config::instance::validate(candidate.config, candidate.kind)
+    self::config(candidate.config, candidate.kind)
         .map_err(|invalid| invalid.within("Invalid expanded config: "))?;
     let networks = managed_networks(tx, candidate.devices).await?;
     let context = devices::Context::Instance(candidate.kind);

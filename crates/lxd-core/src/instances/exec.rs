@@ -72,9 +72,7 @@ pub async fn exec(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceExecPost)
             operation: &operation,
         };
         if post.command.is_empty() {
-            return Err(Error::bad_request(
-                "Failed to retrieve PID of executing child process",
-            ));
+            return Err(run.no_process());
         }
         if post.wait_for_websocket {
             run.with_websockets(&instance).await
@@ -122,7 +120,20 @@ impl Run<'_> {
             cwd: post.cwd.clone(),
             streams,
         };
-        Ok(self.app.instances.registry.exec(self.key, request).await?)
+        let held = self.app.instances.registry.exec(self.key, request).await;
+        held.map_err(|error| match error {
+            InstanceError::Exec(reason) => {
+                tracing::warn!(instance = %self.key, reason, "Failed to make a process in the instance");
+                self.no_process()
+            }
+            other => other.into(),
+        })
+    }
+
+    /// What clients are told where no program was run; they exit with 255.
+    fn no_process(&self) -> Error {
+        self.operation.set_metadata("return", -1);
+        Error::bad_request("Failed to retrieve PID of executing child process")
     }
 
     async fn begin(&self, held: Held) -> Exec {

@@ -49,6 +49,7 @@ mod volatile;
 mod volumes;
 
 pub(crate) use backup_file::refresh as refresh_backup_file;
+pub(crate) use checks::allowed_here;
 pub use console::console;
 pub use create::create;
 pub(crate) use create::steps_of;

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::error::{Context as _, Result};
 use crate::paths::Paths;
 
-/// Where the distribution keeps liblxc's common configuration.
+/// Where the distribution keeps liblxc's common configuration, unless `LXD_LXC_TEMPLATE_CONFIG` says otherwise.
 #[cfg(not(test))]
 const LXC_TEMPLATE: &str = "/usr/share/lxc/config";
 
@@ -102,7 +102,9 @@ fn registry(paths: &Paths, storage: Arc<dyn Storage>, network: Arc<dyn Network>)
         hook_socket: paths.root().join("hooks.socket"),
         seccomp_socket: paths.root().join("seccomp.socket"),
         devlxd: paths.devlxd(),
-        lxc_template: LXC_TEMPLATE.into(),
+        lxc_template: std::env::var_os("LXD_LXC_TEMPLATE_CONFIG")
+            .filter(|folder| !folder.is_empty())
+            .map_or_else(|| LXC_TEMPLATE.into(), Into::into),
     };
     Instances::new(settings, storage, network)
 }

@@ -156,8 +156,7 @@ async fn plan(
     put.config.retain(|_, value| !value.is_empty());
     allowed_by_project(tx, old, &put, known).await?;
     validate_list(&put.profiles, |name| known.contains_key(name))?;
-    lxd_model::config::instance::validate(&put.config, kind)
-        .map_err(|invalid| invalid.within("Invalid config: "))?;
+    super::checks::config(&put.config, kind).map_err(|invalid| invalid.within("Invalid config: "))?;
     volatile::check_edit(&old.row.config, &put.config)?;
     // An architecture that is no one leaves the present one.
     if let Ok(name) = architecture::id(&put.architecture).and_then(architecture::name) {

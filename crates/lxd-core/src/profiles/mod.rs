@@ -340,6 +340,7 @@ async fn writable_project(tx: &mut Tx, ctx: &Ctx) -> Result<String> {
 /// Checks configuration and devices.
 pub(crate) async fn validate(tx: &mut Tx, put: &ProfilePut) -> Result<()> {
     config::instance::validate_profile(&put.config)?;
+    crate::instances::allowed_here(&put.config)?;
     let networks = ManagedNetworks::load(tx).await?;
     devices::validate(&put.devices, devices::Context::Profile, &networks)?;
     Ok(())

@@ -9,6 +9,7 @@ pub mod instance;
 pub mod project;
 pub mod schedule;
 pub mod server;
+pub mod unprivileged;
 
 use std::collections::BTreeMap;
 

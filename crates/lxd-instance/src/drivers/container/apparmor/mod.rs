@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use lxd_model::Invalid;
+use lxd_model::config::is_false;
 use lxd_sys::command::Command;
 
 use super::{blocking, put, remove};
@@ -21,12 +22,18 @@ const PARSER: &str = "apparmor_parser";
 /// Compiling a profile takes a third of a second on a quick machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// The variable by which an administrator does without profiles, as with the reference.
+const SWITCH: &str = "LXD_SECURITY_APPARMOR";
+
 const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
 const KERNEL: &str = "/sys/kernel/security/apparmor";
 
 /// Why containers have no profiles here, in the reference's words. Neither kernel nor tools change while the daemon runs.
 pub fn lack() -> Option<&'static str> {
     static LACK: LazyLock<Option<&str>> = LazyLock::new(|| {
+        if std::env::var(SWITCH).is_ok_and(|value| is_false(&value)) {
+            return Some("Manually disabled");
+        }
         if !std::fs::read_to_string(ENABLED).is_ok_and(|text| text.trim() == "Y") {
             return Some("Disabled because of lack of kernel support");
         }
