@@ -65,6 +65,9 @@ pub struct Saving {
 
 /// Starts guests of one type of instance.
 pub trait Driver: Send + Sync {
+    /// A start is being prepared: whatever takes a while and needs nothing may begin.
+    fn expect_start(&self) {}
+
     /// Starts a guest; returns once its init runs. A failure leaves no process behind.
     fn start<'a>(
         &'a self,

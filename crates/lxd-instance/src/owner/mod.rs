@@ -103,6 +103,7 @@ impl Owner {
         saved: Option<&Saved>,
     ) -> Result<Started, Error> {
         devices::check(instance)?;
+        self.driver.expect_start();
         self.ports.files.end(&instance.key);
         let mounted = self.ports.host.storage.mount_root(instance).await;
         let root = mounted.map_err(|source| Error::Storage {

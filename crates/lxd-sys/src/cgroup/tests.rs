@@ -311,3 +311,11 @@ fn huge_pages_and_disks_are_limited_where_the_kernel_can() {
     let none = Cgroups::at(BTreeMap::new(), None, BTreeSet::new());
     assert_eq!(limits.writes(&none), (Vec::new(), Vec::new()));
 }
+
+#[test]
+fn who_expects_moves_stays_where_it_is() {
+    let own = || crate::process::cgroups(std::process::id().cast_signed()).unwrap();
+    let before = own();
+    Cgroups::detect().unwrap().expect_moves();
+    assert_eq!(own(), before);
+}

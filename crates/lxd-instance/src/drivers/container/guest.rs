@@ -120,6 +120,7 @@ impl Container {
     }
 
     fn kill_init(&self) -> Result<(), Error> {
+        self.shared.expect_moves();
         self.init()
             .signal(Signal::KILL)
             .map_err(|source| self.process_error("kill", source))?;

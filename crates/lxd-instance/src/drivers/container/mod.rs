@@ -248,6 +248,12 @@ impl ContainerDriver {
 }
 
 impl Shared {
+    /// liblxc is about to move processes: it does so at each start, and when a monitor ends.
+    pub(crate) fn expect_moves(&self) {
+        let cgroups = self.cgroups.clone();
+        tokio::task::spawn_blocking(move || cgroups.expect_moves());
+    }
+
     /// The limits of an instance, its processors included.
     pub(crate) fn limits(&self, instance: &Instance, processors: Option<&str>) -> Result<Limits, Error> {
         let mut limits = limits::limits(instance, &self.machine)?;
@@ -257,6 +263,10 @@ impl Shared {
 }
 
 impl Driver for ContainerDriver {
+    fn expect_start(&self) {
+        self.shared.expect_moves();
+    }
+
     fn start<'a>(
         &'a self,
         instance: &'a Instance,
