@@ -159,8 +159,9 @@ impl Run<'_> {
             let sockets = sockets.await?;
             return Ok((self.start(streams).await?, sockets));
         }
-        let (held, sockets) = tokio::join!(self.hold(streams), sockets);
-        let sockets = sockets?;
+        // Whoever connects hears what went wrong; for who does not, there is nothing to wait for.
+        let hold = async { Ok(self.hold(streams).await) };
+        let (held, sockets) = tokio::try_join!(hold, sockets)?;
         Ok((self.begin(held?).await, sockets))
     }
 
