@@ -55,6 +55,10 @@ fn containers_learn_what_the_reference_tells_them() {
         let expected =
             format!("#cloud-config\ninstance-id: {id}local-hostname: c1\n200 application/octet-stream");
         assert_eq!(meta, expected);
+        // Who is not root inside hears nothing.
+        let line = format!("{CURL} -w '%{{http_code}}' http://x/1.0/config");
+        let refused = server.lxc(&["exec", "c1", "--user", "1000", "--", "sh", "-c", &line]);
+        assert_eq!(refused.ok(), "Access denied for non-root user\n401");
         let card = server.lxc(&["config", "get", "c1", "volatile.eth0.hwaddr"]).ok();
         paths.map(|path| {
             let answer = ask(&server, path).replace(server.bridge(), "BRIDGE");

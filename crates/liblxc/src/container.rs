@@ -369,6 +369,8 @@ unsafe extern "C" fn run_program(payload: *mut c_void) -> c_int {
         if !comes(program.wait_for) {
             return libc::EXIT_FAILURE;
         }
+        // Rust ignores it in its own programs; this one is not ours, and `yes | head` must end.
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         let argv = program.argv.cast::<*const c_char>().cast_const();
         libc::execvp(*argv, argv);
         *libc::__errno_location()

@@ -63,6 +63,18 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// What a start finds wrong with a device before it does anything for it.
+    #[error("Failed start validation for device {device:?}")]
+    DeviceValidation {
+        /// The device's name.
+        device: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// What a disk is to show is not there.
+    #[error("{0}")]
+    MissingSource(String),
     /// A device's value makes no sense.
     #[error("{0}")]
     DeviceValue(String),
@@ -184,10 +196,12 @@ impl Error {
     /// The kind of failure, for whoever answers the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Refused(_) | Self::DeviceValue(_) | Self::Exec(_) => ErrorKind::BadRequest,
+            Self::Refused(_) | Self::DeviceValue(_) | Self::MissingSource(_) | Self::Exec(_) => {
+                ErrorKind::BadRequest
+            }
             Self::Invalid(invalid) => invalid.kind(),
             Self::Port(source) | Self::Storage { source, .. } => source.kind,
-            Self::Device { source, .. } => source.kind(),
+            Self::Device { source, .. } | Self::DeviceValidation { source, .. } => source.kind(),
             Self::NoDriver(_) => ErrorKind::NotImplemented,
             Self::Gone(_) => ErrorKind::Unavailable,
             Self::FileRefused { errno, .. } => match Errno::from_raw_os_error(*errno) {

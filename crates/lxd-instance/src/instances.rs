@@ -480,9 +480,8 @@ impl Instances {
         self.ports.changes.subscribe()
     }
 
-    /// The running instance that a process belongs to, as it was started or last updated. `uid` is the process's user, which
-    /// has to be one of the instance's.
-    pub fn of_process(&self, pid: i32, uid: u32) -> Option<Arc<Instance>> {
+    /// The running instance that a process belongs to, as it was started or last updated.
+    pub fn of_process(&self, pid: i32) -> Option<Arc<Instance>> {
         let inits: Vec<(Key, i32)> = {
             let slots = self.ports.slots.lock();
             let running = slots.iter().filter_map(|(key, slot)| {
@@ -492,12 +491,7 @@ impl Instances {
             running.collect()
         };
         let key = changes::owner_of(pid, &inits)?;
-        let instance = self.view(&key)?.instance;
-        let is_own = instance.idmap.as_ref().is_none_or(|map| {
-            let mut ranges = map.uids.iter();
-            ranges.any(|range| uid.checked_sub(range.outside).is_some_and(|n| n < range.count))
-        });
-        is_own.then_some(instance)
+        Some(self.view(&key)?.instance)
     }
 
     /// Makes a process in an instance that becomes a program when it is told to.

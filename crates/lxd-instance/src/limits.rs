@@ -64,7 +64,9 @@ pub fn limits(instance: &Instance, machine: &Machine) -> Result<Limits, Invalid>
             });
         }
     }
-    if let Some(processes) = instance.config("limits.processes") {
+    // The reference's way to say that there is none.
+    let processes = instance.config("limits.processes").filter(|count| *count != "-1");
+    if let Some(processes) = processes {
         limits.processes = Some(number("limits.processes", processes)?);
     }
     for size in PageSize::ALL {

@@ -324,6 +324,7 @@ pub const MORE_DEVICES: &[&str] = &[
     r#"{"type": "nic", "network": "BRIDGE", "ipv4.address": "1.2.3.4"}"#,
     r#"{"type": "nic", "network": "BRIDGE", "name": "eth0"}"#,
     r#"{"type": "nic", "network": "BRIDGE", "security.ipv4_filtering": "true"}"#,
+    r#"{"type": "nic", "network": "BRIDGE", "security.ipv4_filtering": "true", "vlan": "5"}"#,
     r#"{"type": "nic", "nictype": "bridged", "parent": "nosuch0", "ipv4.address": "10.1.2.3"}"#,
     r#"{"type": "nic", "nictype": "bridged", "parent": "nosuch0", "security.ipv4_filtering": "true"}"#,
     r#"{"type": "nic", "nictype": "bridged", "parent": "nosuch0", "vlan": "5", "vlan.tagged": "5,6"}"#,

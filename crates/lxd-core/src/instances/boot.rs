@@ -61,7 +61,7 @@ pub(crate) async fn adopt(app: &Arc<App>) -> Result<()> {
     *app.profile_users.write() = Some(Arc::new(Followers(Arc::downgrade(app))));
     let mut instances = Vec::new();
     for record in all(app).await? {
-        match record.instance(app) {
+        match record.running_instance(app) {
             Ok(instance) => instances.push(instance),
             Err(error) => {
                 tracing::error!(instance = %record.key(), err = error.text(), "Found an instance that can't be run")

@@ -34,17 +34,30 @@ impl Guest {
     /// The instance that a process belongs to.
     ///
     /// # Errors
-    /// It belongs to none; the instance may not ask.
-    pub fn of_process(app: &Arc<App>, pid: i32, uid: u32) -> Result<Self> {
-        let found = app.instances.registry.of_process(pid, uid);
+    /// It belongs to none.
+    pub fn of_process(app: &Arc<App>, pid: i32) -> Result<Self> {
+        let found = app.instances.registry.of_process(pid);
         let instance = found.ok_or_else(|| Error::internal("pid not in container?"))?;
-        if instance.is_unset("security.devlxd") {
-            return Err(Error::forbidden("not authorized"));
-        }
         Ok(Self {
             app: Arc::clone(app),
             instance,
         })
+    }
+
+    /// Whether a user of the host is root inside.
+    pub fn is_root(&self, uid: u32) -> bool {
+        self.instance.host_uid(0) == uid
+    }
+
+    /// Refuses instances that may not ask.
+    ///
+    /// # Errors
+    /// `security.devlxd` is off.
+    pub fn may_ask(&self) -> Result<()> {
+        match self.instance.is_unset("security.devlxd") {
+            true => Err(Error::forbidden("not authorized")),
+            false => Ok(()),
+        }
     }
 
     /// What the server is, as far as it is the instance's business.

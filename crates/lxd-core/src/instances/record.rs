@@ -153,13 +153,29 @@ impl Record {
         }
     }
 
-    /// What runs it is told.
+    /// What runs it is told: how it starts next.
     ///
     /// # Errors
     /// Its id map can't be read.
     pub(super) fn instance(&self, app: &App) -> Result<Instance> {
+        self.instance_with(app, "volatile.idmap.next")
+    }
+
+    /// As it runs already, with the ids that it started with.
+    ///
+    /// # Errors
+    /// Its id map can't be read.
+    pub(super) fn running_instance(&self, app: &App) -> Result<Instance> {
+        let current = "volatile.idmap.current";
+        match self.config.contains_key(current) {
+            true => self.instance_with(app, current),
+            false => self.instance(app),
+        }
+    }
+
+    fn instance_with(&self, app: &App, map: &str) -> Result<Instance> {
         let row = &self.row;
-        let map = self.config.get("volatile.idmap.next").map_or("", String::as_str);
+        let map = self.config.get(map).map_or("", String::as_str);
         let map = IdMap::from_json(map)?;
         Ok(Instance {
             key: self.key(),

@@ -13,7 +13,7 @@ use lxd_model::idmap::IdMap;
 use lxd_storage::Volume;
 use serde::{Deserialize, Serialize};
 
-use super::record::Record;
+use super::record::{Record, kernel_map};
 use super::shift::{Change, map};
 use crate::app::App;
 use crate::ctx::Ctx;
@@ -123,12 +123,21 @@ pub(super) async fn make_ready(
             ));
         }
         true => IdMap::default(),
-        false => map(&instance.config, "volatile.idmap.next")?,
+        false => used(instance)?,
     };
     let needs_idmap = shift(app, tx, (&row, instance), wanted).await.with_context(|| {
         format!("Failed mounting volume: Failed shifting storage volume {name:?} of type \"custom\" on storage pool {pool:?}")
     })?;
     Ok(CustomVolume { path, needs_idmap })
+}
+
+/// The map of an instance: what runs may have another one than it will start with.
+fn used(instance: &Instance) -> Result<IdMap> {
+    let current = map(&instance.config, "volatile.idmap.current")?;
+    match kernel_map(&current) == instance.idmap {
+        true => Ok(current),
+        false => map(&instance.config, "volatile.idmap.next"),
+    }
 }
 
 /// Lets the files have the wanted ids, by a mount or on disk; says whether the mount must map them.

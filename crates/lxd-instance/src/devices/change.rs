@@ -21,15 +21,26 @@ pub async fn prepare(host: &Host, instance: &Arc<Instance>, plans: &mut Vec<Plan
     for device in all(instance) {
         let kind = kind_of(&device).map_err(|source| device.failed(source))?;
         let plan = kind.prepare(host, &device).await;
-        plans.push(plan.map_err(|source| device.failed(source))?);
+        plans.push(plan.map_err(|source| not_ready(&device, source))?);
     }
     Ok(())
+}
+
+/// The reference looks for the sources of disks when it reads the devices.
+fn not_ready(device: &Device, source: Error) -> Error {
+    match source {
+        Error::MissingSource(_) => Error::DeviceValidation {
+            device: device.name.clone(),
+            source: Box::new(source),
+        },
+        source => device.failed(source),
+    }
 }
 
 /// Tells every device that the guest runs.
 ///
 /// # Errors
-/// [`Error::Device`] with the first that can't go on.
+/// The reason of the first that can't go on, without its name, as the reference has it.
 pub async fn started(
     host: &Host,
     instance: &Arc<Instance>,
@@ -40,8 +51,7 @@ pub async fn started(
         let Some(plan) = plans.iter().find(|plan| plan.device == device.name) else {
             continue;
         };
-        let begun = kind_of(&device)?.started(host, &device, plan, guest).await;
-        begun.map_err(|source| device.failed(source))?;
+        kind_of(&device)?.started(host, &device, plan, guest).await?;
     }
     Ok(())
 }

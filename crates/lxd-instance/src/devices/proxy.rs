@@ -215,6 +215,9 @@ fn forward(device: &Device) -> Result<Forward, Error> {
             listen_ports,
             connect_ports,
         }),
+        None if wanted.is_unspecified() => refuse(format!(
+            "Instance has no static {shown} address assigned to be used as the connect IP"
+        )),
         None => refuse(format!(
             "Connect IP \"{wanted}\" must be one of the instance's static {shown} addresses"
         )),
@@ -326,6 +329,7 @@ fn running(device: &Device, pid: i32) -> Option<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instance::Instance;
     use crate::instance::tests::plain;
 
     fn device(config: &[(&str, &str)]) -> Device {
@@ -417,6 +421,17 @@ mod tests {
         assert_eq!(
             nat("tcp:1.1.1.1:80", "tcp:10.1.1.6:80"),
             "Connect IP \"10.1.1.6\" must be one of the instance's static IPv4 addresses"
+        );
+        let none = device(&[("listen", "tcp:1.1.1.1:80"), ("connect", "tcp:0.0.0.0:80")]);
+        let mut bare = Instance::clone(&none.instance);
+        bare.devices.clear();
+        let none = Device {
+            instance: Arc::new(bare),
+            ..none
+        };
+        assert_eq!(
+            forward(&none).unwrap_err().to_string(),
+            "Instance has no static IPv4 address assigned to be used as the connect IP"
         );
         assert_eq!(
             nat("tcp:1.1.1.1:80-82", "tcp:0.0.0.0:80-81"),

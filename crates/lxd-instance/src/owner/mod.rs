@@ -283,7 +283,7 @@ impl Owner {
                 processors,
                 reply,
             } => {
-                let done = self.update(guest, Arc::new(*instance), processors).await;
+                let done = self.update(guest, *instance, processors).await;
                 // Whoever asked may have gone.
                 let _ = reply.send(done);
             }
@@ -307,10 +307,13 @@ impl Owner {
     async fn update(
         &self,
         guest: &Arc<dyn Guest>,
-        new: Arc<Instance>,
+        new: Instance,
         processors: Option<String>,
     ) -> Result<Volatile, Error> {
         let old = self.instance();
+        // Whose ids the guest has was decided when it started.
+        let idmap = old.idmap.clone();
+        let new = Arc::new(Instance { idmap, ..new });
         set_limits(guest, &old, &new, processors).await?;
         let changed = async {
             let changed = match guest.update_access(&old, &new).await {

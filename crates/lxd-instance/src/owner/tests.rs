@@ -361,8 +361,11 @@ async fn processors_are_spread_and_changed() {
     other.key.name = "n".into();
     world.instances.start(other.clone()).await.unwrap();
     world.driver.take_log();
+    let ids = other.idmap.take();
     world.instances.update(other.clone()).await.unwrap();
     assert_eq!(world.driver.take_log(), ["update 2-3 default/n"]);
+    let running = world.instances.instance_for_exec(&other.key).unwrap();
+    assert_eq!(running.idmap, ids, "what runs keeps the ids that it started with");
     other.config.insert("limits.cpu".into(), "x".into());
     assert!(world.instances.update(other).await.is_err());
     assert_eq!(world.instances.running_keys().len(), 2);

@@ -26,6 +26,12 @@ async fn codes_streams_environment_and_users() {
     assert_eq!(run(&instances, request(&["/etc/passwd"]), &key, b"").await.0, 126);
     let (_, out, err) = shell(&instances, &key, "echo out; echo err >&2").await;
     assert_eq!((out.as_str(), err.as_str()), ("out\n", "err\n"));
+    let (_, out, err) = shell(&instances, &key, "yes | head -n 1").await;
+    assert_eq!(
+        (out.as_str(), err.as_str()),
+        ("y\n", ""),
+        "whom nobody reads ends"
+    );
     let input = vec![b'x'; 8 << 20];
     let (code, out, _) = run(&instances, request(&["wc", "-c"]), &key, &input).await;
     assert_eq!((code, out.trim()), (0, "8388608"));

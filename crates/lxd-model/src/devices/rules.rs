@@ -92,6 +92,10 @@ fn bridged(device: &Device, networks: &impl Surroundings) -> Result<(), Invalid>
     for family in [4, 6] {
         address_on_bridge(device, network, family, networks)?;
     }
+    let filters = |family: u8| is_true(property(device, &format!("security.ipv{family}_filtering")));
+    if (has(device, "vlan") || has(device, "vlan.tagged")) && (filters(4) || filters(6)) {
+        return refuse("IP filtering cannot be used with VLAN filtering");
+    }
     Ok(())
 }
 

@@ -47,7 +47,10 @@ pub(super) async fn fixed(card: &Card, directory: &Path) -> Result<Fixed> {
         ipv4 = Some(taken.free_ipv4(network, subnet)?);
     }
     if wants_ipv6 && let Ok(subnet) = network.get("ipv6.address").parse::<Subnet>() {
-        ipv6 = taken.own_ipv6(subnet).or_else(|| {
+        // Without DHCP the card makes its address of its hardware address, which may have changed.
+        let has_dhcp = network.is_on("ipv6.dhcp.stateful", false);
+        let earlier = taken.own_ipv6(subnet).filter(|_| has_dhcp);
+        ipv6 = earlier.or_else(|| {
             let mac = card.hwaddr.parse::<Mac>().ok()?;
             eui64(subnet, mac)
         });
@@ -222,6 +225,13 @@ mod tests {
         (written.ipv4, written.ipv6) = first;
         hosts::write(path, &[written], true).await.unwrap();
         assert_eq!(fixed(&one, path).await.unwrap(), first, "what is written stays");
+        let mut renewed = one.clone();
+        renewed.hwaddr = "00:16:3e:3b:2c:43".into();
+        assert_eq!(
+            fixed(&renewed, path).await.unwrap(),
+            (first.0, Some("fd42:7::216:3eff:fe3b:2c43".parse().unwrap())),
+            "what follows from the hardware address follows it"
+        );
         assert_eq!(
             fixed(&two, path).await.unwrap().0,
             Some("10.7.7.9".parse().unwrap()),

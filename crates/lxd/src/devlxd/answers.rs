@@ -33,7 +33,14 @@ pub(super) async fn answer(
     if !is_known(&parts) {
         return Ok(text(StatusCode::NOT_FOUND, "404 page not found\n"));
     }
-    let outcome = match Guest::of_process(&app, pid, uid) {
+    let asked = Guest::of_process(&app, pid);
+    if asked.as_ref().is_ok_and(|guest| !guest.is_root(uid)) {
+        return Ok(text(
+            StatusCode::UNAUTHORIZED,
+            "Access denied for non-root user\n",
+        ));
+    }
+    let outcome = match asked.and_then(|guest| guest.may_ask().map(|()| guest)) {
         Err(error) => Err(error.into()),
         Ok(guest) => match parts.as_slice() {
             [""] => json(&["/1.0"]),

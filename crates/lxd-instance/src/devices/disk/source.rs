@@ -50,7 +50,7 @@ impl Source {
             return Ok(None);
         }
         let text = format!("Missing source path {:?} for disk {:?}", name, device.name);
-        Err(Error::DeviceValue(text))
+        Err(Error::MissingSource(text))
     }
 
     /// Mounts it at a place, which a guest's root can reach.

@@ -12,7 +12,8 @@ pub(super) fn find(device: &Device) -> Result<Vec<Node>, Error> {
     let is_block = kind == "unix-block";
     let source = source(device);
     let inside = device.value("path").unwrap_or(source);
-    if let (Some(major), Some(minor)) = (number(device, "major")?, number(device, "minor")?) {
+    let numbers = (number(device, "major")?, number(device, "minor")?);
+    if let (Some(major), Some(minor)) = numbers {
         return Ok(vec![Node {
             path: inside.to_owned(),
             is_block,
@@ -22,6 +23,11 @@ pub(super) fn find(device: &Device) -> Result<Vec<Node>, Error> {
     }
     if !Path::new(source).exists() {
         return Ok(Vec::new());
+    }
+    if numbers != (None, None) {
+        return Err(Error::DeviceValue(format!(
+            "Both major and minor must be supplied for device: {inside}"
+        )));
     }
     match Node::at(Path::new(source), inside)? {
         Some(node) if node.is_block == is_block => Ok(vec![node]),
@@ -88,6 +94,10 @@ mod tests {
                 ("major", "1")
             ]),
             Ok(vec![])
+        );
+        assert_eq!(
+            found(&[("type", "unix-char"), ("path", "/dev/zero"), ("minor", "5")]),
+            Err("Both major and minor must be supplied for device: /dev/zero".into())
         );
         assert_eq!(
             found(&[("type", "unix-block"), ("path", "/dev/zero")]),
