@@ -19,6 +19,11 @@ const MERGED: [&str; 2] = ["config", "devices"];
 /// # Errors
 /// The patch is not an object, or a field has a wrong type.
 pub fn merge<P: Serialize + DeserializeOwned>(current: &P, patch: Value) -> Result<P> {
+    // Nothing at all names nothing.
+    let patch = match patch {
+        Value::Null => Value::Object(Map::new()),
+        patch => patch,
+    };
     let mut merged = serde_json::to_value(current).map_err(invalid)?;
     let (Value::Object(fields), Value::Object(patch)) = (&mut merged, patch) else {
         return Err(Error::bad_request("A PATCH is a JSON object"));

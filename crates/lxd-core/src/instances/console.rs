@@ -7,6 +7,7 @@ use lxd_api::instance_exec::InstanceConsolePost;
 use lxd_instance::Key;
 use lxd_instance::console::Window;
 use lxd_instance::exec::Terminal;
+use lxd_instance::lifecycle::Phase;
 use serde_json::json;
 
 use super::exec::{CONTROL, Order, feed, finish, parse, send_all, take};
@@ -37,6 +38,9 @@ pub async fn console(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceConsol
         let mut tx = app.cluster.read().await?;
         Record::load(&mut tx, &key.project, &key.name).await?;
         return Err(Error::bad_request("Instance is not running"));
+    }
+    if app.instances.registry.phase(&key) == Phase::Frozen {
+        return Err(Error::bad_request("Instance is frozen"));
     }
     let sockets = Sockets::new(["0", CONTROL]);
     let fds = json!(sockets.secrets());

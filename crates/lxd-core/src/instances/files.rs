@@ -180,7 +180,8 @@ async fn stopped(app: &Arc<App>, key: &Key) -> Result<Place> {
 
 fn tell(app: &App, ctx: &Ctx, target: Target<'_>, action: Action) {
     let url = super::url(&ctx.project, target.instance);
-    let event = Lifecycle::new(action, url).with("path", target.path);
+    let path = format!("/{}", target.path.trim_start_matches('/'));
+    let event = Lifecycle::new(action, url).with("path", path);
     app.events.lifecycle(&ctx.project, &event);
 }
 

@@ -130,6 +130,14 @@ pub async fn state(
     Ok(wire_state(state, disks))
 }
 
+/// Makes sure that an instance is there.
+///
+/// # Errors
+/// Not found; the caller may not see the project.
+pub async fn require(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<()> {
+    load(app, ctx, name, None).await.map(drop)
+}
+
 async fn load(app: &Arc<App>, ctx: &Ctx, name: &str, kind: Option<InstanceType>) -> Result<Record> {
     ctx.require_project()?;
     let mut tx = app.cluster.read().await?;

@@ -10,7 +10,7 @@ use lxd_instance::lifecycle::Phase;
 
 use crate::app::{App, blocking};
 use crate::ctx::Ctx;
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::events::{Action, Lifecycle};
 
 /// The names of an instance's log files, sorted.
@@ -38,7 +38,7 @@ pub async fn list(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Vec<String>> 
 /// # Errors
 /// Not found; the name is not one of a log file.
 pub async fn path(app: &Arc<App>, ctx: &Ctx, name: &str, file: &str) -> Result<PathBuf> {
-    let folder = folder(app, ctx, name).await?;
+    let folder = fetched(app, ctx, name).await?;
     let path = folder.join(checked(file)?);
     let seen = path.clone();
     let is_there = blocking(move || Ok(seen.is_file())).await?;
@@ -54,7 +54,7 @@ pub async fn path(app: &Arc<App>, ctx: &Ctx, name: &str, file: &str) -> Result<P
 /// # Errors
 /// As [`path`]; it is one that liblxc needs.
 pub async fn delete(app: &Arc<App>, ctx: &Ctx, name: &str, file: &str) -> Result<()> {
-    let folder = folder(app, ctx, name).await?;
+    let folder = fetched(app, ctx, name).await?;
     let path = folder.join(checked(file)?);
     if matches!(file, "lxc.log" | "lxc.conf") {
         return Err(Error::bad_request("lxc.log and lxc.conf may not be deleted"));
@@ -95,7 +95,7 @@ pub async fn console(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`console`].
 pub async fn clear_console(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<()> {
-    let path = folder(app, ctx, name).await?.join("console.log");
+    let path = fetched(app, ctx, name).await?.join("console.log");
     let key = Key::new(&ctx.project, name);
     if app.instances.registry.phase(&key) != Phase::Stopped {
         app.instances.registry.console_log(&key, true).await?;
@@ -115,6 +115,12 @@ fn missing(doing: &str, path: &Path, error: &io::Error) -> String {
     let text = error.to_string().to_lowercase();
     let text = text.split(" (os error").next().unwrap_or_default();
     format!("{doing} {}: {text}", path.display())
+}
+
+/// The same, for what the reference fetches the instance for.
+async fn fetched(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<PathBuf> {
+    let found = folder(app, ctx, name).await;
+    found.with_context(|| format!("Failed to fetch instance {name:?} in project {:?}", ctx.project))
 }
 
 async fn folder(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<PathBuf> {

@@ -55,7 +55,7 @@ pub use create::create;
 pub(crate) use create::steps_of;
 pub use delete::delete;
 pub use exec::exec;
-pub use list::{Wanted, get, get_full, list, list_full, names, state};
+pub use list::{Wanted, get, get_full, list, list_full, names, require, state};
 pub use rename::rename;
 pub(crate) use runtime::Guard;
 pub use runtime::Runtime;

@@ -81,9 +81,13 @@ impl Progress {
             format!("{}: {}", self.prefix, shown.text)
         };
         let numbers = self.has_numbers.then(|| {
+            // Either how much of all, or how much.
+            let (name, number) = match self.total {
+                Some(_) => ("percent", shown.percent),
+                None => ("processed", done),
+            };
             let numbers = json!({
-                "percent": shown.percent.to_string(),
-                "processed": done.to_string(),
+                name: number.to_string(),
                 "speed": shown.speed.to_string(),
                 "stage": self.stage,
             });

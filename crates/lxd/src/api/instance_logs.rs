@@ -1,13 +1,12 @@
 //! `/1.0/instances/NAME/logs` and the log of its console.
 
-use http::header::CONTENT_DISPOSITION;
 use lxd_core::instances::logs;
 use lxd_core::urls;
 use lxd_model::ErrorKind;
-use tokio_util::io::ReaderStream;
 
 use super::instances::noun;
 use crate::http::answer::{self, Outcome};
+use crate::http::download;
 use crate::http::error::Failure;
 use crate::http::request::Call;
 
@@ -25,14 +24,14 @@ pub(super) async fn get(call: Call) -> Outcome {
     let path = logs::path(&call.app, &call.ctx, name, file).await?;
     let failed = |error: std::io::Error| Failure::new(ErrorKind::Internal, error.to_string());
     let opened = tokio::fs::File::open(&path).await.map_err(failed)?;
-    let size = opened.metadata().await.map_err(failed)?.len();
-    let mut answer = answer::stream("application/octet-stream", Some(size), ReaderStream::new(opened));
-    answer::set_header(
-        &mut answer,
-        CONTENT_DISPOSITION,
-        &format!("inline;filename={file}"),
-    );
-    Ok(answer)
+    let found = opened.metadata().await.map_err(failed)?;
+    let file = download::File {
+        filename: file.to_owned(),
+        size: found.len(),
+        modified: found.modified().map_err(failed)?,
+        file: opened.into_std().await,
+    };
+    Ok(download::whole_or_part(file, call.header("range"), ()))
 }
 
 /// Removes a log file.

@@ -23,7 +23,7 @@ pub(super) async fn update(mut call: Call) -> Outcome {
 
 /// Changes parts of the metadata.
 pub(super) async fn patch(mut call: Call) -> Outcome {
-    let patch = call.json().await?;
+    let patch = call.patch::<lxd_api::images::ImageMetadata>().await?;
     let [name] = call.params();
     metadata::patch(&call.app, &call.ctx, name, patch, call.if_match()).await?;
     answer::empty()

@@ -88,7 +88,7 @@ pub(super) async fn update(mut call: Call) -> Outcome {
 
 /// Changes parts of an instance.
 pub(super) async fn patch(mut call: Call) -> Outcome {
-    let patch = call.json().await?;
+    let patch = call.patch::<lxd_api::instances::InstancePut>().await?;
     let [name] = call.params();
     instances::patch(&call.app, &call.ctx, name, patch, call.if_match()).await?;
     answer::empty()
@@ -122,14 +122,14 @@ pub(super) async fn change(mut call: Call) -> Outcome {
 
 /// Runs a program in an instance.
 pub(super) async fn exec(mut call: Call) -> Outcome {
-    let post = call.json().await?;
+    let post = call.json_alone().await?;
     let [name] = call.params();
     answer::in_background(&instances::exec(&call.app, &call.ctx, name, post).await?)
 }
 
 /// Lets a client sit at the console of an instance.
 pub(super) async fn console(mut call: Call) -> Outcome {
-    let post = call.json().await?;
+    let post = call.json_alone().await?;
     let [name] = call.params();
     answer::in_background(&instances::console(&call.app, &call.ctx, name, post).await?)
 }

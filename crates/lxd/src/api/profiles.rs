@@ -35,7 +35,7 @@ pub(super) async fn update(mut call: Call) -> Outcome {
 
 /// Changes parts of a profile.
 pub(super) async fn patch(mut call: Call) -> Outcome {
-    let patch = call.json().await?;
+    let patch = call.patch::<lxd_api::profiles::ProfilePut>().await?;
     let [name] = call.params();
     profiles::patch(&call.app, &call.ctx, name, patch, call.if_match()).await?;
     answer::empty()
@@ -43,8 +43,13 @@ pub(super) async fn patch(mut call: Call) -> Outcome {
 
 /// Renames a profile.
 pub(super) async fn rename(mut call: Call) -> Outcome {
-    let post: lxd_api::profiles::ProfilePost = call.json().await?;
+    let post = call.json().await;
     let [name] = call.params();
+    // The name of the default profile stays, whatever else is asked.
+    let post: lxd_api::profiles::ProfilePost = match post {
+        Err(_) if name == "default" => lxd_api::profiles::ProfilePost::default(),
+        post => post?,
+    };
     answer::created(&profiles::rename(&call.app, &call.ctx, name, &post.name).await?)
 }
 

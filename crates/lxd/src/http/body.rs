@@ -11,9 +11,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use lxd_model::ErrorKind;
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
+use super::complaints::{self, Flaw};
 use super::error::Failure;
 use super::linger::Lent;
 
@@ -62,22 +63,84 @@ pub(super) async fn whole(body: Lent) -> Result<Bytes, Failure> {
 pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     // A derived struct could also be read from a list of its fields, which nobody means.
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Failure::bad_request(
-            "Invalid JSON: an object is wanted, not an array",
-        ));
+        return Err(match complaints::flaw(body) {
+            Ok(_) => Failure::bad_request(complaints::not_an_object(name_of::<T>(), "array")),
+            Err(flaw) => flawed(body, flaw),
+        });
     }
     let mut decoder = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
-        let path = error.path().to_string();
-        let error = error.into_inner();
-        Failure::bad_request(match error.classify() {
-            Category::Eof if body.iter().all(u8::is_ascii_whitespace) => "EOF".to_owned(),
-            Category::Eof => "unexpected EOF".to_owned(),
-            Category::Syntax | Category::Io => format!("Invalid JSON: {error}"),
-            Category::Data if path == "." => format!("Invalid JSON: {error}"),
-            Category::Data => format!("Invalid JSON: field {path:?}: {error}"),
-        })
+    let error = match serde_path_to_error::deserialize(&mut decoder) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    if let Err(flaw) = complaints::flaw(body) {
+        return Err(flawed(body, flaw));
+    }
+    if let Some(value) = without_nulls(body) {
+        return Ok(value);
+    }
+    let message = error.inner().to_string();
+    let known = complaints::wrong_type(name_of::<T>(), error.path(), &message);
+    Err(known.map_or_else(
+        || mistyped(&error.path().to_string(), &message),
+        Failure::bad_request,
+    ))
+}
+
+/// Decodes JSON of which nothing may follow: a few requests of the reference's are read whole.
+pub(crate) fn json_alone<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    match complaints::flaw_of_all(body) {
+        Ok(()) => json(body),
+        Err(Flaw::Ends) => Err(Failure::bad_request("unexpected end of JSON input")),
+        Err(flaw) => Err(flawed(body, flaw)),
+    }
+}
+
+fn flawed(body: &[u8], flaw: Flaw) -> Failure {
+    Failure::bad_request(match flaw {
+        Flaw::Ends if body.iter().all(u8::is_ascii_whitespace) => "EOF".to_owned(),
+        Flaw::Ends => "unexpected EOF".to_owned(),
+        Flaw::At(text) => text,
     })
+}
+
+fn mistyped(path: &str, message: &str) -> Failure {
+    let path = match path {
+        "." => String::new(),
+        path => format!("field {path:?}: "),
+    };
+    Failure::bad_request(format!("Invalid JSON: {path}{message}"))
+}
+
+/// The name of a type without the way to it.
+fn name_of<T>() -> &'static str {
+    let name = std::any::type_name::<T>();
+    let name = name.split('<').next().unwrap_or(name);
+    name.rsplit("::").next().unwrap_or(name)
+}
+
+/// Decodes a body in which nothing means what it means to the reference: a field that was not sent, or an empty text in a map.
+fn without_nulls<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
+    let mut value = values.next()?.ok()?;
+    let Value::Object(fields) = &mut value else {
+        return value.is_null().then(|| serde_json::from_str("{}").ok())?;
+    };
+    fields.retain(|_, field| !field.is_null());
+    for (name, empty) in [
+        ("config", Value::from("")),
+        ("environment", Value::from("")),
+        ("devices", json!({})),
+    ] {
+        let Some(Value::Object(entries)) = fields.get_mut(name) else {
+            continue;
+        };
+        entries
+            .values_mut()
+            .filter(|entry| entry.is_null())
+            .for_each(|entry| *entry = empty.clone());
+    }
+    serde_json::from_value(value).ok()
 }
 
 fn too_large() -> Failure {
@@ -137,6 +200,7 @@ impl Stream for Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lxd_api::instances::InstancesPost;
     use lxd_api::profiles::ProfilePut;
 
     fn text(body: &str) -> String {
@@ -149,12 +213,131 @@ mod tests {
     fn wrong_json_is_told_by_what_and_where_it_is() {
         assert_eq!(text(""), "EOF");
         assert_eq!(text("{"), "unexpected EOF");
-        assert!(text("[]").contains("not an array"), "{}", text("[]"));
-        assert!(text("{]").contains("Invalid JSON"), "{}", text("{]"));
-        let wrong = text(r#"{"config": {"user.a": 3}}"#);
-        assert!(
-            wrong.contains("\"config.user.a\"") && wrong.contains("integer `3`"),
-            "{wrong}"
+        let into = "json: cannot unmarshal";
+        let field = "into Go struct field ProfilePut";
+        for (body, wanted) in [
+            ("[]", format!("{into} array into Go value of type api.ProfilePut")),
+            ("7", format!("{into} number into Go value of type api.ProfilePut")),
+            (
+                "\"x\"",
+                format!("{into} string into Go value of type api.ProfilePut"),
+            ),
+            (
+                r#"{"description":1.5}"#,
+                format!("{into} number {field}.description of type string"),
+            ),
+            (
+                r#"{"description":{}}"#,
+                format!("{into} object {field}.description of type string"),
+            ),
+            (
+                r#"{"config":[]}"#,
+                format!("{into} array {field}.config of type map[string]string"),
+            ),
+            (
+                r#"{"config":{"user.a":3}}"#,
+                format!("{into} number {field}.config of type string"),
+            ),
+            (
+                r#"{"devices":true}"#,
+                format!("{into} bool {field}.devices of type map[string]map[string]string"),
+            ),
+            (
+                r#"{"devices":{"a":1}}"#,
+                format!("{into} number {field}.devices of type map[string]string"),
+            ),
+            (
+                r#"{"devices":{"a":{"b":1}}}"#,
+                format!("{into} number {field}.devices of type string"),
+            ),
+        ] {
+            assert_eq!(text(body), wanted, "{body}");
+        }
+        let fails = |body: &str| {
+            json::<InstancesPost>(body.as_bytes())
+                .unwrap_err()
+                .text()
+                .to_owned()
+        };
+        let wanted = format!("{into} number into Go struct field InstanceSource.source.type of type string");
+        assert_eq!(fails(r#"{"source":{"type":1}}"#), wanted);
+        let wanted =
+            format!("{into} string into Go struct field InstancesPost.source of type api.InstanceSource");
+        assert_eq!(fails(r#"{"source":"none"}"#), wanted);
+        let wanted = format!("{into} string into Go struct field InstancesPost.profiles of type []string");
+        assert_eq!(fails(r#"{"profiles":"default"}"#), wanted);
+    }
+
+    #[test]
+    fn a_misplaced_character_is_named_with_its_place() {
+        for (body, wanted) in [
+            (
+                "{]",
+                "invalid character ']' looking for beginning of object key string",
+            ),
+            (
+                "{'a':1}",
+                r"invalid character '\'' looking for beginning of object key string",
+            ),
+            (
+                r#"{"a":1,}"#,
+                "invalid character '}' looking for beginning of object key string",
+            ),
+            (r#"{"a" 1}"#, "invalid character '1' after object key"),
+            (
+                r#"{"a":1 "b":2}"#,
+                "invalid character '\"' after object key:value pair",
+            ),
+            (r#"{"a":01}"#, "invalid character '1' after object key:value pair"),
+            (r#"{"a":[1 2]}"#, "invalid character '2' after array element"),
+            (
+                r#"{"a":trve}"#,
+                "invalid character 'v' in literal true (expecting 'u')",
+            ),
+            (r#"{"a":-x}"#, "invalid character 'x' in numeric literal"),
+            (
+                r#"{"a":1.x}"#,
+                "invalid character 'x' after decimal point in numeric literal",
+            ),
+            (
+                r#"{"a":1ex}"#,
+                "invalid character 'x' in exponent of numeric literal",
+            ),
+            ("{\"a\":\"x\ny\"}", r"invalid character '\n' in string literal"),
+            (r#"{"a":"\q"}"#, "invalid character 'q' in string escape code"),
+            (
+                r#"{"a":"\u00z"}"#,
+                r"invalid character 'z' in \u hexadecimal character escape",
+            ),
+            ("é", "invalid character 'Ã' looking for beginning of value"),
+            (r#"{"a":"#, "unexpected EOF"),
+            ("[1", "unexpected EOF"),
+        ] {
+            assert_eq!(text(body), wanted, "{body}");
+        }
+        assert_eq!(text(&"[".repeat(1 << 20)), "exceeded max depth");
+        let alone = |body: &str| {
+            json_alone::<ProfilePut>(body.as_bytes())
+                .unwrap_err()
+                .text()
+                .to_owned()
+        };
+        assert_eq!(alone(""), "unexpected end of JSON input");
+        assert_eq!(alone("{} x"), "invalid character 'x' after top-level value");
+    }
+
+    #[test]
+    fn nothing_is_what_was_not_sent_or_empty() {
+        assert_eq!(json::<ProfilePut>(b"null").unwrap().description, "");
+        let put: ProfilePut =
+            json(br#"{"description":null,"config":{"user.a":null,"user.b":"1"},"devices":{"d":null}}"#)
+                .unwrap();
+        assert_eq!(put.config["user.a"], "");
+        assert_eq!(put.config["user.b"], "1");
+        assert!(put.devices["d"].is_empty());
+        assert_eq!(
+            text(r#"{"config":{"user.a":null,"user.b":1}}"#),
+            "json: cannot unmarshal number into Go struct field ProfilePut.config of type string"
         );
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod body;
+mod complaints;
 pub(crate) mod connection;
 pub(crate) mod download;
 pub(crate) mod error;

@@ -53,9 +53,8 @@ impl Call {
 
     /// How deep lists go: `?recursion=`, 0 when absent or unreadable.
     pub(crate) fn recursion(&self) -> u8 {
-        self.query("recursion")
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(0)
+        let asked: Option<i64> = self.query("recursion").and_then(|value| value.parse().ok());
+        asked.map_or(0, |depth| u8::try_from(depth).unwrap_or(1))
     }
 
     /// Whether lists span all projects.
@@ -100,6 +99,19 @@ impl Call {
     /// Reads and decodes a JSON body. Unknown fields are ignored, as with the reference.
     pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
         body::json(&self.body_bytes().await?)
+    }
+
+    /// The same where nothing may follow.
+    pub(crate) async fn json_alone<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
+        body::json_alone(&self.body_bytes().await?)
+    }
+
+    /// What a PATCH names of an object that is written as `P`.
+    pub(crate) async fn patch<P: DeserializeOwned>(&mut self) -> Result<serde_json::Value, Failure> {
+        let bytes = self.body_bytes().await?;
+        let patch = body::json(&bytes)?;
+        body::json::<P>(&bytes)?;
+        Ok(patch)
     }
 
     /// The whole body, up to the size that JSON may have.

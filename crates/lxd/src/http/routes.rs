@@ -75,7 +75,9 @@ impl Routes {
         let Ok(found) = self.paths.at(path) else {
             return Found::NoPath;
         };
-        let Some(row) = found.value.rows.iter().find(|row| row.method == method) else {
+        // The root answers whatever it is asked, as the reference's does.
+        let mut rows = found.value.rows.iter();
+        let Some(row) = rows.find(|row| row.method == method || row.path == "/") else {
             return if METHODS.contains(&method) {
                 Found::NoMethod
             } else {
@@ -180,6 +182,7 @@ mod tests {
             assert!(matches!(routes.find("GET", path), Found::NoPath), "{path}");
         }
         assert!(matches!(routes.find("DELETE", "/1.0"), Found::NoMethod));
+        assert!(matches!(routes.find("HEAD", "/"), Found::Row { .. }));
         assert!(matches!(routes.find("TRACE", "/1.0"), Found::UnknownMethod));
         let Found::Row { values, .. } = routes.find("GET", "/1.0/profiles/a%2fb%C3%BC") else {
             panic!("not found")

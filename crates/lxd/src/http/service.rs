@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use http::header::{EXPECT, ORIGIN};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
-use lxd_api::endpoints::{Access, Row};
+use lxd_api::endpoints::{Access, Endpoint, Row};
 use lxd_core::{App, Caller, Ctx, DEFAULT_PROJECT};
 use lxd_model::ErrorKind;
 use lxd_model::urls;
@@ -24,6 +24,9 @@ use super::request::{Call, query};
 use super::routes::{Found, Routes};
 use crate::api;
 use crate::daemon::stop::Stop;
+
+/// Where the paths of instances begin.
+const INSTANCE: &str = "/1.0/instances/{name}";
 
 /// The HTTP side of the daemon. There is one, behind an `Arc`.
 pub(crate) struct Edge {
@@ -113,11 +116,14 @@ async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Lent>, id: u6
         }
     };
     authorize(&ctx, row)?;
-    if row.path.starts_with("/1.0/instances/{name}") && values.first().is_some_and(|name| name.contains('/'))
-    {
+    if row.path.starts_with(INSTANCE) && values.first().is_some_and(|name| name.contains('/')) {
         return Err(Failure::bad_request("Invalid instance name"));
     }
+    if values.iter().any(|value| value.contains('\0')) {
+        return Err(missing(row));
+    }
     let handler = api::handler(row.endpoint).ok_or_else(|| not_yet(row))?;
+    let suspect = Suspect::of(&edge.app, &ctx, row, &values);
     let (mut parts, body) = request.into_parts();
     let guard = ctx.cancel.clone().drop_guard();
     let call = Call {
@@ -142,7 +148,51 @@ async fn answer_for(edge: Arc<Edge>, peer: &Peer, request: Request<Lent>, id: u6
             .unwrap_or_else(|_| Ok(Err(panicked(row))))
     };
     guard.disarm();
-    outcome.unwrap_or_else(|_| Err(panicked(row)))
+    match (outcome.unwrap_or_else(|_| Err(panicked(row))), suspect) {
+        (Err(failure), Some(suspect)) => Err(suspect.judge(failure).await),
+        (outcome, _) => outcome,
+    }
+}
+
+/// An instance that a request is about. Where there is none, the reference says so before it looks at what else is wrong.
+struct Suspect {
+    app: Arc<App>,
+    ctx: Ctx,
+    name: String,
+}
+
+impl Suspect {
+    fn of(app: &Arc<App>, ctx: &Ctx, row: &Row, values: &[String]) -> Option<Self> {
+        // These two read what is asked first.
+        let is_read_first = matches!(
+            row.endpoint,
+            Endpoint::InstanceExecPost | Endpoint::InstanceConsolePost
+        );
+        let name = values.first()?;
+        (row.path.starts_with(INSTANCE) && !is_read_first).then(|| Self {
+            app: Arc::clone(app),
+            ctx: ctx.clone(),
+            name: name.clone(),
+        })
+    }
+
+    async fn judge(self, failure: Failure) -> Failure {
+        if failure.status() != StatusCode::BAD_REQUEST {
+            return failure;
+        }
+        match lxd_core::instances::require(&self.app, &self.ctx, &self.name).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => error.into(),
+            _ => failure,
+        }
+    }
+}
+
+/// Names that no object can have.
+fn missing(row: &Row) -> Failure {
+    match row.path.starts_with(INSTANCE) {
+        true => Failure::new(ErrorKind::NotFound, "Instance not found"),
+        false => Failure::not_found(),
+    }
 }
 
 /// Refuses requests about the host, pools and networks that are meant for another member of a cluster, of which a server on its own has but itself.
