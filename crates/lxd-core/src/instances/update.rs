@@ -88,6 +88,12 @@ pub async fn patch(
     let (record, known) = Record::load_known(&mut tx, &key.project, &key.name).await?;
     let old = record.writable();
     etag::check(if_match, &old)?;
+    if patch["restore"]
+        .as_str()
+        .is_some_and(|snapshot| !snapshot.is_empty())
+    {
+        return Err(Error::bad_request("Can't call PATCH in restore mode"));
+    }
     let put = crate::patch::merge(&old, patch)?;
     require_profiles(&known, &put)?;
     drop(tx);

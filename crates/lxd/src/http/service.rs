@@ -163,10 +163,10 @@ struct Suspect {
 
 impl Suspect {
     fn of(app: &Arc<App>, ctx: &Ctx, row: &Row, values: &[String]) -> Option<Self> {
-        // These two read what is asked first.
+        // These read what is asked first.
         let is_read_first = matches!(
             row.endpoint,
-            Endpoint::InstanceExecPost | Endpoint::InstanceConsolePost
+            Endpoint::InstanceExecPost | Endpoint::InstanceConsolePost | Endpoint::InstanceSftpGet
         );
         let name = values.first()?;
         (row.path.starts_with(INSTANCE) && !is_read_first).then(|| Self {
