@@ -76,9 +76,11 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     if let Err(flaw) = complaints::flaw(body) {
         return Err(flawed(body, flaw));
     }
-    if let Some(value) = without_nulls(body) {
-        return Ok(value);
-    }
+    let error = match without_nulls(body).map(serde_path_to_error::deserialize) {
+        Some(Ok(value)) => return Ok(value),
+        Some(Err(error)) => error,
+        None => error,
+    };
     let message = error.inner().to_string();
     let known = complaints::wrong_type(name_of::<T>(), error.path(), &message);
     Err(known.map_or_else(
@@ -119,12 +121,12 @@ fn name_of<T>() -> &'static str {
     name.rsplit("::").next().unwrap_or(name)
 }
 
-/// Decodes a body in which nothing means what it means to the reference: a field that was not sent, or an empty text in a map.
-fn without_nulls<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+/// A body in which nothing means what it means to the reference: a field that was not sent, or an empty text in a map.
+fn without_nulls(body: &[u8]) -> Option<Value> {
     let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
     let mut value = values.next()?.ok()?;
     let Value::Object(fields) = &mut value else {
-        return value.is_null().then(|| serde_json::from_str("{}").ok())?;
+        return value.is_null().then(|| json!({}));
     };
     fields.retain(|_, field| !field.is_null());
     for (name, empty) in [
@@ -140,7 +142,7 @@ fn without_nulls<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
             .filter(|entry| entry.is_null())
             .for_each(|entry| *entry = empty.clone());
     }
-    serde_json::from_value(value).ok()
+    Some(value)
 }
 
 fn too_large() -> Failure {
