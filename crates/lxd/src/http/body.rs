@@ -82,7 +82,11 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
         None => error,
     };
     let message = error.inner().to_string();
-    let known = complaints::wrong_type(name_of::<T>(), error.path(), &message);
+    let known = complaints::wrong_type(name_of::<T>(), error.path(), &message).or_else(|| {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        let is_time = error.path().to_string() == "expires_at";
+        complaints::wrong_time(value.get("expires_at").filter(|_| is_time)?.as_str()?)
+    });
     Err(known.map_or_else(
         || mistyped(&error.path().to_string(), &message),
         Failure::bad_request,
@@ -202,6 +206,7 @@ impl Stream for Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lxd_api::instance_snapshots::InstanceSnapshotsPost;
     use lxd_api::instances::InstancesPost;
     use lxd_api::profiles::ProfilePut;
 
@@ -326,6 +331,23 @@ mod tests {
         };
         assert_eq!(alone(""), "unexpected end of JSON input");
         assert_eq!(alone("{} x"), "invalid character 'x' after top-level value");
+    }
+
+    #[test]
+    fn a_time_is_told_by_the_part_that_is_missing() {
+        let layout = "\"2006-01-02T15:04:05Z07:00\"";
+        for (time, rest, part) in [
+            ("x", "x\"", "2006"),
+            ("2035-01-01", "\"", "T"),
+            ("2035-01-01 10:00:00", " 10:00:00\"", "T"),
+            ("2035-01-01T10:00:00", "\"", "Z07:00"),
+        ] {
+            let body = format!("{{\"name\":\"s\",\"expires_at\":\"{time}\"}}");
+            let failure = json::<InstanceSnapshotsPost>(body.as_bytes()).unwrap_err();
+            let whole = format!("\"{time}\"");
+            let wanted = format!("parsing time {whole:?} as {layout:?}: cannot parse {rest:?} as {part:?}");
+            assert_eq!(failure.text(), wanted);
+        }
     }
 
     #[test]

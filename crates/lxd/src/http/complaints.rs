@@ -240,6 +240,32 @@ pub(super) fn wrong_type(root: &str, path: &Path, message: &str) -> Option<Strin
     ))
 }
 
+/// A text that is no time. The reference tells the part of its layout that was not found, and what stands there instead.
+pub(super) fn wrong_time(text: &str) -> Option<String> {
+    let layout = ["2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05"];
+    let whole = format!("\"{text}\"");
+    let mut rest = whole.strip_prefix('"')?;
+    let missing = layout.into_iter().find(|part| {
+        let found = match part.bytes().all(|byte| byte.is_ascii_digit()) {
+            false => rest.strip_prefix(part),
+            true => rest
+                .get(part.len()..)
+                .filter(|_| rest.bytes().take(part.len()).all(|byte| byte.is_ascii_digit())),
+        };
+        rest = found.unwrap_or(rest);
+        found.is_none()
+    });
+    let part = match missing {
+        Some(part) => part,
+        None if rest == "\"" => "Z07:00",
+        None => return None,
+    };
+    let layout = "\"2006-01-02T15:04:05Z07:00\"";
+    Some(format!(
+        "parsing time {whole:?} as {layout:?}: cannot parse {rest:?} as {part:?}"
+    ))
+}
+
 /// Something else where a whole object is wanted.
 pub(super) fn not_an_object(root: &str, found: &str) -> String {
     let wanted = match root {
@@ -279,7 +305,7 @@ fn wanted_kind(expected: &str, path: &Path, field: &str) -> Option<String> {
     let is_below = path
         .iter()
         .filter(|segment| matches!(segment, Segment::Map { .. }))
-        .last();
+        .next_back();
     let is_whole = matches!(is_below, Some(Segment::Map { key }) if key == field);
     Some(match expected {
         "a string" => "string".to_owned(),

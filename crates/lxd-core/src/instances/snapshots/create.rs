@@ -56,7 +56,7 @@ pub async fn create(
     } else {
         post.name
     };
-    if let Some(bad) = ['/', '+'].into_iter().find(|bad| name.contains(*bad)) {
+    if let Some(bad) = ['/', '?', '&', '+'].into_iter().find(|bad| name.contains(*bad)) {
         return Err(Error::bad_request(format!(
             "Invalid snapshot name: Cannot contain \"{bad}\""
         )));

@@ -262,6 +262,8 @@ async fn names_and_expiry_come_from_the_configuration() {
     assert_eq!(shown, [("snap0", true), ("x", false), ("x-0", true)]);
     for (name, text) in [
         ("a/b", "Invalid snapshot name: Cannot contain \"/\""),
+        ("a?b", "Invalid snapshot name: Cannot contain \"?\""),
+        ("a&b", "Invalid snapshot name: Cannot contain \"&\""),
         (
             "a b",
             "Failed creating instance snapshot record \"a b\": Invalid instance snapshot name: Cannot contain space or / \
