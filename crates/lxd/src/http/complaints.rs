@@ -304,8 +304,7 @@ fn fields(path: &Path) -> Vec<&str> {
 fn wanted_kind(expected: &str, path: &Path, field: &str) -> Option<String> {
     let is_below = path
         .iter()
-        .filter(|segment| matches!(segment, Segment::Map { .. }))
-        .next_back();
+        .rfind(|segment| matches!(segment, Segment::Map { .. }));
     let is_whole = matches!(is_below, Some(Segment::Map { key }) if key == field);
     Some(match expected {
         "a string" => "string".to_owned(),
