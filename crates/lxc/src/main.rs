@@ -109,7 +109,6 @@ fn without_old_prefix(mut words: Vec<String>) -> Vec<String> {
         .filter(|(_, word)| !word.starts_with('-'))
         .map(|(at, word)| (at, word.as_str()));
     if let (Some((at, "config")), Some((_, "profile"))) = (named.next(), named.next()) {
-        eprintln!("Command \"profile\" is deprecated, please use `lxc profile`");
         words.remove(at);
     }
     words

@@ -53,7 +53,12 @@ async fn show(cx: &Context) -> Result<()> {
         return print_yaml(&ServerPut::from(&client.get::<Server>(&path(&[])).await?));
     }
     if let Some(at) = snapshot_path(&place.name) {
-        return print_yaml(&client.get::<InstanceSnapshot>(&at).await?);
+        let mut snapshot = client.get::<InstanceSnapshot>(&at).await?;
+        if cx.switch("expanded") {
+            snapshot.config = snapshot.expanded_config.clone();
+            snapshot.devices = snapshot.expanded_devices.clone();
+        }
+        return print_yaml(&snapshot);
     }
     let (mut instance, _) = client.instance(&place.name).await?;
     if cx.switch("expanded") {
@@ -235,7 +240,7 @@ async fn edit_snapshot(cx: &Context, client: &Client, at: &str) -> Result<()> {
 }
 
 /// The connection, to the cluster member that `--target` names.
-async fn targeted(cx: &Context, place: &Resource) -> Result<Client> {
+pub(super) async fn targeted(cx: &Context, place: &Resource) -> Result<Client> {
     if !cx.given("target") {
         return Ok(place.client.clone());
     }

@@ -19,6 +19,11 @@ const ESCAPE: u8 = 1;
 pub(super) async fn console(cx: &Context) -> Result<()> {
     let instance = cx.resource(cx.argument(0))?;
     if cx.switch("show-log") {
+        if cx.text("type") != "console" {
+            return Err(Error::message(
+                "The --show-log flag is only supported for by 'console' output type",
+            ));
+        }
         return show_log(&instance).await;
     }
     attach(&instance.client, &instance.name, cx.text("type")).await

@@ -27,6 +27,9 @@ pub(crate) async fn copy(cx: &Context) -> Result<()> {
 async fn make(cx: &Context, is_move: bool) -> Result<()> {
     let settings = settings(cx)?;
     let (source, target) = ends(cx)?;
+    if cx.switch("refresh") && cx.switch("no-profiles") {
+        return Err(Error::message("--no-profiles cannot be used with --refresh"));
+    }
     let client = target
         .client
         .in_project(target_project(cx, &source))
@@ -133,6 +136,12 @@ pub(crate) async fn move_instance(cx: &Context) -> Result<()> {
     } else {
         &target.name
     };
+    if source.remote == target.remote && cx.given("target") {
+        let server: Server = source.client.get(&path(&[])).await?;
+        if !server.environment.server_clustered {
+            return Err(Error::message("The source LXD server is not clustered"));
+        }
+    }
     let stays = places.iter().all(|flag| cx.text(flag).is_empty());
     if source.remote != target.remote {
         make(cx, true).await?;

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
+use crate::render::READER_GONE;
 
 /// How much of standard input is sent at once, in bytes.
 const CHUNK: usize = 1 << 15;
@@ -99,20 +100,21 @@ async fn run(cx: &Context, instance: &Resource, command: &InstanceExecPost) -> R
     let output = async {
         if let (Some(out), Some(err)) = (second, third) {
             let (out, err) = (out.split().1, err.split().1);
-            tokio::join!(copy(out, tokio::io::stdout()), copy(err, tokio::io::stderr()));
+            tokio::try_join!(copy(out, tokio::io::stdout()), copy(err, tokio::io::stderr()))?;
             drop(from_command);
         } else {
-            copy(from_command, tokio::io::stdout()).await;
+            copy(from_command, tokio::io::stdout()).await?;
         }
         // The server waits for the end of this stream: what was typed and not read is lost with the command.
         input.abort();
         let _ = input.await;
+        Ok(())
     };
     let mut control = exec.control;
     let background = exec.background;
-    let ended = async { tokio::join!(background.end(), output).0 };
+    let ended = async { tokio::try_join!(async { background.end().await.map_err(Error::from) }, output) };
     let ended = tokio::select! {
-        ended = ended => ended?,
+        ended = ended => ended?.0,
         never = forward_signals(&mut control, command.interactive) => match never? {},
     };
     let ended = ended.unwrap_or_default();
@@ -151,15 +153,30 @@ async fn send_input(mut to: futures::stream::SplitSink<WebSocket, Message>, sile
     std::future::pending::<()>().await;
 }
 
-/// Writes what the command prints, until it has closed the stream, or nobody reads any more: the command hears of that.
-async fn copy(mut from: futures::stream::SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpin) {
+/// Writes what the command prints, until it has closed the stream. Where nobody reads any more this program ends, and
+/// the command hears of that.
+async fn copy(
+    mut from: futures::stream::SplitStream<WebSocket>,
+    mut to: impl AsyncWrite + Unpin,
+) -> Result<()> {
     while let Some(Ok(message)) = from.next().await {
         match message {
-            Message::Binary(data) if to.write_all(&data).await.is_ok() && to.flush().await.is_ok() => {}
-            Message::Binary(_) | Message::Text(_) => break,
+            Message::Binary(data) => {
+                let written = async {
+                    to.write_all(&data).await?;
+                    to.flush().await
+                };
+                match written.await {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Err(READER_GONE),
+                    Err(_) => break,
+                }
+            }
+            Message::Text(_) => break,
             _ => {}
         }
     }
+    Ok(())
 }
 
 /// Passes signals and window sizes on.

@@ -1,5 +1,6 @@
 //! `lxc export`: an instance as a backup file.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use super::image::share;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::render::READER_GONE;
 
 /// How long the server keeps a backup that its client could not take away.
 pub(super) const LIFE: SignedDuration = SignedDuration::from_hours(24);
@@ -70,6 +72,9 @@ pub(super) async fn save(
 ) -> Result<()> {
     let failed = |error| Error::message(format!("{text}: {error}"));
     let is_stream = target == "-";
+    if !is_stream && !target.is_empty() {
+        std::fs::File::create(target).map_err(|error| cannot_open(target, &error))?;
+    }
     let download = client.download(&format!("{at}/export")).await.map_err(failed)?;
     let (target, is_named) = match target {
         "" => (PathBuf::from("backup.part"), false),
@@ -89,7 +94,12 @@ pub(super) async fn save(
             // What matters is why it is incomplete.
             let _ = std::fs::remove_file(&target);
         }
-        return Err(failed(error));
+        return Err(match error {
+            lxd_client::Error::File { source, .. } if is_stream && source.kind() == ErrorKind::BrokenPipe => {
+                READER_GONE
+            }
+            error => failed(error),
+        });
     }
     if !is_named {
         let named = PathBuf::from(format!("backup{}", extension(&target)?));
@@ -101,6 +111,12 @@ pub(super) async fn save(
         "Backup exported successfully!"
     });
     Ok(())
+}
+
+fn cannot_open(target: &str, error: &std::io::Error) -> Error {
+    let text = error.to_string().to_lowercase();
+    let reason = text.split(" (os error").next().unwrap_or_default();
+    Error::message(format!("open {target}: {reason}"))
 }
 
 /// What a backup file's name ends in, by the file's first bytes.

@@ -16,15 +16,12 @@ use crate::render::{bytes_binary, bytes_decimal, date, print, table_text};
 /// `lxc info`.
 pub(crate) async fn info(cx: &Context) -> Result<()> {
     let resource = cx.resource_or_default(0)?;
-    let client = resource.client.on_target(cx.text("target"));
+    let client = super::config::targeted(cx, &resource).await?;
     if resource.name.is_empty() {
         if cx.switch("resources") {
             return super::resources::show(&client).await;
         }
         return print(&server_text(client.get(&path(&[])).await?)?);
-    }
-    if cx.given("target") {
-        return Err(Error::message("--target cannot be used with instances"));
     }
     let instance = client.instance_full(&resource.name).await?;
     let mut text = instance_text(&instance);

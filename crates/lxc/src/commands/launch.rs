@@ -54,11 +54,11 @@ async fn create(cx: &Context) -> Result<(Resource, String)> {
     let (image, mut instance) = what_and_where(cx)?;
     instance.client = instance.client.on_target(cx.text("target"));
     let client = &instance.client;
+    let mut post = piped_configuration()?;
     match instance.name.as_str() {
         "" => cx.tell("Creating the instance")?,
         name => cx.tell(&format!("Creating {name}"))?,
     }
-    let mut post = piped_configuration()?;
     post.name.clone_from(&instance.name);
     apply_flags(cx, &mut post)?;
     let own = apply_devices(cx, client, &mut post).await?;

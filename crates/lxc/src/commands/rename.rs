@@ -27,7 +27,6 @@ pub(crate) async fn rename(cx: &Context) -> Result<()> {
             let at = path(&["instances", instance, "snapshots", snapshot]);
             source.client.start(&at, &json!({ "name": new })).await?
         }
-        None if target.contains('/') => return Err(Error::message("Invalid new snapshot name")),
         None => {
             source
                 .client

@@ -12,6 +12,12 @@ use crate::error::{Error, Result};
 pub(crate) async fn snapshot(cx: &Context) -> Result<()> {
     let instance = cx.named(cx.argument(0), "instance")?;
     let name = cx.argument(1);
+    if instance.name.contains('/') {
+        return Err(Error::message(format!(
+            "Invalid instance name: {}",
+            instance.name
+        )));
+    }
     let snapshots = path(&["instances", &instance.name, "snapshots"]);
     if cx.switch("reuse") && !name.is_empty() {
         match instance

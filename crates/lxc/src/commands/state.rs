@@ -52,6 +52,7 @@ const SETTLED: &[&str] = &[
     "The instance is already running",
     "The instance is already stopped",
     "The container isn't running",
+    "The container is already frozen",
     "Unable to perform container live migration. CRIU isn't installed",
 ];
 

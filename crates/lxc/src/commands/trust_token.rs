@@ -7,14 +7,15 @@ use lxd_api::operations::Operation;
 use lxd_client::path;
 use serde::Serialize;
 
-use crate::context::{Context, Resource, ask};
+use crate::context::{Context, Resource, ask_line};
 use crate::error::{Error, Result};
 use crate::render::{List, list as print_list, print_line, sort_rows};
 
 /// Lets the server make a token, and prints it.
 pub(super) async fn add(cx: &Context, remote: &Resource, mut request: CertificatesPost) -> Result<()> {
     if request.name.is_empty() {
-        request.name = ask("Please provide client name: ")?;
+        let name = ask_line("Please provide client name: ")?;
+        request.name = name.ok_or_else(|| Error::message("EOF"))?;
     }
     request.token = true;
     let made = remote.client.start(&path(&["certificates"]), &request).await?;

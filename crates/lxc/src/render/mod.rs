@@ -48,15 +48,22 @@ pub(crate) fn print_yaml<T: Serialize + ?Sized>(value: &T) -> Result<()> {
     print(&yaml::to_string(value)?)
 }
 
-/// Prints text as it is; a reader who went away is no mistake.
+/// What ends a command quietly, and as shells see those that write to a pipe that nobody reads any more (`SIGPIPE`).
+pub(crate) const READER_GONE: Error = Error::Exit(128 + 13);
+
+/// Prints text as it is.
+///
+/// # Errors
+/// [`READER_GONE`]; what else the kernel says.
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Terminal {
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == std::io::ErrorKind::BrokenPipe => Err(READER_GONE),
+        Err(source) => Err(Error::Terminal {
             doing: "Failed to write to standard output",
             source,
         }),
-        _ => Ok(()),
     }
 }
 

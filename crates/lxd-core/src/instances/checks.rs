@@ -244,14 +244,14 @@ fn network_of<'d>(device: &'d devices::Device, managed: &ManagedNetworks) -> Opt
     Some(network).filter(|network| managed.has_ports(network))
 }
 
-/// Checks the devices of a new instance against what is there: sources of disks, names and addresses on networks.
+/// Checks the devices of a new instance against what is there: sources of disks.
+///
+/// Names and addresses on networks are a matter for its start: a copy may have its source's until then.
 ///
 /// # Errors
 /// The first device that can't be.
 pub(super) async fn devices_of_new(tx: &mut Tx, candidate: Candidate<'_>) -> Result<()> {
-    sources(tx, candidate.project, candidate.devices).await?;
-    names_on_networks(tx, candidate, candidate.devices, "add").await?;
-    addresses_on_networks(tx, candidate, candidate.devices, "add").await
+    sources(tx, candidate.project, candidate.devices).await
 }
 
 /// Refuses disks that an instance gets whose source is not there.

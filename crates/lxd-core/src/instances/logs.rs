@@ -1,6 +1,7 @@
 //! Logs of instances: what liblxc wrote, and what programs without a client wrote.
 
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::events::{Action, Lifecycle};
 pub async fn list(app: &Arc<App>, ctx: &Ctx, name: &str) -> Result<Vec<String>> {
     let folder = folder(app, ctx, name).await?;
     blocking(move || {
+        begin(&folder.join("lxc.log"));
         let Ok(entries) = std::fs::read_dir(&folder) else {
             return Ok(Vec::new());
         };
@@ -41,12 +43,27 @@ pub async fn path(app: &Arc<App>, ctx: &Ctx, name: &str, file: &str) -> Result<P
     let folder = fetched(app, ctx, name).await?;
     let path = folder.join(checked(file)?);
     let seen = path.clone();
-    let is_there = blocking(move || Ok(seen.is_file())).await?;
+    let is_first = file == "lxc.log";
+    let is_there = blocking(move || Ok(seen.is_file() || is_first && begin(&seen))).await?;
     if !is_there {
         return Err(Error::not_found("Log file not found"));
     }
     tell(app, ctx, name, (file, Action::InstanceLogRetrieved));
     Ok(path)
+}
+
+/// Makes liblxc's log of an instance that has not been started yet: clients expect one, however empty.
+fn begin(file: &Path) -> bool {
+    let folder = file
+        .parent()
+        .is_some_and(|folder| std::fs::create_dir_all(folder).is_ok());
+    folder
+        && std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o640)
+            .open(file)
+            .is_ok()
 }
 
 /// Removes a log file.

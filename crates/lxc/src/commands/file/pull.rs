@@ -13,7 +13,7 @@ use super::{Place, clean, last, place};
 use crate::context::{Context, Resource};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
-use crate::render::bytes_decimal;
+use crate::render::{READER_GONE, bytes_decimal};
 
 /// How many links are followed one after the other.
 const LINKS_MAX: usize = 20;
@@ -86,12 +86,12 @@ async fn to_stdout(resource: &Resource, path: String) -> Result<()> {
         return Err(Error::message(NOT_RECURSIVE));
     };
     match copy(download, tokio::io::stdout(), |_| {}).await? {
-        // A reader who went away has seen enough.
-        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Terminal {
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::BrokenPipe => Err(READER_GONE),
+        Err(source) => Err(Error::Terminal {
             doing: "Failed to write standard output",
             source,
         }),
-        _ => Ok(()),
     }
 }
 

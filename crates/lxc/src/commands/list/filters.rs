@@ -28,6 +28,8 @@ enum Field {
     Architecture,
     Location,
     Name,
+    Description,
+    Project,
     Ipv4,
     Ipv6,
 }
@@ -41,6 +43,28 @@ const FIELDS: &[(&str, Field)] = &[
     ("ipv4", Field::Ipv4),
     ("ipv6", Field::Ipv6),
 ];
+
+/// Fields that must have a value in a filter, spelt as in the API.
+const VALUED: &[&str] = &[
+    "architecture",
+    "config",
+    "created_at",
+    "description",
+    "devices",
+    "ephemeral",
+    "last_used_at",
+    "location",
+    "name",
+    "profiles",
+    "project",
+    "stateful",
+    "status",
+    "status_code",
+    "type",
+];
+
+/// Fields that have no other spelling.
+const EXACT: &[(&str, Field)] = &[("description", Field::Description), ("project", Field::Project)];
 
 impl Filters {
     /// Reads the words of the command line.
@@ -63,10 +87,12 @@ impl Filter {
         let Some((key, value)) = word.split_once('=') else {
             return Ok(Self::Name(word.into(), pattern(word)));
         };
-        if let Some((_, field)) = FIELDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
-            if value.is_empty() {
-                return Err(Error::message("Invalid filter: clause has no value"));
-            }
+        if value.is_empty() && VALUED.contains(&key) {
+            return Err(Error::message("Invalid filter: clause has no value"));
+        }
+        let field = FIELDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+        let field = field.or_else(|| EXACT.iter().find(|(name, _)| *name == key));
+        if let Some((_, field)) = field.filter(|_| !value.is_empty()) {
             return Ok(Self::Field(*field, value.split(',').map(String::from).collect()));
         }
         Ok(Self::Config(key.into(), value.into(), pattern(value)))
@@ -87,8 +113,8 @@ impl Filter {
                     .iter()
                     .find(|(full, _)| is_short_for(key, full))
                 else {
-                    // A key that is not set is the same as an empty one, where it may be any.
-                    return value.is_empty() && key.contains('.');
+                    // A key that is not set is the same as an empty one.
+                    return value.is_empty();
                 };
                 found.1 == value || pattern.as_ref().is_some_and(|pattern| pattern.is_match(found.1))
             }
@@ -104,6 +130,8 @@ impl Field {
             Self::Architecture => instance.architecture.eq_ignore_ascii_case(value),
             Self::Location => instance.location.eq_ignore_ascii_case(value),
             Self::Name => instance.name.eq_ignore_ascii_case(value),
+            Self::Description => instance.description.to_lowercase() == value.to_lowercase(),
+            Self::Project => instance.project.eq_ignore_ascii_case(value),
             Self::Ipv4 => has_address(instance, "inet", value),
             Self::Ipv6 => has_address(instance, "inet6", value),
         }
@@ -181,6 +209,8 @@ mod tests {
             status: "Running".into(),
             architecture: "x86_64".into(),
             location: "none".into(),
+            description: "Our web".into(),
+            project: "default".into(),
             ..InstanceFull::default()
         };
         instance
@@ -221,6 +251,12 @@ mod tests {
             ("user.comment=hello", false),
             ("user.x=", true),
             ("foo=bar", false),
+            ("foo=", true),
+            ("STATUS= ipv4=", true),
+            ("description=our", false),
+            ("DESCRIPTION=x", false),
+            ("project=Default", true),
+            ("stateful=false", false),
             ("v.eth0.hwaddr=00:16:3e:.*", true),
             ("ipv4=10.211.77.50", true),
             ("ipv4=10.211.0.0/16", true),
@@ -231,9 +267,13 @@ mod tests {
             let filters = Filters::parse(&words.split(' ').collect::<Vec<_>>()).unwrap();
             assert_eq!(filters.fit(&instance()), fits, "{words}");
         }
-        assert_eq!(
-            Filters::parse(&["status="]).unwrap_err().to_string(),
-            "Invalid filter: clause has no value"
-        );
+        for word in ["status=", "profiles="] {
+            assert_eq!(
+                Filters::parse(&[word]).unwrap_err().to_string(),
+                "Invalid filter: clause has no value"
+            );
+        }
+        let described = Filters::parse(&["description=OUR Web"]).unwrap();
+        assert!(described.fit(&instance()));
     }
 }
