@@ -10,7 +10,7 @@ use lxd_model::yaml;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::render::{bytes_binary, bytes_decimal, date, print, table_text};
 
 /// `lxc info`.
