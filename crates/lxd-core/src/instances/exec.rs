@@ -25,6 +25,8 @@ use crate::error::{Error, Result};
 use crate::events::{Action, Lifecycle};
 use crate::operations::{Kind, Message, Operation, Options, Socket, Sockets};
 
+const NO_PROCESS: &str = "Failed to retrieve PID of executing child process";
+
 /// How long a client may take to connect its websockets.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -72,7 +74,7 @@ pub async fn exec(app: &Arc<App>, ctx: &Ctx, name: &str, post: InstanceExecPost)
             operation: &operation,
         };
         if post.command.is_empty() {
-            return Err(run.no_process());
+            return Err(Error::bad_request(NO_PROCESS));
         }
         if post.wait_for_websocket {
             run.with_websockets(&instance).await
@@ -130,10 +132,10 @@ impl Run<'_> {
         })
     }
 
-    /// What clients are told where no program was run; they exit with 255.
+    /// What clients are told where there is no process for the program; they exit with 255.
     fn no_process(&self) -> Error {
         self.operation.set_metadata("return", -1);
-        Error::bad_request("Failed to retrieve PID of executing child process")
+        Error::bad_request(NO_PROCESS)
     }
 
     async fn begin(&self, held: Held) -> Exec {
