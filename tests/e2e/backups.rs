@@ -131,6 +131,46 @@ fn outcome(server: &Server, answer: &Value) -> String {
     )
 }
 
+/// What curl gets: a download that it goes on with though it has all of it, parts, and one that it goes on with in the middle.
+fn parts(server: &Server, path: &str) -> Vec<String> {
+    let file = server.scratch().join("part");
+    let socket = server.dir().join("unix.socket");
+    let [file, socket] = [file.to_str().unwrap(), socket.to_str().unwrap()];
+    let get = |more: &[&str]| {
+        let always = [
+            "-s",
+            "--unix-socket",
+            socket,
+            "-w",
+            "%{http_code} %{size_download}",
+            "-o",
+            file,
+        ];
+        let url = format!("http://lxd{path}");
+        sh("curl", &[&always[..], more, &[&url]].concat())
+    };
+    get(&[]).ok();
+    let whole = std::fs::read(file).unwrap();
+    let mut told = Vec::new();
+    for more in [
+        &["-C", "-"][..],
+        &["-r", "0-9"],
+        &["-r", "-10"],
+        &["-r", "999999999-"],
+    ] {
+        let done = get(more);
+        // The reference promises the whole file before its words of refusal, so that curl complains.
+        told.push(format!("{more:?} {}", done.out));
+        if more != ["-C", "-"] {
+            told.push(format!("{}", std::fs::read(file).unwrap().len()));
+        }
+    }
+    std::fs::write(file, &whole[..whole.len() / 2]).unwrap();
+    get(&["-C", "-"]).ok();
+    assert_eq!(std::fs::read(file).unwrap(), whole);
+    told
+}
+
 fn story(kind: Kind) -> Vec<String> {
     let server = server_with_image(kind, "dir");
     server.lxc(&["init", "bb", "c1"]).ok();
@@ -175,6 +215,7 @@ fn story(kind: Kind) -> Vec<String> {
         };
         told.push(normalised(&server, &text));
     }
+    told.extend(parts(&server, "/1.0/instances/c1/backups/b2/export"));
     let scratch = server.scratch().to_str().unwrap().to_owned();
     let file = format!("{scratch}/x.tar");
     for args in [

@@ -30,7 +30,11 @@ pub(crate) struct File {
 
 /// Sends a file; a part of it when a range is asked for. `keep` lives until it is sent.
 pub(crate) fn whole_or_part<K: Send + 'static>(file: File, range: Option<&str>, keep: K) -> Answer {
-    let wanted = range.and_then(|range| parse_range(range, file.size));
+    let wanted = match range.map_or(Wanted::Whole, |range| parse_range(range, file.size)) {
+        Wanted::Whole => None,
+        Wanted::Part(start, length) => Some((start, length)),
+        Wanted::Beyond => return beyond(file.size),
+    };
     let (start, length) = wanted.unwrap_or((0, file.size));
     let (filename, size) = (file.filename, file.size);
     let body = read(file.file, start, length).map(move |chunk| {
@@ -56,21 +60,46 @@ pub(crate) fn whole_or_part<K: Send + 'static>(file: File, range: Option<&str>, 
     answer
 }
 
-/// Start and length of the one range of a `Range` header; `None` where the whole file is to be sent instead.
-fn parse_range(text: &str, size: u64) -> Option<(u64, u64)> {
-    let (first, last) = text.strip_prefix("bytes=")?.trim().split_once('-')?;
-    let (first, last) = (first.trim(), last.trim());
-    if first.is_empty() {
-        let length = last.parse::<u64>().ok()?.min(size);
-        return (length > 0).then_some((size - length, length));
-    }
-    let first = first.parse::<u64>().ok()?;
-    let last = if last.is_empty() {
-        size.checked_sub(1)?
-    } else {
-        last.parse::<u64>().ok()?.min(size.checked_sub(1)?)
+/// What a `Range` header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    /// All of it: the header is none of ours, or wants several parts, which nobody has to send.
+    Whole,
+    /// So many bytes from there on.
+    Part(u64, u64),
+    /// Only what is behind the end, as when a client goes on with what it has whole.
+    Beyond,
+}
+
+fn parse_range(text: &str, size: u64) -> Wanted {
+    let Some((first, last)) = text
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+    else {
+        return Wanted::Whole;
     };
-    (first <= last).then(|| (first, last - first + 1))
+    let (first, last) = (first.trim(), last.trim());
+    let number = |text: &str| text.parse::<u64>().ok();
+    match (number(first), number(last)) {
+        _ if size == 0 => Wanted::Whole,
+        (Some(first), _) if first >= size && last.is_empty() => Wanted::Beyond,
+        (Some(first), Some(last)) if first >= size && first <= last => Wanted::Beyond,
+        (Some(first), _) if last.is_empty() => Wanted::Part(first, size - first),
+        (Some(first), Some(last)) if first <= last => Wanted::Part(first, last.min(size - 1) - first + 1),
+        (None, Some(count)) if first.is_empty() && count > 0 => {
+            let count = count.min(size);
+            Wanted::Part(size - count, count)
+        }
+        _ => Wanted::Whole,
+    }
+}
+
+/// The answer where nothing is left to send.
+fn beyond(size: u64) -> Answer {
+    let mut answer = answer::bytes("text/plain; charset=utf-8", "invalid range: failed to overlap\n");
+    *answer.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+    answer::set_header(&mut answer, CONTENT_RANGE, &format!("bytes */{size}"));
+    answer
 }
 
 /// A file's bytes from a place on. A file that ends early is an error: the length was promised. The next bytes are read
@@ -121,18 +150,19 @@ mod tests {
     #[test]
     fn ranges_are_read_as_browsers_write_them() {
         for (text, wanted) in [
-            ("bytes=0-9", Some((0, 10))),
-            ("bytes=90-", Some((90, 10))),
-            ("bytes=-5", Some((95, 5))),
-            ("bytes=50-1000", Some((50, 50))),
-            ("bytes=100-", None),
-            ("bytes=9-1", None),
-            ("bytes=0-1,5-6", None),
-            ("items=0-1", None),
+            ("bytes=0-9", Wanted::Part(0, 10)),
+            ("bytes=90-", Wanted::Part(90, 10)),
+            ("bytes=-5", Wanted::Part(95, 5)),
+            ("bytes=50-1000", Wanted::Part(50, 50)),
+            ("bytes=100-", Wanted::Beyond),
+            ("bytes=100-200", Wanted::Beyond),
+            ("bytes=9-1", Wanted::Whole),
+            ("bytes=0-1,5-6", Wanted::Whole),
+            ("items=0-1", Wanted::Whole),
         ] {
             assert_eq!(parse_range(text, 100), wanted, "{text}");
         }
-        assert_eq!(parse_range("bytes=0-", 0), None);
+        assert_eq!(parse_range("bytes=0-", 0), Wanted::Whole);
     }
 
     #[tokio::test]
