@@ -19,6 +19,9 @@ use crate::render::READER_GONE;
 /// How much of standard input is sent at once, in bytes.
 const CHUNK: usize = 1 << 15;
 
+/// Messages that are written at once.
+const MESSAGES: usize = 64;
+
 /// `lxc exec`: the exit code is that of the command.
 pub(crate) async fn exec(cx: &Context) -> Result<()> {
     let instance = cx.resource(cx.argument(0))?;
@@ -153,27 +156,32 @@ async fn send_input(mut to: futures::stream::SplitSink<WebSocket, Message>, sile
     std::future::pending::<()>().await;
 }
 
-/// Writes what the command prints, until it has closed the stream. Where nobody reads any more this program ends, and
-/// the command hears of that.
-async fn copy(
-    mut from: futures::stream::SplitStream<WebSocket>,
-    mut to: impl AsyncWrite + Unpin,
-) -> Result<()> {
-    while let Some(Ok(message)) = from.next().await {
-        match message {
-            Message::Binary(data) => {
-                let written = async {
-                    to.write_all(&data).await?;
-                    to.flush().await
-                };
-                match written.await {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Err(READER_GONE),
-                    Err(_) => break,
+/// Writes what the command prints, until it has closed the stream. What has come is written at once: a message is a page at most,
+/// and each write goes through another thread. Where nobody reads any more this program ends, and the command hears of that.
+async fn copy(from: futures::stream::SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpin) -> Result<()> {
+    let mut ready = from.ready_chunks(MESSAGES);
+    let mut bytes = Vec::new();
+    let mut ends = false;
+    while !ends && let Some(messages) = ready.next().await {
+        bytes.clear();
+        for message in messages {
+            match message {
+                Ok(Message::Binary(data)) => bytes.extend_from_slice(&data),
+                Ok(Message::Text(_)) | Err(_) => {
+                    ends = true;
+                    break;
                 }
+                Ok(_) => {}
             }
-            Message::Text(_) => break,
-            _ => {}
+        }
+        let written = async {
+            to.write_all(&bytes).await?;
+            to.flush().await
+        };
+        match written.await {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Err(READER_GONE),
+            Err(_) => break,
         }
     }
     Ok(())
