@@ -135,12 +135,6 @@ pub struct lxc_attach_options_t {
 }
 
 #[repr(C)]
-pub struct lxc_attach_command_t {
-    pub program: *mut c_char,
-    pub argv: *mut *mut c_char,
-}
-
-#[repr(C)]
 pub struct lxc_console_log {
     pub clear: bool,
     pub read: bool,
@@ -228,7 +222,6 @@ mod tests {
         assert_eq!(offset_of!(lxc_attach_options_t, lsm_label), 72);
         assert_eq!(offset_of!(lxc_attach_options_t, groups), 80);
         assert_eq!(size_of::<lxc_attach_options_t>(), 96);
-        assert_eq!(size_of::<lxc_attach_command_t>(), 16);
         assert_eq!(offset_of!(lxc_console_log, read_max), 8);
         assert_eq!(offset_of!(lxc_console_log, data), 16);
         assert_eq!(size_of::<lxc_console_log>(), 24);

@@ -72,10 +72,20 @@ pub(super) async fn save(
 ) -> Result<()> {
     let failed = |error| Error::message(format!("{text}: {error}"));
     let is_stream = target == "-";
+    let is_new = !is_stream && !target.is_empty() && !Path::new(target).exists();
     if !is_stream && !target.is_empty() {
-        std::fs::File::create(target).map_err(|error| cannot_open(target, &error))?;
+        // What is there stays until there is something to replace it.
+        let mut file = std::fs::File::options();
+        let opened = file.write(true).create(true).truncate(false).open(target);
+        opened.map_err(|error| cannot_open(target, &error))?;
     }
-    let download = client.download(&format!("{at}/export")).await.map_err(failed)?;
+    let download = client.download(&format!("{at}/export")).await;
+    let download = download.map_err(|error| {
+        if is_new {
+            let _ = std::fs::remove_file(target);
+        }
+        failed(error)
+    })?;
     let (target, is_named) = match target {
         "" => (PathBuf::from("backup.part"), false),
         "-" => (PathBuf::from("/dev/stdout"), true),
